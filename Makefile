@@ -1,0 +1,60 @@
+# Two commands: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes -r
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" pyproject.toml
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help run test demo serve lab telco check lock sample clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, reason, report
+	@$(BIN)/python runner.py simulate
+	@$(BIN)/python runner.py
+
+test: .venv/dev ## all tests, offline
+	@$(BIN)/python -m pytest
+
+demo: .venv/run ## a simulated history of 200 days, in a home of its own: .demo/
+	@$(BIN)/python runner.py simulate --history .demo
+
+serve: .venv/run ## the API on 127.0.0.1:8000
+	@$(BIN)/python api.py
+
+lab: .venv/lab ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+telco: .venv/telco ## 7,043 real clients, in fifteen drops, one tick each
+	@$(BIN)/python runner.py telco --tick
+
+check: .venv/dev ## ruff, mypy, imports, notebooks, locks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest tests/test_notebooks.py
+
+lock: .venv/dev ## compile the locks from pyproject.toml
+	@$(COMPILE) -o requirements.txt
+	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+
+sample: .venv/run ## make the committed sample home (tests/data/home) anew
+	@$(BIN)/python tests/make_sample.py
+
+clean: ## remove what was installed; data/, models/ and executed/ stay
+	rm -rf .venv
+
+.venv/run: requirements.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked libraries, once"
+	@$(LOCKED) requirements.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev .venv/lab .venv/telco: .venv/%: locks/%.txt .venv/run
+	@$(LOCKED) $<
+	@touch $@
