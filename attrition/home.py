@@ -1,0 +1,117 @@
+"""Where things are: the folders of a home and of each portfolio in it. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["NAME", "REPOSITORY", "Home", "Place", "UsageError"]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""What a portfolio may be called; anything else never becomes a path."""
+
+
+class UsageError(ValueError):
+    """What a person asked for cannot be done as asked; nothing was started."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders and files of one portfolio."""
+
+    root: Path
+    name: str
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params" / f"{self.name}.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.name
+
+    @property
+    def incoming(self) -> Path:
+        return self.data / "incoming"
+
+    @property
+    def taken(self) -> Path:
+        return self.data / "taken"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.data / "quarantine"
+
+    @property
+    def test(self) -> Path:
+        """Labelled rows that are never trained on, where the portfolio has some."""
+        return self.data / "test"
+
+    @property
+    def clients(self) -> Path:
+        return self.data / "clients"
+
+    @property
+    def scores(self) -> Path:
+        return self.data / "scores"
+
+    @property
+    def ranking(self) -> Path:
+        """All current clients by risk, as the last assessment left them."""
+        return self.data / "ranking.parquet"
+
+    @property
+    def book(self) -> Path:
+        return self.data / "book.db"
+
+    @property
+    def lock(self) -> Path:
+        return self.data / "lock"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models" / self.name
+
+    @property
+    def current(self) -> Path:
+        return self.models / "current.json"
+
+    @property
+    def executed(self) -> Path:
+        return self.root / "executed" / self.name
+
+    @property
+    def staging(self) -> Path:
+        return self.executed / ".staging"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds ``params/ data/ models/ executed/``."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Home:
+        """The folder that ``ATTRITION_HOME`` names; the repository where it is unset or empty."""
+        named = os.environ.get("ATTRITION_HOME")
+        return cls(Path(named).resolve() if named else REPOSITORY)
+
+    def place(self, name: str) -> Place:
+        """The places of a portfolio.
+
+        Raises:
+            UsageError: ``name`` is not a portfolio's name.
+        """
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"{name[:80]!r} is no portfolio's name: a small letter, then at most 31 small letters, digits, - or _"
+            )
+        return Place(self.root, name)
+
+    def portfolios(self) -> list[str]:
+        """Names of all portfolios, in order: the YAML files in ``params/``."""
+        return sorted(path.stem for path in (self.root / "params").glob("*.yaml") if NAME.fullmatch(path.stem))

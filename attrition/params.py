@@ -1,0 +1,179 @@
+"""What a portfolio is: its columns, target, model and rules, from one strict YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from attrition.home import UsageError
+
+__all__ = ["Bands", "Column", "ModelParams", "ParamsError", "Portfolio", "Rules", "Target", "load"]
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ParamsError(UsageError):
+    """A portfolio's YAML cannot be used; the message names file, key and what is expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Column(_Strict):
+    """One column of a client's row."""
+
+    type: Literal["integer", "number", "category", "boolean", "text", "date"]
+    nullable: bool = False
+    min: float | None = None
+    max: float | None = None
+    values: list[str] | None = None  # the categories allowed; none: any
+    label: str | None = None  # how a person calls it; none: the name with spaces
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        numeric = self.type in ("integer", "number")
+        if not numeric and (self.min is not None or self.max is not None):
+            raise ValueError(f"min and max belong to an integer or a number, not to a {self.type}")
+        if self.type != "category" and self.values is not None:
+            raise ValueError(f"values belong to a category, not to a {self.type}")
+        return self
+
+
+class Target(_Strict):
+    """The outcome to predict, and how the file writes it."""
+
+    column: str
+    positive: str = "1"
+    negative: str = "0"
+    unlabelled: Literal["accept", "quarantine"] = "accept"  # a row, or a file, without an outcome
+
+
+class ModelParams(_Strict):
+    """The classifier and how it is trained."""
+
+    C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty
+    max_iter: Annotated[int, Field(ge=1)] = 1000
+    seed: int = 0
+    holdback: Share = 0.25  # share of the newest labelled rows that a challenger never sees
+    least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
+    least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
+
+
+class Rules(_Strict):
+    """When to retrain and when to promote."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000  # of the bootstrap
+    give_up: Annotated[int, Field(ge=1)] = 40  # ticks that a challenger may be on trial
+
+
+class Bands(_Strict):
+    """Where a risk is called medium and high."""
+
+    medium: Share = 0.3
+    high: Share = 0.6
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.medium >= self.high:
+            raise ValueError("medium must be below high")
+        return self
+
+
+class Portfolio(_Strict):
+    """A population of clients with its model. ``name`` and ``sha256`` come from the file, not from its keys."""
+
+    name: str
+    sha256: str
+    title: str
+    columns: dict[str, Column]
+    target: Target
+    id: str | None = None
+    as_of: str | None = None
+    show: list[str] = []  # carried to lists, never a feature
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+    settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
+    model: ModelParams = ModelParams()
+    rules: Rules = Rules()
+    threshold: Share = 0.5  # at or above it a client is expected to leave
+    bands: Bands = Bands()
+    top: Annotated[int, Field(ge=1, le=10_000)] = 50  # clients in the list to call first
+    deadline: Annotated[int, Field(ge=1)] = 900  # seconds for one stage
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.target.column in self.columns:
+            raise ValueError(f"target.column {self.target.column!r} must not stand in columns too")
+        for key, name in [("id", self.id), ("as_of", self.as_of), *(("show", name) for name in self.show)]:
+            if name is not None and name not in self.columns:
+                raise ValueError(f"{key}: {name!r} is not one of columns")
+        if self.as_of is not None and self.columns[self.as_of].type != "date":
+            raise ValueError(f"as_of: {self.as_of!r} must be a date")
+        for name in [*self.columns, self.target.column]:
+            if name.startswith("_") or not name.strip() or name != name.strip() or len(name) > 64:
+                raise ValueError(f"{name!r} is no column's name: no leading _, no spaces around it, at most 64 signs")
+        if not self.features:
+            raise ValueError("columns leave no feature: all are id, as_of, show, text or date")
+        return self
+
+    @property
+    def features(self) -> list[str]:
+        """Columns that a model may use: all but id, as-of date, shown columns, texts and dates."""
+        apart = {self.id, self.as_of, *self.show}
+        return [
+            name for name, column in self.columns.items() if name not in apart and column.type not in ("text", "date")
+        ]
+
+    @property
+    def numeric(self) -> list[str]:
+        """Features that are integers, numbers or booleans (as 0 and 1)."""
+        return [name for name in self.features if self.columns[name].type != "category"]
+
+    @property
+    def categorical(self) -> list[str]:
+        """Features that are categories."""
+        return [name for name in self.features if self.columns[name].type == "category"]
+
+    def label(self, name: str) -> str:
+        """What a person calls a column."""
+        column = self.columns.get(name)
+        return (column.label if column else None) or name.replace("_", " ")
+
+
+def load(path: Path) -> Portfolio:
+    """Read and check one portfolio.
+
+    Raises:
+        ParamsError: no such file, not YAML, an unknown key, a wrong type or value; all faults at once.
+    """
+    try:
+        raw = path.read_bytes()
+        given = yaml.safe_load(raw)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such portfolio; params/ has one YAML a portfolio") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise ParamsError(f"{path}: expected keys and values, found {type(given).__name__}")
+    own = [key for key in ("name", "sha256") if key in given]
+    if own:
+        raise ParamsError(f"{path}: {own[0]}: unknown key; a portfolio's name is its file's name")
+    try:
+        return Portfolio.model_validate({**given, "name": path.stem, "sha256": hashlib.sha256(raw).hexdigest()})
+    except ValidationError as error:
+        faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
+        raise ParamsError(faults) from None
+
+
+def _fault(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    said = fault["msg"].removeprefix("Value error, ")
+    found = "" if fault["type"] in ("missing", "value_error") else f", found {fault['input']!r:.80}"
+    return f"{key + ': ' if key else ''}{said}{found}"

@@ -1,0 +1,128 @@
+"""The few file operations that everything durable goes through.
+
+A file appears whole or not at all, and once a call has returned it survives a power cut: written
+beside, synced, renamed, its folder synced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["Held", "lock", "make_folder", "move", "publish", "remove", "sha256", "sync", "write"]
+
+
+class Held(Exception):
+    """Another process holds the lock; ``holder`` says which, as far as it wrote that down."""
+
+    def __init__(self, path: Path, holder: dict[str, object]):
+        self.path, self.holder = path, holder
+        who = f"process {holder['pid']}, since {holder['since']}" if "pid" in holder else "another process"
+        super().__init__(f"{who} holds {path}")
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it, each synced into its parent; an existing one is fine."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+    return path
+
+
+def write(path: Path, data: bytes | str) -> None:
+    """Put ``data`` (text as UTF-8) at ``path``: readers see the old file or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within one file system, replacing ``target``; both folders are synced."""
+    source.replace(target)
+    sync(target.parent)
+    if source.parent != target.parent:
+        sync(source.parent)
+
+
+def publish(staging: Path, target: Path) -> None:
+    """Sync every file below ``staging``, then rename the folder to ``target`` in one step.
+
+    Raises:
+        FileExistsError: ``target`` is there already; a published folder is never replaced.
+    """
+    if target.exists():
+        raise FileExistsError(f"{target} is already published")
+    for folder, _, names in os.walk(staging):
+        for name in names:
+            sync(Path(folder, name))
+        sync(Path(folder))
+    move(staging, target)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that nothing names; gone already is fine."""
+    if folder.exists():
+        shutil.rmtree(folder)
+        sync(folder.parent)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def lock(path: Path, since: str) -> Iterator[None]:
+    """Hold the kernel's exclusive lock on ``path`` for the length of a ``with`` block.
+
+    The lock dies with the process, so there is nothing stale to delete; the file stays, and names
+    the last holder.
+
+    Raises:
+        Held: another process has it.
+    """
+    make_folder(path.parent)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Held(path, _holder(handle)) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> dict[str, object]:
+    try:
+        holder = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:  # the holder has not written its line yet
+        return {}
+    return holder if isinstance(holder, dict) else {}
