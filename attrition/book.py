@@ -1,0 +1,313 @@
+"""The portfolio's book: its only mutable state, and the ledger of all that came in.
+
+One SQLite file a portfolio. Every change is one transaction; those that a run makes go on only from
+the sequence that this run left, so a runner that slept cannot write over a later one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Book", "Outcome", "Overtaken", "State"]
+
+_SCHEMA = """
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    sequence INTEGER NOT NULL,       -- goes up by one with every commit of a run
+    runs INTEGER NOT NULL,           -- number of the newest run
+    versions INTEGER NOT NULL,       -- number of the newest model version
+    ingests INTEGER NOT NULL,        -- transaction number of the newest ingest that added rows
+    data_version INTEGER NOT NULL,
+    judged_version INTEGER NOT NULL,
+    champion TEXT,
+    challenger TEXT,
+    evidence TEXT NOT NULL,          -- JSON
+    scored_version INTEGER NOT NULL, -- data version and model of the last published scores
+    scored_model TEXT,
+    params_sha256 TEXT,              -- of the YAML that was last found good, and its settle time
+    settle REAL NOT NULL
+);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0, NULL, NULL, '{}', 0, NULL, NULL, 2.0);
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, run TEXT UNIQUE NOT NULL, status TEXT NOT NULL, manual INTEGER NOT NULL,
+    decision TEXT, reason TEXT, started_at TEXT NOT NULL, finished_at TEXT,
+    data_version INTEGER, model TEXT, rows TEXT, seconds TEXT, performance TEXT
+);
+CREATE TABLE drops (
+    number INTEGER PRIMARY KEY, run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT, size INTEGER NOT NULL,
+    rows_in INTEGER NOT NULL, ingested INTEGER NOT NULL, duplicates INTEGER NOT NULL, quarantined INTEGER NOT NULL,
+    reasons TEXT NOT NULL, notes TEXT NOT NULL, moved_to TEXT NOT NULL, data_version INTEGER NOT NULL,
+    CHECK (rows_in = ingested + duplicates + quarantined)
+);
+CREATE INDEX drops_by_sha256 ON drops (sha256);
+CREATE TABLE models (version TEXT PRIMARY KEY, sha256 TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL, why TEXT);
+CREATE TABLE deployments (
+    number INTEGER PRIMARY KEY, version TEXT NOT NULL, run TEXT NOT NULL, since TEXT NOT NULL, until TEXT,
+    proven INTEGER NOT NULL, why TEXT NOT NULL
+);
+CREATE TABLE quiet (after_run INTEGER PRIMARY KEY, since TEXT NOT NULL, last TEXT NOT NULL, ticks INTEGER NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+class Overtaken(Exception):
+    """Another run committed since this one last did; this one must not go on."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the portfolio stands."""
+
+    sequence: int
+    runs: int
+    versions: int
+    ingests: int
+    data_version: int
+    judged_version: int
+    champion: str | None
+    challenger: str | None
+    evidence: Mapping[str, Any]
+    scored_version: int
+    scored_model: str | None
+    params_sha256: str | None
+    settle: float
+
+    @property
+    def scores_owed(self) -> bool:
+        """The champion has not scored the newest rows yet."""
+        if self.champion is None:
+            return False
+        return (self.scored_version, self.scored_model) != (self.data_version, self.champion)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What commit 2 writes down: a decision, and where it leaves the portfolio."""
+
+    decision: str
+    reason: str
+    judged_version: int
+    champion: str | None
+    challenger: str | None
+    evidence: Mapping[str, Any]
+    proven: bool = True
+    trained: Mapping[str, str] | None = None  # version and sha256 of a model that this run made
+    ended: Mapping[str, str] = field(default_factory=dict)  # version -> retired, given_up or barred
+
+
+class Book:
+    """One portfolio's book."""
+
+    def __init__(self, connection: sqlite3.Connection):
+        self._db = connection
+        self._db.row_factory = sqlite3.Row
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, *, read_only: bool = False) -> Iterator[Book]:
+        """Open the book for a ``with`` block, making it where there is none (not when read-only).
+
+        Raises:
+            FileNotFoundError: read-only, and there is none.
+        """
+        if read_only and not path.exists():
+            raise FileNotFoundError(f"{path}: no book; no tick of this portfolio has run yet")
+        # No write-ahead log: its side files would be made by a reader, and readers change nothing here.
+        uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+        try:
+            if not read_only:
+                db.execute("PRAGMA synchronous = EXTRA")
+                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            yield cls(db)
+        finally:
+            db.close()
+
+    # ---- reading
+
+    def state(self) -> State:
+        """Where the portfolio stands now."""
+        row = dict(self._db.execute("SELECT * FROM state").fetchone())
+        del row["one"]
+        return State(**{**row, "evidence": json.loads(row["evidence"])})
+
+    def runs(self, limit: int = 100, before: int | None = None) -> list[dict[str, Any]]:
+        """Past runs, newest first: at most ``limit``, of numbers below ``before``."""
+        rows = self._db.execute(
+            "SELECT * FROM runs WHERE number < ? ORDER BY number DESC LIMIT ?", (before or 2**62, limit)
+        )
+        return [_unpacked(row, "rows", "seconds", "performance") for row in rows]
+
+    def run(self, run: str) -> dict[str, Any] | None:
+        """One run's line."""
+        row = self._db.execute("SELECT * FROM runs WHERE run = ?", (run,)).fetchone()
+        return _unpacked(row, "rows", "seconds", "performance") if row else None
+
+    def unfinished(self) -> list[str]:
+        """Runs that never said how they ended. At most one may be at work, under the lock."""
+        return [row["run"] for row in self._db.execute("SELECT run FROM runs WHERE status = 'running'")]
+
+    def drops(self, run: str) -> list[dict[str, Any]]:
+        """What a run took in, a line a file."""
+        rows = self._db.execute("SELECT * FROM drops WHERE run = ? ORDER BY number", (run,))
+        return [_unpacked(row, "reasons", "notes") for row in rows]
+
+    def drop_count(self) -> int:
+        """How many drops were taken in or set aside so far."""
+        return int(self._db.execute("SELECT coalesce(max(number), 0) FROM drops").fetchone()[0])
+
+    def models(self) -> list[dict[str, Any]]:
+        """All model versions with their status, oldest first."""
+        return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+
+    def model(self, version: str) -> dict[str, Any]:
+        """One model version with its status."""
+        return dict(self._db.execute("SELECT * FROM models WHERE version = ?", (version,)).fetchone())
+
+    def deployments(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Which version served from when to when, newest first."""
+        rows = self._db.execute("SELECT * FROM deployments ORDER BY number DESC LIMIT ?", (limit,))
+        return [{**dict(row), "proven": bool(row["proven"])} for row in rows]
+
+    def quiet_since(self) -> dict[str, Any] | None:
+        """The quiet ticks after the newest run: ``since``, ``last``, ``ticks``."""
+        row = self._db.execute(
+            "SELECT since, last, ticks FROM quiet WHERE after_run = (SELECT runs FROM state)"
+        ).fetchone()
+        return dict(row) if row else None
+
+    # ---- writing
+
+    def checked(self, params_sha256: str, settle: float) -> None:
+        """Remember that a YAML was found good, so that a quiet tick need not read it again."""
+        self._db.execute("UPDATE state SET params_sha256 = ?, settle = ?", (params_sha256, settle))
+
+    def quiet(self, at: str) -> None:
+        """Note a tick without work. Quiet ticks in a row share one line, so years of them stay small."""
+        self._db.execute(
+            "INSERT INTO quiet SELECT runs, ?, ?, 1 FROM state WHERE true"
+            " ON CONFLICT (after_run) DO UPDATE SET last = excluded.last, ticks = ticks + 1",
+            (at, at),
+        )
+
+    def begin(self, stamp: str, started_at: str, *, manual: bool = False) -> tuple[str, int]:
+        """Open a run named ``<stamp>-<number>``; its name, and the sequence it goes on from."""
+        with self._transaction():
+            number = self.state().runs + 1
+            run = f"{stamp}-{number:04d}"
+            self._db.execute(
+                "INSERT INTO runs (number, run, status, manual, started_at) VALUES (?, ?, 'running', ?, ?)",
+                (number, run, manual, started_at),
+            )
+            self._db.execute("UPDATE state SET runs = ?, sequence = sequence + 1", (number,))
+            return run, self.state().sequence
+
+    def still(self, sequence: int) -> None:
+        """Raise Overtaken unless ``sequence`` is the newest."""
+        newest = self.state().sequence
+        if newest != sequence:
+            raise Overtaken(f"the book is at {newest}, this run left it at {sequence}: another run went on meanwhile")
+
+    def ingested(
+        self, sequence: int, run: str, drops: Sequence[Mapping[str, Any]], *, ingests: int, data_version: int
+    ) -> int:
+        """Commit 1: the ledger of the drops, and the data version they made."""
+        with self._commit(sequence):
+            self._db.executemany(
+                "INSERT INTO drops (run, name, sha256, size, rows_in, ingested, duplicates, quarantined, reasons,"
+                " notes, moved_to, data_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(run, drop["name"], drop["sha256"], drop["size"]),
+                        *(drop[count] for count in ("rows_in", "ingested", "duplicates", "quarantined")),
+                        *(json.dumps(drop["reasons"]), json.dumps(drop["notes"]), drop["to"], data_version),
+                    )
+                    for drop in drops
+                ],
+            )
+            self._db.execute("UPDATE state SET ingests = ?, data_version = ?", (ingests, data_version))
+        return sequence + 1
+
+    def decided(self, sequence: int, run: str, outcome: Outcome, at: str) -> int:
+        """Commit 2: the decision and where it leaves champion, challenger and evidence."""
+        with self._commit(sequence):
+            before = self.state().champion
+            self._db.execute(
+                "UPDATE state SET judged_version = ?, champion = ?, challenger = ?, evidence = ?",
+                (outcome.judged_version, outcome.champion, outcome.challenger, json.dumps(outcome.evidence)),
+            )
+            self._db.execute(
+                "UPDATE runs SET decision = ?, reason = ? WHERE run = ?", (outcome.decision, outcome.reason, run)
+            )
+            if outcome.trained:
+                version, sha256 = outcome.trained["version"], outcome.trained["sha256"]
+                self._db.execute("INSERT INTO models VALUES (?, ?, ?, 'challenger', NULL)", (version, sha256, run))
+                self._db.execute("UPDATE state SET versions = ?", (int(version),))
+            for version, status in outcome.ended.items():
+                self._db.execute(
+                    "UPDATE models SET status = ?, why = ? WHERE version = ?", (status, outcome.reason, version)
+                )
+            if outcome.champion and outcome.champion != before:
+                self._deploy(run, outcome, at)
+        return sequence + 1
+
+    def _deploy(self, run: str, outcome: Outcome, at: str) -> None:
+        self._db.execute("UPDATE models SET status = 'champion', why = NULL WHERE version = ?", (outcome.champion,))
+        self._db.execute("UPDATE deployments SET until = ? WHERE until IS NULL", (at,))
+        self._db.execute(
+            "INSERT INTO deployments (version, run, since, proven, why) VALUES (?, ?, ?, ?, ?)",
+            (outcome.champion, run, at, outcome.proven, outcome.reason),
+        )
+
+    def finished(self, sequence: int, report: Mapping[str, Any], scored: tuple[int, str] | None = None) -> int:
+        """Commit 3, or the end of a run that failed: how it ended, from its run.json."""
+        with self._commit(sequence):
+            self._end(report, scored)
+        return sequence + 1
+
+    def _end(self, report: Mapping[str, Any], scored: tuple[int, str] | None) -> None:
+        if scored:
+            self._db.execute("UPDATE state SET scored_version = ?, scored_model = ?", scored)
+        seconds = {stage["name"]: stage["seconds"] for stage in report["stages"] if stage.get("seconds") is not None}
+        model = report.get("model")
+        self._db.execute(
+            "UPDATE runs SET status = ?, decision = ?, reason = ?, finished_at = ?, data_version = ?, model = ?,"
+            " rows = ?, seconds = ?, performance = ? WHERE run = ?",
+            (
+                *(report[key] for key in ("status", "decision", "reason", "finished_at", "data_version")),
+                model["version"] if model else None,
+                *(json.dumps(each) for each in (report["rows"], seconds, report.get("performance"))),
+                report["run"],
+            ),
+        )
+
+    @contextmanager
+    def _commit(self, sequence: int) -> Iterator[None]:
+        with self._transaction():
+            self.still(sequence)
+            yield
+            self._db.execute("UPDATE state SET sequence = sequence + 1")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _unpacked(row: sqlite3.Row, *columns: str) -> dict[str, Any]:
+    unpacked = {**dict(row), **{name: json.loads(row[name]) for name in columns if row[name] is not None}}
+    if "manual" in unpacked:
+        unpacked["manual"] = bool(unpacked["manual"])
+    return unpacked
