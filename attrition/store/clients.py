@@ -1,0 +1,249 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""The clients of a portfolio: rows of a Delta table, read as of a version, and the commits that add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from attrition.params import Portfolio
+from attrition.store import delta
+from attrition.store.check import check
+from attrition.store.drops import waiting
+from attrition.store.engine import OWN, StoreError, connect, fields, listed, literal, quoted
+from attrition.store.manifest import Ingest
+
+__all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "test_rows"]
+
+SCORES = {
+    "_row": "BIGINT",
+    "id": "VARCHAR",
+    "as_of": "DATE",
+    "data_version": "BIGINT",
+    "model_version": "VARCHAR",
+    "probability": "DOUBLE",
+    "run": "VARCHAR",
+}
+"""Columns of the table of predictions."""
+
+SHAPED = ("BIGINT", "DOUBLE", "BOOLEAN", "TINYINT")  # float64 in a frame, so that NaN can say "missing"
+
+
+class Clients:
+    """The rows of one portfolio as of a version; what is committed later is not seen.
+
+    Attributes:
+        portfolio: whose clients they are.
+        version: the data version; 0 before the first rows.
+        ingests: number of the last ingest committed; 0 before the first.
+        files: the Parquet files of the table.
+    """
+
+    def __init__(self, portfolio: Portfolio, folder: Path, version: int | None = None):
+        """Open the table in ``folder``, which need not exist yet.
+
+        Raises:
+            StoreError: the portfolio's columns are not the table's, or there is no such version yet.
+        """
+        table = delta.open_table(folder, {**fields(portfolio), **OWN})
+        newest = table.version() if table else 0
+        if version is not None and not 0 <= version <= newest:
+            raise StoreError(f"{folder} has versions 0 to {newest}, not {version}")
+        self.portfolio = portfolio
+        self.version = newest if version is None else version
+        self.ingests: int = (table.transaction_version("ingest") or 0) if table else 0
+        self.files = delta.files(folder, table)
+        self._connection = _view(portfolio, self.files, self.version)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are: the number of the last one."""
+        (last,) = self._connection.execute("SELECT coalesce(max(_row), 0) FROM clients").fetchone()
+        return int(last)
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        after_version: int = 0,
+        after_row: int = 0,
+        to_row: int | None = None,
+        labelled: bool | None = None,
+    ) -> pd.DataFrame:
+        """Rows in order of ``_row``: ``columns`` (None: all and the target), then ``_row`` and ``_version``.
+
+        Integers, numbers, booleans and the target are float64 with NaN, categories and texts objects
+        with None, dates datetime64, ``_row`` and ``_version`` int64.
+
+        Args:
+            columns: names of columns, the target's among them.
+            after_version: only rows that came with a later version.
+            after_row: only rows beyond this one.
+            to_row: only rows up to this one.
+            labelled: only rows with an outcome (True) or without (False).
+
+        Raises:
+            StoreError: a column is not the portfolio's.
+        """
+        where = ["_version > $after_version", "_row > $after_row"]
+        given = {"after_version": after_version, "after_row": after_row}
+        if to_row is not None:
+            where.append("_row <= $to_row")
+            given["to_row"] = to_row
+        if labelled is not None:
+            where.append(f"{quoted(self.portfolio.target.column)} IS {'NOT ' if labelled else ''}NULL")
+        query = f"SELECT {_shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
+        return self.sql(query, **given)
+
+    def current(self, *, after_version: int = 0) -> pd.DataFrame:
+        """The newest row of each client, shaped and ordered as by `frame`; all rows if there is no id.
+
+        Newest is the latest as-of date, then the largest ``_row``. A row without an id is a client
+        of its own. With ``after_version``, only clients whose newest row came with a later version.
+        """
+        portfolio, client = self.portfolio, "_row"
+        if portfolio.id is not None:
+            client = f"{quoted(portfolio.id)}, CASE WHEN {quoted(portfolio.id)} IS NULL THEN _row END"
+        date = f"{quoted(portfolio.as_of)} DESC NULLS LAST, " if portfolio.as_of else ""
+        newest = f"row_number() OVER (PARTITION BY {client} ORDER BY {date}_row DESC) = 1"
+        return self.sql(
+            f"SELECT {_shaped(portfolio, None)} FROM (SELECT * FROM clients QUALIFY {newest}) "
+            "WHERE _version > $after_version ORDER BY _row",
+            after_version=after_version,
+        )
+
+    def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
+        """Ask one SELECT of the table ``clients``; ``$name`` in it takes the parameter of that name.
+
+        Nothing can be written, and no other file read.
+
+        Raises:
+            StoreError: it is not exactly one SELECT, or DuckDB refuses it.
+        """
+        try:
+            statements = self._connection.extract_statements(query)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise StoreError("expected exactly one SELECT")
+            return _plain(self._connection.execute(query, parameters).df())
+        except duckdb.Error as error:
+            raise StoreError(f"the query failed: {error}") from error
+
+
+def commit_rows(folder: Path, portfolio: Portfolio, staging: Path, manifest: Mapping[str, Any]) -> int:
+    """Commit 1: make the rows that ``manifest`` names one version of the table in ``folder``, once.
+
+    A call repeated after a crash anywhere goes on where that one ended. ``manifest`` is the content
+    of the run's ``ingest.json``.
+
+    Returns:
+        The data version.
+
+    Raises:
+        StoreError: the store is not the one that was ingested against, or a file is not the one staged.
+    """
+    done = Ingest.from_dict(manifest)
+    if not done.files:
+        return done.data_version
+    rows = staging / "rows"
+    staged = [delta.Staged(rows / part.path, part.path, part.sha256, part.stats) for part in done.files]
+    delta.commit(
+        folder,
+        {**fields(portfolio), **OWN},
+        staged,
+        app="ingest",
+        number=done.ingest,
+        run=done.run,
+        version=done.data_version,
+    )
+    return done.data_version
+
+
+def commit_scores(folder: Path, parquet: Path, number: int, run: str) -> int:
+    """Commit a Parquet file of predictions (the columns of `SCORES`), once, as `commit_rows` does.
+
+    Args:
+        folder: the table's.
+        parquet: the staged file.
+        number: above those of all predictions committed before.
+        run: the run that made them; part of the file's name in the table.
+
+    Returns:
+        The table's version.
+
+    Raises:
+        StoreError: the file has other columns, is gone, or a later number is committed.
+    """
+    name = f"part-{number:06d}-{run}.parquet"
+    stats = {"numRecords": _count_scores(parquet if parquet.exists() else folder / name)}
+    staged = delta.Staged(parquet, name, stats=stats)
+    return delta.commit(folder, SCORES, [staged], app="scores", number=number, run=run)
+
+
+def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
+    """Labelled rows from the files in ``folder``, shaped as by `Clients.frame` with ``_row`` in order of file and line.
+
+    What the check of a drop would quarantine is left out. None if no row is left.
+    """
+    target = quoted(portfolio.target.column)
+    frames = []
+    with connect() as connection:
+        for path in waiting(folder, settle=0, now=float("inf")).ready:
+            check(connection, portfolio, path)
+            found = connection.execute(
+                f"SELECT {_shaped(portfolio, None, own=())} FROM good WHERE {target} IS NOT NULL ORDER BY _line"
+            )
+            frames.append(_plain(found.df()))
+    rows = pd.concat([frame for frame in frames if len(frame)] or [pd.DataFrame()], ignore_index=True)
+    rows["_row"] = range(1, len(rows) + 1)
+    return rows if len(rows) else None
+
+
+def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
+    """A connection whose view ``clients`` is all that it can read, and that cannot write."""
+    types = {**fields(portfolio), **OWN}
+    connection = connect()
+    if files:
+        listing = f"[{', '.join(map(literal, files))}]"
+        connection.execute(f"SET allowed_paths = {listing}")
+        rows = f"{listed(types)} FROM read_parquet({listing}, hive_partitioning = false) WHERE _version <= {version}"
+    else:
+        rows = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in types.items()) + " WHERE false"
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    connection.execute(f"CREATE VIEW clients AS SELECT {rows}")
+    return connection
+
+
+def _shaped(portfolio: Portfolio, columns: Sequence[str] | None, own: Sequence[str] = ("_row", "_version")) -> str:
+    """SQL for columns as a frame holds them, then the store's ``own``."""
+    types = fields(portfolio)
+    names = list(types) if columns is None else [name for name in columns if name not in OWN]
+    if unknown := [name for name in names if name not in types]:
+        raise StoreError(f"no column {', '.join(map(repr, unknown))}; there are {', '.join(types)}")
+    cast = {name: f"CAST({quoted(name)} AS DOUBLE)" if types[name] in SHAPED else quoted(name) for name in names}
+    return ", ".join([*(f"{value} AS {quoted(name)}" for name, value in cast.items()), *own])
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts as objects with None, whatever type the engine chose for them."""
+    for name in frame.columns:
+        if isinstance(frame[name].dtype, pd.StringDtype) or frame[name].dtype == object:
+            values = frame[name].astype(object)
+            frame[name] = values.where(values.notna(), None)
+    return frame
+
+
+def _count_scores(parquet: Path) -> int:
+    if not parquet.exists():
+        raise StoreError(f"{parquet} is gone: score anew")
+    with connect() as connection:
+        rows = f"read_parquet({literal(parquet)}, hive_partitioning = false)"
+        has = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+        if has != SCORES:
+            raise StoreError(f"{parquet}: expected the columns {SCORES}, found {has}")
+        (count,) = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
+    return int(count)

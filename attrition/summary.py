@@ -1,0 +1,117 @@
+# ruff: noqa: S608 -- every name that enters SQL goes through `_quoted`
+"""Statistics of a table of clients, from a frame or asked of a store; knows nothing of models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from attrition.params import Portfolio
+
+__all__ = ["Queried", "summarise", "summarise_store"]
+
+TOP = 10  # most common values of a category
+MEASURES = ("mean", "median", "std", "min", "max")
+
+
+class Queried(Protocol):
+    """A table ``clients`` that answers SQL."""
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """Whose clients they are."""
+
+    def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
+        """The rows of one SELECT."""
+
+
+def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
+    """Statistics of rows shaped as the store gives them.
+
+    Returns:
+        What JSON can hold: ``rows``, ``labelled``, ``positive_share`` (None without an outcome) and
+        ``columns``: for each its type and share ``missing`` (0 to 1, None without rows); for a
+        number, integer or boolean (as 0 and 1) that is not the id also mean, median, std (of a
+        sample, n - 1), min and max; for a category ``top``, its most common values with their counts.
+        A statistic that does not exist or is beyond a double is None.
+    """
+    outcomes = frame[portfolio.target.column].dropna()
+    columns: dict[str, Any] = {}
+    for name, column in portfolio.columns.items():
+        values = frame[name].dropna()
+        missing = _number((len(frame) - len(values)) / len(frame)) if len(frame) else None
+        columns[name] = {"type": column.type, "missing": missing}
+        if name in _measured(portfolio):
+            columns[name] |= _measures(values.to_numpy(dtype=float))
+        elif column.type == "category":
+            counts = sorted(values.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))
+            columns[name]["top"] = [[value, int(count)] for value, count in counts[:TOP]]
+    return {
+        "rows": len(frame),
+        "labelled": len(outcomes),
+        "positive_share": _number(outcomes.mean()) if len(outcomes) else None,
+        "columns": columns,
+    }
+
+
+def summarise_store(clients: Queried) -> dict[str, Any]:
+    """The same as `summarise`, computed where the rows are, whatever their number."""
+    portfolio = clients.portfolio
+    asked = {"rows": "count(*)", "labelled": f"count({_quoted(portfolio.target.column)})"}
+    asked["positive_share"] = f"avg({_quoted(portfolio.target.column)})"
+    for place, name in enumerate(portfolio.columns):
+        asked[f"missing{place}"] = f"1 - count({_quoted(name)}) / count(*)"
+        if name in _measured(portfolio):
+            value = f"CAST({_quoted(name)} AS DOUBLE)"
+            measures = (f"avg({value})", f"median({value})", f"stddev_samp({value})", f"min({value})", f"max({value})")
+            asked |= {f"{measure}{place}": sql for measure, sql in zip(MEASURES, measures, strict=True)}
+    select = ", ".join(f"{sql} AS {key}" for key, sql in asked.items())
+    found = clients.sql(f"SELECT {select} FROM clients").iloc[0]
+    columns: dict[str, Any] = {}
+    for place, (name, column) in enumerate(portfolio.columns.items()):
+        columns[name] = {"type": column.type, "missing": _number(found[f"missing{place}"])}
+        if name in _measured(portfolio):
+            columns[name] |= {measure: _number(found[f"{measure}{place}"]) for measure in MEASURES}
+        elif column.type == "category":
+            columns[name]["top"] = _top(clients, name)
+    return {
+        "rows": int(found["rows"]),
+        "labelled": int(found["labelled"]),
+        "positive_share": _number(found["positive_share"]),
+        "columns": columns,
+    }
+
+
+def _measured(portfolio: Portfolio) -> Iterable[str]:
+    kinds = ("integer", "number", "boolean")
+    return [name for name, column in portfolio.columns.items() if column.type in kinds and name != portfolio.id]
+
+
+def _measures(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
+    if not len(values):
+        return dict.fromkeys(MEASURES)
+    with np.errstate(over="ignore", invalid="ignore"):
+        std = values.std(ddof=1) if len(values) > 1 else math.nan
+        found = (values.mean(), np.median(values), std, values.min(), values.max())
+    return {measure: _number(value) for measure, value in zip(MEASURES, found, strict=True)}
+
+
+def _top(clients: Queried, name: str) -> list[list[Any]]:
+    counts = clients.sql(
+        f"SELECT {_quoted(name)} AS value, count(*) AS times FROM clients WHERE value IS NOT NULL "
+        f"GROUP BY value ORDER BY times DESC, value LIMIT {TOP}"
+    )
+    return [[value, int(times)] for value, times in counts.itertuples(index=False)]
+
+
+def _number(value: Any) -> float | None:
+    """Twelve digits: sums over many rows differ in the last ones with the order in which threads add."""
+    return float(f"{value:.12g}") if pd.notna(value) and math.isfinite(value) else None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attrition.store.drops import Waiting, waiting
+
+NOW = 2_000_000_000.0
+
+
+def put(folder: Path, name: str, age: float) -> Path:
+    path = folder / name
+    path.write_text("x")
+    os.utime(path, (NOW - age, NOW - age))
+    return path
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert waiting(tmp_path / "none", 2.0, NOW) == Waiting([], 0.0)
+
+
+def test_settled_files_and_folders_are_ready_by_name(tmp_path: Path) -> None:
+    second, first = put(tmp_path, "b.csv", 2.0), put(tmp_path, "a.csv", 60.0)
+    folder = tmp_path / "c.csv"
+    folder.mkdir()
+    os.utime(folder, (NOW - 5, NOW - 5))
+    assert waiting(tmp_path, 2.0, NOW) == Waiting([first, second, folder], 0.0)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "a.csv.tmp", "a.csv.part", "a.csv.done"])
+def test_what_is_no_drop_is_never_taken(tmp_path: Path, name: str) -> None:
+    put(tmp_path, name, 1000.0)
+    assert waiting(tmp_path, 2.0, NOW) == Waiting([], 0.0)
+
+
+def test_unsettled_says_when_the_youngest_is_ready(tmp_path: Path) -> None:
+    put(tmp_path, "old.csv", 1.5)
+    put(tmp_path, "young.csv", 0.25)
+    assert waiting(tmp_path, 2.0, NOW) == Waiting([], 1.75)
+    assert len(waiting(tmp_path, 2.0, NOW + 1.75).ready) == 2
+
+
+def test_done_beside_it_makes_a_young_file_ready(tmp_path: Path) -> None:
+    young = put(tmp_path, "young.csv", 0.0)
+    put(tmp_path, "young.csv.done", 0.0)
+    assert waiting(tmp_path, 2.0, NOW) == Waiting([young], 0.0)
+
+
+def test_a_time_in_the_future_does_not_wait_longer_than_settle(tmp_path: Path) -> None:
+    ahead = put(tmp_path, "ahead.csv", -86_400.0)
+    made = ahead.stat().st_ctime
+    assert waiting(tmp_path, 2.0, made).unsettled == pytest.approx(2.0)
+    assert waiting(tmp_path, 2.0, made + 2.1).ready == [ahead]
+    assert waiting(tmp_path, 2.0, made - 1000.0) == Waiting([], 2.0)
+
+
+def test_a_dangling_link_is_a_drop(tmp_path: Path) -> None:
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "nowhere")
+    assert waiting(tmp_path, 0.0, NOW).ready == [link]
+
+
+def test_a_quiet_tick_loads_no_engine() -> None:
+    heavy = "{'duckdb', 'pandas', 'numpy', 'deltalake', 'pydantic'}"
+    code = f"import sys, attrition.store.drops; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

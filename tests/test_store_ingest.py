@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_kit import COLUMNS, DATA, HEADER, PARAMS, ROW, SEED, SOURCE, Shop, csv, portfolio
+
+from attrition import params
+from attrition.store.check import Checked, check
+from attrition.store.ingest import Ingest
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path, portfolio())
+
+
+def test_the_first_data_sets(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, params.load(PARAMS / "capstone.yaml"))
+    first = shop.take(*SEED)
+    assert first.rows == {"in": 36, "ingested": 26, "duplicates": 10, "quarantined": 0}
+    assert [(drop.rows_in, drop.ingested, drop.duplicates) for drop in first.drops] == [(17, 17, 0), (19, 9, 10)]
+    second = shop.take(*SOURCE)
+    assert second.rows == {"in": 26, "ingested": 26, "duplicates": 0, "quarantined": 0}
+    assert (second.ingest, second.data_version) == (2, 2)
+
+
+def test_again_is_all_duplicates_and_no_version(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, params.load(PARAMS / "telco.yaml"))
+    shop.take(DATA / "telco_sample.csv")
+    again = shop.take(DATA / "telco_sample.csv")
+    assert again.rows == {"in": 500, "ingested": 0, "duplicates": 500, "quarantined": 0}
+    assert (again.ingest, again.data_version, again.files) == (1, 1, [])
+    assert shop.clients.version == 1
+
+
+def test_missing_equals_missing_and_differing_rows_are_two(shop: Shop, tmp_path: Path) -> None:
+    bare = "ann,2026-01-31,Team,3,,yes,"
+    shop.take(csv(tmp_path, ROW, bare, bare))
+    done = shop.take(csv(tmp_path, bare, "ann,2026-01-31,Team,3,,yes,0", ROW.replace("9.5", "9.50"), name="next.csv"))
+    assert done.rows == {"in": 3, "ingested": 1, "duplicates": 2, "quarantined": 0}
+
+
+def test_a_hash_alone_is_no_duplicate(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attrition.store.ingest._hash", lambda portfolio: "CAST(7 AS BIGINT)")
+    shop.take(csv(tmp_path, ROW))
+    done = shop.take(csv(tmp_path, ROW, ROW.replace("ann", "bob"), name="next.csv"))
+    assert (done.rows["ingested"], done.rows["duplicates"]) == (1, 1)
+
+
+def canonical(*values: str | None) -> str:
+    return "".join("-" if value is None else f"{len(value)}:{value}" for value in values)
+
+
+@pytest.mark.parametrize("client", ["ann", "Zoë 😀", "3:x"])
+def test_the_hash_is_md5_of_the_canonical_row(shop: Shop, tmp_path: Path, client: str) -> None:
+    shop.take(csv(tmp_path, f"{client},2026-01-31,Team,3,,yes,1"))
+    text = canonical("true", client, "2026-01-31", None, "1", "Team", "3")  # active client day fee left plan seats
+    wanted = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little", signed=True)
+    assert shop.clients.sql("SELECT _hash FROM clients")["_hash"].tolist() == [wanted]
+
+
+def test_no_order_of_lines_files_or_columns_matters(tmp_path: Path) -> None:
+    given = params.load(PARAMS / "telco.yaml")
+    lines = (DATA / "telco_sample.csv").read_text().splitlines()
+    straight = Shop(tmp_path / "straight", given)
+    straight.take(DATA / "telco_sample.csv")
+    mixed = lines[1:]
+    random.Random(1).shuffle(mixed)
+    shuffled = Shop(tmp_path / "shuffled", given.model_copy(update={"columns": dict(reversed(given.columns.items()))}))
+    halves = [csv(tmp_path, *mixed[part::2], name=f"{part}.csv", header=lines[0]) for part in (1, 0)]
+    shuffled.take(*halves)
+    wanted = straight.clients.frame()
+    assert shuffled.clients.frame()[wanted.columns.tolist()].equals(wanted)
+
+
+def test_rows_are_numbered_by_date_first_and_go_on(shop: Shop, tmp_path: Path) -> None:
+    days = ["2026-03-01", "2026-01-01", "2026-02-01"]
+    shop.take(csv(tmp_path, *(f"ann,{day},Team,3,1,yes,1" for day in days)))
+    shop.take(csv(tmp_path, "ann,2025-01-01,Team,3,1,yes,1", name="next.csv"))
+    frame = shop.clients.frame(["day"])
+    assert frame["_row"].tolist() == [1, 2, 3, 4]
+    assert frame["day"].dt.strftime("%Y-%m").tolist() == ["2026-01", "2026-02", "2026-03", "2025-01"]
+    assert frame["_version"].tolist() == [1, 1, 1, 2]
+
+
+def test_rows_that_cannot_be_taken_are_kept_with_their_reason(shop: Shop, tmp_path: Path) -> None:
+    done, staging = shop.stage(csv(tmp_path, ROW, "bob,2026-01-31,Team,3,ab\u2028c,yes,1", name="Zoë.csv"))
+    (drop,) = done.drops
+    assert (drop.ingested, drop.quarantined, drop.reasons, drop.to) == (1, 1, {"fee: not a number": 1}, "taken")
+    (line,) = (staging / "quarantine" / "Zoë.csv.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert json.loads(line) == {
+        "file": "Zoë.csv",
+        "line": 3,
+        "reason": "fee: 'ab\\u2028c' is not a number",
+        "raw": ["bob", "2026-01-31", "Team", "3", "ab\u2028c", "yes", "1"],
+    }
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.csv", b"x" * 251 + b".csv"])
+def test_any_name_of_a_file_will_do(shop: Shop, tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / name.decode("utf-8", "surrogateescape")
+    shutil.copy(csv(tmp_path, ROW, "x"), path)
+    done, staging = shop.stage(path)
+    assert done.drops[0].quarantined == 1
+    (kept,) = (staging / "quarantine").iterdir()
+    assert json.loads(kept.read_text())["file"] == path.name
+    assert Ingest.read(staging) == done
+
+
+def test_the_manifest_says_what_is_staged(shop: Shop, tmp_path: Path) -> None:
+    done, staging = shop.stage(csv(tmp_path, ROW))
+    assert Ingest.read(staging) == done
+    (part,) = done.files
+    staged = staging / "rows" / "part-000001-0.parquet"
+    assert part.path == staged.name
+    assert part.sha256 == hashlib.sha256(staged.read_bytes()).hexdigest()
+    assert (part.bytes, part.rows, part.stats["numRecords"]) == (staged.stat().st_size, 1, 1)
+    described = duckdb.sql(f"DESCRIBE SELECT * FROM '{staged}'").fetchall()
+    kinds = ["VARCHAR", "DATE", "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TINYINT", "BIGINT", "BIGINT", "BIGINT"]
+    names = [*HEADER.split(","), "_row", "_version", "_hash"]
+    assert [row[:2] for row in described] == list(zip(names, kinds, strict=True))
+
+
+def test_the_same_drops_stage_the_same_bytes(tmp_path: Path) -> None:
+    given = params.load(PARAMS / "telco.yaml")
+    parts = [Shop(tmp_path / name, given).stage(DATA / "telco_sample.csv")[0].files for name in "ab"]
+    assert parts[0] == parts[1]
+
+
+def test_bad_files_are_set_aside_and_good_ones_go_on(tmp_path: Path) -> None:
+    capstone = params.load(PARAMS / "capstone.yaml")
+    header = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+    junk = tmp_path / "junk"
+    (junk / "folder.csv").mkdir(parents=True)
+    (junk / "empty.csv").touch()
+    (junk / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+    csv(junk, "a,1,2,3", name="no target.csv", header=header.rpartition(",")[0])
+    csv(junk, "1;2;3;a;0", name="semicolons.csv", header=header.replace(",", ";"))
+    csv(junk, name="nothing.csv", header=header)
+    csv(junk, "x,0,1,2,3,a", name="reordered.csv", header="extra," + ",".join(reversed(header.split(","))))
+    csv(junk, "b,NaN,2,3,1", "c,x,2,3,1", "d,1,2,3,1", name="numbers.csv", header=header)
+    csv(junk, "e,1,2,3,1", "f,1,2,3,1", name="one class.csv", header="\ufeff" + header)
+    done = Shop(tmp_path / "shop", capstone).take(*junk.iterdir())
+    accounts = {drop.name: (drop.rows_in, drop.ingested, drop.quarantined, drop.to) for drop in done.drops}
+    assert accounts == {
+        "empty.csv": (0, 0, 0, "quarantine"),
+        "folder.csv": (0, 0, 0, "quarantine"),
+        "no target.csv": (1, 0, 1, "quarantine"),
+        "nothing.csv": (0, 0, 0, "taken"),
+        "numbers.csv": (3, 1, 2, "taken"),
+        "one class.csv": (2, 2, 0, "taken"),
+        "picture.csv": (0, 0, 0, "quarantine"),
+        "reordered.csv": (1, 1, 0, "taken"),
+        "semicolons.csv": (1, 0, 1, "quarantine"),
+    }
+    by_name = {drop.name: drop for drop in done.drops}
+    assert by_name["no target.csv"].reasons == {"missing column: exited": 1}
+    assert by_name["empty.csv"].reasons == {"an empty file": 0}
+    assert by_name["one class.csv"].notes == ["every outcome is 1"]
+    assert (by_name["folder.csv"].sha256, by_name["folder.csv"].size) == (None, 0)
+
+
+def test_a_drop_that_is_gone_is_no_empty_drop(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        shop.stage(tmp_path / "gone.csv")
+
+
+def test_a_drop_that_grows_while_it_is_read_is_not_known_by_its_new_content(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv(tmp_path, ROW)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def grows(*given: Any) -> Checked:
+        checked = check(*given)
+        path.write_text(path.read_text() + ROW.replace("ann", "bob"))
+        return checked
+
+    monkeypatch.setattr("attrition.store.ingest.check", grows)
+    (drop,) = shop.take(path).drops
+    assert (drop.sha256, drop.rows_in) == (before, 1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_drop_that_may_not_be_read_is_set_aside(shop: Shop, tmp_path: Path) -> None:
+    path = csv(tmp_path, ROW)
+    path.chmod(0)
+    (drop,) = shop.take(path).drops
+    assert (drop.to, drop.sha256) == ("quarantine", None)
+
+
+lines = st.sampled_from([ROW, ROW.replace("ann", "bob"), "ann,x,Team,3,1,yes,1", "ann,2026", "", '"', "é,", "\0"])
+contents = st.lists(lines, max_size=6).map(lambda some: "\n".join([HEADER, *some]).encode())
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.lists(st.one_of(contents, st.binary(max_size=20)), max_size=3))
+def test_each_drop_is_accounted_for_to_the_row(tmp_path_factory: pytest.TempPathFactory, files: list[bytes]) -> None:
+    root = tmp_path_factory.mktemp("shop")
+    shop = Shop(root, portfolio())
+    drops = [root / f"{number}.csv" for number in range(len(files))]
+    for path, content in zip(drops, files, strict=True):
+        path.write_bytes(content)
+    done = shop.take(*drops)
+    for drop in done.drops:
+        assert drop.rows_in == drop.ingested + drop.duplicates + drop.quarantined
+        assert drop.to == "taken" or drop.quarantined == drop.rows_in
+    assert shop.clients.rows == done.rows["ingested"] == len(shop.clients.frame())
+    again = shop.take(*drops)
+    assert again.rows == {**done.rows, "ingested": 0, "duplicates": done.rows["ingested"] + done.rows["duplicates"]}
+
+
+def test_columns_of_any_name(tmp_path: Path) -> None:
+    names = ["line", "raw", "select", 'a"b', "it's", "file", "_".join("xy"), "name", "fault"]
+    columns = COLUMNS | {name: {"type": "integer"} for name in names}
+    shop = Shop(tmp_path, portfolio(columns=columns))
+    header = HEADER + "," + ",".join(name.replace('a"b', '"a""b"') for name in names)
+    done = shop.take(csv(tmp_path, ROW + "".join(f",{place}" for place in range(len(names))), header=header))
+    assert done.rows["ingested"] == 1
+    assert shop.clients.frame(names).iloc[0][names].tolist() == list(range(len(names)))
