@@ -1,0 +1,244 @@
+"""How good a set of probabilities is, with intervals. Pure: outcomes and probabilities in, numbers out.
+
+Intervals are bootstrap percentiles, taken at levels widened as Student's t is wider than the normal (Hesterberg,
+"What Teachers Should Know About the Bootstrap", 2015): a plain percentile interval is too narrow on few rows.
+With five rows they span most of what is possible, which is what five rows say. Where every resample gives the
+same value, the rows show no spread at all; the interval then allows for the share of other rows that may have
+gone unseen (Clopper and Pearson's bound for none among n).
+
+A resample is a vector of weights. Above ``EXACT`` rows, neighbouring rows (same outcome, close values) are pooled
+into ``CELLS`` cells that are drawn as one with their means, which keeps time and memory bounded; the interval
+moves by far less than its own width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, stdtrit
+
+__all__ = ["CELLS", "EXACT", "bootstrap_means", "calibration", "checked", "gain_curve", "paired", "score"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+EXACT = 10_000
+"""Rows up to which each row is drawn by itself."""
+CELLS = 2_000
+"""Cells that more rows are pooled into."""
+CHUNK = 1 << 21
+"""Weights in memory at a time."""
+CLIP = 1e-15
+"""Probabilities are this far from 0 and 1 in the log loss."""
+CEILINGS = {"brier": 1.0, "log_loss": float(-np.log(1 - (1 - CLIP))), "auc": 1.0, "f1": 1.0}
+"""The measures with an interval, and the most that each can be."""
+
+
+def checked(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Outcomes and probabilities as float64 of shape ``(rows,)``.
+
+    Raises:
+        ValueError: no rows, different lengths, an outcome other than 0 and 1, or no probability.
+    """
+    outcomes, chances = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    if outcomes.ndim != 1 or outcomes.shape != chances.shape:
+        raise ValueError(f"outcomes {outcomes.shape} and probabilities {chances.shape} must be one each a row")
+    if not outcomes.size:
+        raise ValueError("no rows to judge; leave the score out until there is an outcome")
+    if not np.isin(outcomes, (0.0, 1.0)).all():
+        raise ValueError("outcomes must be 0 or 1; drop the rows without an outcome first")
+    if not ((chances >= 0) & (chances <= 1)).all():
+        raise ValueError("probabilities must lie between 0 and 1, and none may be missing")
+    return outcomes, chances
+
+
+def score(
+    y: npt.ArrayLike,
+    p: npt.ArrayLike,
+    threshold: float = 0.5,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How good the probabilities ``p`` were for the outcomes ``y``, both of shape ``(rows,)``.
+
+    ``n``, ``positives``, ``accuracy``, ``precision``, ``recall`` and ``confusion`` (``[[tn, fp], [fn, tp]]``) are
+    plain; ``brier``, ``log_loss``, ``auc`` and ``f1`` are ``{"value", "low", "high"}``. With one outcome only,
+    the three of AUC are None; it also says how many resamples were ``skipped`` for that. Precision, recall and
+    F1 are 0 where they have nothing to divide by.
+
+    Raises:
+        ValueError: as ``checked``.
+    """
+    y, p = checked(y, p)
+    called = (p >= threshold).astype(np.float64)
+    clipped = np.clip(p, CLIP, 1 - CLIP)
+    losses = np.column_stack([(p - y) ** 2, -np.log(np.where(y == 1, clipped, 1 - clipped))])
+    tp, fp, fn = (int(cell.sum()) for cell in (y * called, (1 - y) * called, y * (1 - called)))
+    values = np.array([*losses.mean(axis=0), _auc(np.ones((1, y.size)), y, p)[0], _ratio(2 * tp, 2 * tp + fp + fn)])
+    drawn = _resampled(y, p, called, losses, resamples, seed)
+    found = {
+        name: _interval(float(value), draws, y.size, confidence, (0.0, ceiling))
+        for (name, ceiling), value, draws in zip(CEILINGS.items(), values, drawn.T, strict=True)
+    }
+    found["auc"]["skipped"] = int(np.isnan(drawn[:, 2]).sum())
+    return {
+        "n": int(y.size),
+        "positives": int(y.sum()),
+        **found,
+        "accuracy": 1 - (fp + fn) / y.size,
+        "precision": float(_ratio(tp, tp + fp)),
+        "recall": float(_ratio(tp, tp + fn)),
+        "confusion": [[y.size - tp - fp - fn, fp], [fn, tp]],
+    }
+
+
+def paired(
+    y: npt.ArrayLike,
+    p_a: npt.ArrayLike,
+    p_b: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Mean Brier loss of ``p_a`` less that of ``p_b`` on the same rows: above zero, b is the better one.
+
+    Gives ``{"difference", "low", "high", "n"}``.
+
+    Raises:
+        ValueError: as ``checked``.
+    """
+    y, p_a = checked(y, p_a)
+    y, p_b = checked(y, p_b)
+    gains = (p_a - y) ** 2 - (p_b - y) ** 2
+    drawn = bootstrap_means(gains[:, None], resamples=resamples, seed=seed)[:, 0]
+    room = float(gains.any())  # two sets of the same probabilities can never differ; others by 1 at most
+    interval = _interval(float(gains.mean()), drawn, y.size, confidence, (-room, room))
+    return {"difference": interval["value"], "low": interval["low"], "high": interval["high"], "n": int(y.size)}
+
+
+def bootstrap_means(values: Floats, *, resamples: int, seed: int | list[int]) -> Floats:
+    """Column means of ``values`` (rows, columns) in each resample of its rows, shape ``(resamples, columns)``."""
+    sizes, cells = _pooled(values, np.argsort(values[:, 0], kind="stable"))
+    rng = np.random.default_rng(seed)
+    sums: Floats = np.concatenate([weights @ cells for weights in _weights(sizes, resamples, rng)])
+    return sums / len(values)
+
+
+def calibration(y: npt.ArrayLike, p: npt.ArrayLike, bins: int = 10) -> list[dict[str, Any]]:
+    """Predicted and observed share of leavers in equal intervals of probability; empty ones are left out.
+
+    Each is ``{"from", "to", "n", "predicted", "observed"}``.
+
+    Raises:
+        ValueError: as ``checked``.
+    """
+    y, p = checked(y, p)
+    places = np.minimum((p * bins).astype(np.int64), bins - 1)
+    return [
+        {
+            "from": int(place) / bins,
+            "to": (int(place) + 1) / bins,
+            "n": int(np.sum(places == place)),
+            "predicted": float(p[places == place].mean()),
+            "observed": float(y[places == place].mean()),
+        }
+        for place in np.unique(places)
+    ]
+
+
+def gain_curve(y: npt.ArrayLike, p: npt.ArrayLike, points: int = 20) -> list[dict[str, float]]:
+    """Share of all leavers ``found`` when the ``share`` of clients with the highest risk is called.
+
+    From 0 to 1 in ``points`` steps; clients of equal risk count as called in random order. Empty when
+    nobody left.
+
+    Raises:
+        ValueError: as ``checked``.
+    """
+    y, p = checked(y, p)
+    if not y.any():
+        return []
+    _, inverse, sizes = np.unique(-p, return_inverse=True, return_counts=True)
+    called = np.concatenate([[0.0], np.cumsum(sizes)]) / y.size
+    found = np.concatenate([[0.0], np.cumsum(np.bincount(inverse, weights=y))]) / y.sum()
+    shares = np.linspace(0, 1, points + 1)
+    reached = np.interp(shares, called, found)
+    return [{"share": float(share), "found": float(part)} for share, part in zip(shares, reached, strict=True)]
+
+
+def _interval(value: float, drawn: Floats, n: int, confidence: float, limits: tuple[float, float]) -> dict[str, Any]:
+    """The bootstrap interval around ``value``, within ``limits``; undefined draws are left out."""
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    known, tail = drawn[~np.isnan(drawn)], (1 - confidence) / 2
+    if known.size < 2 or np.ptp(known) < 1e-12:
+        unseen = 1 - tail ** (1 / n)
+        low, high = (value + unseen * (limit - value) for limit in limits)
+    else:
+        widened = float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
+        low, high = np.quantile(known, [widened, 1 - widened])
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _resampled(y: Floats, p: Floats, called: Floats, losses: Floats, resamples: int, seed: int) -> Floats:
+    """Brier, log loss, AUC (NaN with one outcome) and F1 of each resample, shape ``(resamples, 4)``."""
+    rows = np.column_stack([losses, y * called, y + called, y, p])
+    sizes, cells = _pooled(rows, np.lexsort((p, y)), apart=int(np.sum(y == 0)))
+    drawn = []
+    for weights in _weights(sizes, resamples, np.random.default_rng(seed)):
+        sums = weights @ cells[:, :4]
+        auc = _auc(weights, cells[:, 4], cells[:, 5])
+        drawn.append(np.column_stack([sums[:, :2] / y.size, auc, _ratio(2 * sums[:, 2], sums[:, 3])]))
+    return np.concatenate(drawn)
+
+
+def _pooled(rows: Floats, order: npt.NDArray[np.intp], apart: int = 0) -> tuple[Ints, Floats]:
+    """Sizes and column means of cells: each row by itself, or about ``CELLS`` runs of neighbours in ``order``.
+
+    No cell holds rows from both sides of position ``apart``.
+    """
+    n = len(rows)
+    if n <= EXACT:
+        return np.ones(n, dtype=np.int64), rows
+    starts = np.union1d(np.arange(CELLS) * n // CELLS, [apart % n])
+    sizes = np.diff(starts, append=n)
+    return sizes, np.add.reduceat(rows[order], starts, axis=0) / sizes[:, None]
+
+
+def _weights(sizes: Ints, resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """How often each cell is drawn, in pieces of shape ``(some resamples, cells)``."""
+    n, cells = int(sizes.sum()), len(sizes)
+    step = max(1, CHUNK // cells)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        if n == cells:
+            drawn = rng.integers(0, n, size=(count, n)) + np.arange(count)[:, None] * n
+            yield np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
+        else:
+            yield rng.multinomial(n, sizes / n, size=count).astype(np.float64)
+
+
+def _auc(weights: Floats, y: Floats, p: Floats) -> Floats:
+    """Area under the ROC curve of each row of ``weights``; ties count half, one outcome gives NaN."""
+    order = np.argsort(p, kind="stable")
+    starts = np.flatnonzero(np.diff(p[order], prepend=-1.0))
+    ordered = weights[:, order]
+    left = np.add.reduceat(ordered * y[order], starts, axis=1)
+    stayed = np.add.reduceat(ordered * (1 - y[order]), starts, axis=1)
+    below = np.cumsum(stayed, axis=1) - stayed / 2
+    pairs = left.sum(axis=1) * stayed.sum(axis=1)
+    area: Floats = np.divide((left * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return area
+
+
+def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
+    """``part / whole``, and 0 where there is nothing to divide by."""
+    top, bottom = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    ratio: Floats = np.divide(top, bottom, out=np.zeros_like(bottom), where=bottom > 0)
+    return ratio

@@ -1,0 +1,298 @@
+"""The classifier: build, fit, probabilities, and why a client is at risk. It knows no files.
+
+A logistic regression on standardised numbers and one-hot categories. Its logit is a sum over features, so a
+client's reasons are exact: what each feature adds to the logit beyond what it adds on average.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from attrition.params import Portfolio
+
+__all__ = [
+    "BASE",
+    "MISSING",
+    "TooFew",
+    "baseline",
+    "build",
+    "coefficients",
+    "contributions",
+    "fit",
+    "probabilities",
+    "reasons",
+    "split",
+    "too_few",
+    "usual",
+]
+
+Floats = npt.NDArray[np.float64]
+BASE = "_base"
+"""Where a baseline keeps the average client's logit; no column's name may start with ``_``."""
+TOLERANCE = 1e-7
+"""Of the gradient when fitting; at scikit-learn's 1e-4 coefficients are still .03 from where they end."""
+MISSING = "(missing)"
+"""The level that stands for a category without a value."""
+NEGLIGIBLE = 0.05
+"""A contribution below this many logits reads as odds × 1.0 and is no reason."""
+WORDS: dict[str, Callable[[Any], str]] = {"category": str, "boolean": lambda value: "yes" if value else "no"}
+"""How the values of a kind of feature are put in words; others are numbers."""
+EXTREME = 1000.0
+"""Odds beyond this factor, either way, are named no more precisely."""
+
+
+class TooFew(ValueError):
+    """There are not enough labelled rows, or not enough of one outcome, to train on."""
+
+
+def build(portfolio: Portfolio) -> Pipeline:
+    """The untrained pipeline of a portfolio: steps ``columns`` and ``classifier``.
+
+    A kind of feature that the portfolio lacks has no transformer. A numeric column without any value
+    becomes constant, an unknown category becomes no category.
+    """
+    numeric = Pipeline(
+        [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+    )
+    constant = SimpleImputer(missing_values=None, strategy="constant", fill_value=MISSING, keep_empty_features=True)
+    encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    categorical = Pipeline([("impute", constant), ("encode", encode)])
+    kinds = [("numeric", numeric, portfolio.numeric), ("categorical", categorical, portfolio.categorical)]
+    given = portfolio.model
+    classifier = LogisticRegression(
+        C=given.C, tol=TOLERANCE, max_iter=given.max_iter, random_state=given.seed, solver="lbfgs"
+    )
+    columns = ColumnTransformer([kind for kind in kinds if kind[2]])
+    return Pipeline([("columns", columns), ("classifier", classifier)])
+
+
+def fit(portfolio: Portfolio, frame: pd.DataFrame) -> Pipeline:
+    """Train on the labelled rows of ``frame``: the features, and the target as 0, 1 or NaN (no outcome yet).
+
+    One thread, so that the same rows give the same model to the last bit.
+
+    Raises:
+        TooFew: fewer labelled rows, or fewer of one outcome, than the portfolio asks for.
+        ValueError: a feature's column is not there.
+    """
+    labelled = frame[frame[portfolio.target.column].notna()]
+    if why := too_few(portfolio, labelled):
+        raise TooFew(why)
+    pipeline = build(portfolio)
+    with threadpool_limits(limits=1):
+        pipeline.fit(_inputs(pipeline, labelled), labelled[portfolio.target.column].to_numpy(dtype=np.int64))
+    return pipeline
+
+
+def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to train on, and the newest, ``model.holdback`` of them and at least one, that are held back.
+
+    ``labelled`` is in the order in which the rows came.
+    """
+    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    cut = max(0, len(labelled) - held)
+    return labelled.iloc[:cut], labelled.iloc[cut:]
+
+
+def too_few(portfolio: Portfolio, labelled: pd.DataFrame) -> str | None:
+    """Why these rows are too few to train on, in words; None when they are enough."""
+    given, rows = portfolio.model, len(labelled)
+    left = int(labelled[portfolio.target.column].sum())
+    if rows < given.least_rows:
+        return f"{rows} clients with an outcome to train on, at least {given.least_rows} are needed (model.least_rows)"
+    if min(left, rows - left) < given.least_each:
+        return (
+            f"{left} clients that left and {rows - left} that stayed to train on,"
+            f" at least {given.least_each} of each are needed (model.least_each)"
+        )
+    return None
+
+
+def probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> Floats:
+    """The probability that each client leaves, shape ``(rows,)``.
+
+    Raises:
+        ValueError: a feature's column is not there.
+    """
+    if frame.empty:
+        return np.empty(0)
+    found: Floats = pipeline.predict_proba(_inputs(pipeline, frame))[:, 1]
+    return found
+
+
+def coefficients(pipeline: Pipeline, portfolio: Portfolio) -> list[dict[str, Any]]:
+    """What the model has learned, the strongest first.
+
+    One entry a number, boolean or level of a category: ``feature``, ``level`` (None for a number or
+    boolean), ``coefficient`` (logits; a standard deviation of a number or boolean), ``odds_ratio`` and
+    ``words``. The coefficients of one category's levels sum to zero, as the penalty is on their squares
+    and not on the intercept: a level is compared with the average level.
+    """
+    found = []
+    scales = _scales(pipeline)
+    for (name, level), weight in zip(_terms(pipeline), pipeline["classifier"].coef_[0], strict=True):
+        logits = float(weight)
+        if level is not None:
+            words = f"{portfolio.label(name)} {level}: {_odds(logits)} against the average level"
+        elif portfolio.columns[name].type == "boolean":
+            logits /= scales[name]
+            words = f"{portfolio.label(name)} yes: {_odds(logits)} against no"
+        else:
+            words = f"{portfolio.label(name)}: {_odds(logits)} for each {_rounded(scales[name])} more"
+        odds = math.exp(np.clip(logits, -700, 700))
+        found.append(
+            {"feature": name, "level": level, "coefficient": float(weight), "odds_ratio": odds, "words": words}
+        )
+    return sorted(found, key=lambda entry: -abs(entry["coefficient"]))
+
+
+def baseline(pipeline: Pipeline, frame: pd.DataFrame) -> dict[str, float]:
+    """What each feature adds to the logit on average over ``frame``; under ``BASE`` the average logit itself.
+
+    Raises:
+        ValueError: no rows, or a feature's column is not there.
+    """
+    if frame.empty:
+        raise ValueError("no rows to take the average client from; give the rows that the model was trained on")
+    names, raw = _raw(pipeline, frame)
+    means = raw.mean(axis=0)
+    averages = {name: float(mean) for name, mean in zip(names, means, strict=True)}
+    return averages | {BASE: float(pipeline["classifier"].intercept_[0] + sum(averages.values()))}
+
+
+def contributions(pipeline: Pipeline, portfolio: Portfolio, frame: pd.DataFrame, base: Mapping[str, float]) -> Floats:
+    """What each feature adds to a client's logit beyond its average, in logits, shape ``(rows, features)``.
+
+    The columns are ``portfolio.features``. ``base[BASE]`` plus a row's sum is the row's logit.
+    """
+    if frame.empty:
+        return np.empty((0, len(portfolio.features)))
+    names, raw = _raw(pipeline, frame)
+    order = [names.index(name) for name in portfolio.features]
+    beyond: Floats = raw[:, order] - np.array([base[name] for name in portfolio.features])
+    return beyond
+
+
+def usual(portfolio: Portfolio, frame: pd.DataFrame) -> dict[str, float | str]:
+    """The usual value of each feature: a number's or boolean's mean, a category's most frequent level.
+
+    The mean and not the median, as a client there is what reasons compare with: its odds are × 1. A feature
+    without any value has none.
+    """
+    found: dict[str, float | str] = {}
+    for name in portfolio.features:
+        values = frame[name].dropna()
+        if len(values):
+            category = portfolio.columns[name].type == "category"
+            found[name] = str(values.mode().iloc[0]) if category else float(values.mean())
+    return found
+
+
+def reasons(
+    portfolio: Portfolio,
+    frame: pd.DataFrame,
+    contributions: Floats,
+    usual: Mapping[str, float | str],
+    top: int = 3,
+) -> list[list[str]]:
+    """For each client the features that move its risk most, either way, in words with its own values.
+
+    ``contributions`` are of the rows of ``frame``, shape ``(rows, features)``; a number is put beside what is
+    ``usual``. At most ``top`` a client; contributions next to nothing are left out.
+    """
+    strength = np.abs(contributions)
+    ranked = np.argsort(-strength, axis=1, kind="stable")[:, :top]
+    words = np.full(ranked.shape, "", dtype=object)
+    for index, name in enumerate(portfolio.features):
+        rows, places = np.nonzero((ranked == index) & (strength[:, [index]] >= NEGLIGIBLE))
+        subjects = _subjects(portfolio, name, frame[name].iloc[rows], usual.get(name))
+        effects = contributions[rows, index].tolist()
+        words[rows, places] = [f"{who}: {_odds(effect)}" for who, effect in zip(subjects, effects, strict=True)]
+    return [[text for text in row if text] for row in words.tolist()]
+
+
+def _subjects(portfolio: Portfolio, name: str, values: pd.Series[Any], usual: float | str | None) -> list[str]:
+    """A feature's name and value for each client; each distinct value is put in words once."""
+    label, kind = portfolio.label(name), portfolio.columns[name].type
+    compared = "" if usual is None or kind in ("category", "boolean") else f", usual {_rounded(float(usual))}"
+    codes, distinct = pd.factorize(values)
+    words = WORDS.get(kind, _number)
+    texts = [f"{label} {words(value)}{compared}" for value in distinct]
+    texts.append(f"{label} missing{compared}")  # its code is -1: the last
+    return [texts[code] for code in codes]
+
+
+def _number(value: float) -> str:
+    if abs(value) < 1:
+        return f"{value:.3g}"
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _odds(logits: float) -> str:
+    if abs(logits) > math.log(EXTREME):
+        return "odds of leaving × " + (f"more than {EXTREME:,.0f}" if logits > 0 else f"less than {1 / EXTREME}")
+    factor = math.exp(logits)
+    digits = 0 if factor >= 10 else 1 if factor >= 1 else 2 if factor >= 0.1 else 3
+    return f"odds of leaving × {factor:.{digits}f}"
+
+
+def _inputs(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a pipeline reads, numbers as float64 with NaN, categories as object with None."""
+    kinds = {name: kind for kind, _, names in pipeline["columns"].transformers for name in names}
+    lacking = [name for name in kinds if name not in frame]
+    if lacking:
+        raise ValueError(f"the rows lack {', '.join(lacking)}, which the model reads; add the column, empty if unknown")
+    return pd.DataFrame(
+        {
+            name: frame[name].astype("float64")
+            if kind == "numeric"
+            else frame[name].astype(object).where(frame[name].notna(), None)
+            for name, kind in kinds.items()
+        }
+    )
+
+
+def _terms(pipeline: Pipeline) -> list[tuple[str, str | None]]:
+    """Feature, and level of a category, for each coefficient in order."""
+    terms: list[tuple[str, str | None]] = []
+    for kind, fitted, names in pipeline["columns"].transformers_:
+        if kind == "numeric":
+            terms += [(name, None) for name in names]
+        elif kind == "categorical":
+            levels = fitted["encode"].categories_
+            terms += [(name, str(level)) for name, own in zip(names, levels, strict=True) for level in own]
+    return terms
+
+
+def _scales(pipeline: Pipeline) -> dict[str, float]:
+    """Standard deviation of each number and boolean in the training rows (1 where constant)."""
+    fitted = {kind: (step, names) for kind, step, names in pipeline["columns"].transformers_}
+    if "numeric" not in fitted:
+        return {}
+    step, names = fitted["numeric"]
+    return dict(zip(names, step["scale"].scale_.tolist(), strict=True))
+
+
+def _raw(pipeline: Pipeline, frame: pd.DataFrame) -> tuple[list[str], Floats]:
+    """Features in the pipeline's order, and what each adds to the logit, shape ``(rows, features)``."""
+    owners = [name for name, _ in _terms(pipeline)]
+    names = list(dict.fromkeys(owners))
+    spread = np.zeros((len(owners), len(names)))
+    spread[np.arange(len(owners)), [names.index(owner) for owner in owners]] = pipeline["classifier"].coef_[0]
+    return names, np.asarray(pipeline["columns"].transform(_inputs(pipeline, frame))) @ spread
