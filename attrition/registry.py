@@ -1,0 +1,300 @@
+"""Model versions: their folders and manifests, what is deployed, and loading that trusts no file.
+
+``models/<portfolio>/<version>/`` holds ``model.pkl`` and ``manifest.json``; ``current.json`` beside the
+versions names the one that serves. A pickle can run code, so its bytes are compared with the manifest
+before they are read, and then only the few names below may be built from them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import pickle
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from attrition import safe
+
+if TYPE_CHECKING:  # scikit-learn and pandas take a second to import: a quiet tick does without them
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+__all__ = [
+    "ALLOWED",
+    "LARGEST",
+    "Current",
+    "Golden",
+    "Manifest",
+    "ModelRefused",
+    "current",
+    "frame",
+    "libraries",
+    "load",
+    "read_manifest",
+    "set_current",
+    "version_path",
+    "versions",
+    "write",
+]
+
+MODEL, MANIFEST, CURRENT = "model.pkl", "manifest.json", "current.json"
+Kind = TypeVar("Kind")
+VERSION = re.compile(r"[0-9]{4,}")
+LARGEST = 64 * 1024 * 1024  # bytes of a model, or manifest, that is read
+AGREEMENT = 1e-9  # between a golden row's probability and the one that was noted at training
+
+ALLOWED = frozenset(
+    {
+        ("builtins", "slice"),
+        ("numpy", "dtype"),
+        ("numpy", "float64"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("sklearn.compose._column_transformer", "ColumnTransformer"),
+        ("sklearn.impute._base", "SimpleImputer"),
+        ("sklearn.linear_model._logistic", "LogisticRegression"),
+        ("sklearn.pipeline", "Pipeline"),
+        ("sklearn.preprocessing._data", "StandardScaler"),
+        ("sklearn.preprocessing._encoders", "OneHotEncoder"),
+    }
+)
+"""All that a model's pickle may name. A list of what is forbidden could always be got round."""
+
+
+class ModelRefused(ValueError):
+    """A model will not be used: which file, why, and what to do. ``why`` and ``remedy`` hold no path."""
+
+    def __init__(self, path: Path, why: str, remedy: str):
+        self.path, self.why, self.remedy = path, why, remedy
+        super().__init__(f"{path}: {why}; {remedy}")
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A few rows, and the probabilities that the model gave them when it was trained."""
+
+    rows: list[dict[str, Any]]
+    probabilities: list[float]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model version is, and where it came from."""
+
+    version: str
+    portfolio: str
+    sha256: str  # of model.pkl
+    bytes: int
+    data_version: int
+    rows: int  # trained on
+    trained_to: int
+    reference_to: int
+    features: list[str]
+    params: dict[str, Any]
+    params_sha256: str
+    metrics: dict[str, Any]
+    coefficients: list[Any]
+    base: dict[str, float]  # what each feature adds to the average client's logit; reasons are told against it
+    usual: dict[str, Any] = {}  # the usual value of each feature, for the words of a reason
+    libraries: dict[str, str]
+    run: str
+    git_commit: str | None = None
+    trained_at: str
+    golden: Golden | None = None
+
+
+class Current(msgspec.Struct, frozen=True):
+    """Which version serves."""
+
+    portfolio: str
+    version: str
+    sha256: str
+    run: str  # that deployed it
+    deployed_at: str
+    proven: bool  # whether it was shown to be better, not only the first there is
+
+
+def version_path(models: Path, version: str) -> Path:
+    """The folder of a version.
+
+    Raises:
+        ValueError: ``version`` is not four digits or more.
+    """
+    if not VERSION.fullmatch(version):
+        raise ValueError(f"{version[:40]!r} is no model version: four digits or more, such as 0001")
+    return models / version
+
+
+def versions(models: Path) -> list[str]:
+    """All versions there are, oldest first."""
+    if not models.is_dir():
+        return []
+    found = [path.name for path in models.iterdir() if VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=int)
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of what a model's pickle depends on."""
+    names = ("scikit-learn", "numpy", "pandas")
+    return {"python": platform.python_version(), **{name: installed(name) for name in names}}
+
+
+def write(folder: Path, pipeline: Pipeline, **facts: Any) -> Manifest:
+    """Write a fitted pipeline and its manifest into ``folder``, which is there already.
+
+    ``facts`` are the fields of :class:`Manifest`; ``sha256``, ``bytes`` and ``libraries`` are found here.
+
+    Raises:
+        ValueError: a fact is missing, unknown or of the wrong type.
+    """
+    data = pickle.dumps(pipeline, protocol=5)
+    found = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "libraries": libraries()}
+    unknown = sorted(facts.keys() - (set(Manifest.__struct_fields__) - found.keys()))
+    if unknown:
+        raise ValueError(f"manifest: {', '.join(unknown)}: not a fact that the caller gives")
+    try:
+        manifest = msgspec.convert({**facts, **found}, Manifest)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"manifest: {error}") from None
+    safe.make_folder(folder)
+    safe.write(folder / MODEL, data)
+    safe.write(folder / MANIFEST, _document(manifest))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the version in ``folder`` says of itself.
+
+    Raises:
+        ModelRefused: there is no manifest, or it cannot be read.
+    """
+    return _decoded(folder / MANIFEST, Manifest)
+
+
+def current(models: Path) -> Current | None:
+    """Which version serves; None before the first is deployed.
+
+    Raises:
+        ModelRefused: ``current.json`` cannot be read, or names no version.
+    """
+    if not (path := models / CURRENT).exists():
+        return None
+    found = _decoded(path, Current)
+    if not VERSION.fullmatch(found.version):
+        raise ModelRefused(path, "it names no model version", "the next tick writes it anew from the book")
+    return found
+
+
+def set_current(models: Path, current: Current) -> None:
+    """Deploy: replace ``current.json`` in one step.
+
+    Raises:
+        ValueError: ``current.version`` is not a version.
+    """
+    version_path(models, current.version)
+    safe.write(models / CURRENT, _document(current))
+
+
+def load(folder: Path, digest: str | None = None) -> tuple[Pipeline, Manifest]:
+    """The model in ``folder``, checked before, while and after it is unpickled.
+
+    ``digest`` is the SHA-256 that the version must have, where the caller knows it.
+
+    Raises:
+        ModelRefused: whatever was found wrong.
+    """
+    path = folder / MODEL
+    manifest = read_manifest(folder)
+    data = _bytes(path)
+    found = sha256(data).hexdigest()
+    if len(data) != manifest.bytes or not _same(found, manifest.sha256):
+        raise ModelRefused(path, "its bytes are not those of the manifest", "restore the version from a backup")
+    if digest is not None and not _same(found, digest):
+        raise ModelRefused(path, "it is not the model that was deployed", "restore the version from a backup")
+    if (trained := manifest.libraries.get("scikit-learn")) != (here := installed("scikit-learn")):
+        why = f"it was trained with scikit-learn {trained}, installed is {here}"
+        raise ModelRefused(path, why, "install the version of the lock, or run a tick with --force to train anew")
+    pipeline = _unpickled(path, data)
+    _check(path, pipeline, manifest)
+    return pipeline, manifest
+
+
+def frame(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> pd.DataFrame:
+    """Rows as a table of the model's features, shape (n, features), each value as it is given, None where missing."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in manifest.features})
+
+
+def _same(found: str, expected: str) -> bool:
+    return hmac.compare_digest(found.encode(), expected.encode())
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}"[:120])
+        return super().find_class(module, name)
+
+
+def _unpickled(path: Path, data: bytes) -> Pipeline:
+    from sklearn.pipeline import Pipeline
+
+    try:
+        pipeline = _Unpickler(io.BytesIO(data)).load()
+    except Exception as error:  # a pickle that was made up may raise anything
+        why = str(error) if isinstance(error, pickle.UnpicklingError) else f"reading it raised {type(error).__name__}"
+        raise ModelRefused(
+            path, f"its pickle is refused: {why}", "train it anew; use no model from elsewhere"
+        ) from None
+    if type(pipeline) is not Pipeline:
+        raise ModelRefused(path, "it is not a scikit-learn pipeline", "train it anew")
+    return pipeline
+
+
+def _check(path: Path, pipeline: Pipeline, manifest: Manifest) -> None:
+    """Raise ModelRefused unless the pipeline takes the manifest's features and scores its golden rows as noted."""
+    from attrition.model import probabilities
+
+    remedy = "restore the version from a backup, or train anew"
+    if sorted(getattr(pipeline, "feature_names_in_", ())) != sorted(manifest.features):
+        raise ModelRefused(path, "its features are not those of the manifest", remedy)
+    if manifest.golden is None:
+        return
+    try:
+        scores = probabilities(pipeline, frame(manifest.golden.rows, manifest)).tolist()
+        pairs = [*zip(scores, manifest.golden.probabilities, strict=True)]
+    except Exception as error:  # whatever it is, this model cannot score
+        raise ModelRefused(path, f"scoring its golden rows raised {type(error).__name__}", remedy) from None
+    if not all(abs(score - noted) <= AGREEMENT for score, noted in pairs):
+        raise ModelRefused(path, "it does not score its golden rows as it did at training", remedy)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ModelRefused(path, f"it cannot be read: {error.strerror}", "restore it from a backup") from None
+    if len(data) > LARGEST:
+        raise ModelRefused(path, f"it is larger than {LARGEST} bytes", "no model that attrition trains is: train anew")
+    return data
+
+
+def _decoded(path: Path, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.json.decode(_bytes(path), type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        why = f"it is not what it should be: {error}"[:200]
+        raise ModelRefused(path, why, "restore it from a backup, or run a tick to write it anew") from None
+
+
+def _document(content: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"

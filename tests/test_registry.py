@@ -1,0 +1,248 @@
+import io
+import json
+import operator
+import os
+import pickle
+import runpy
+import shutil
+import subprocess
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import homes
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from attrition import model, registry
+from attrition.registry import Current, ModelRefused
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return model.fit(homes.portfolio(), homes.clients())
+
+
+@pytest.fixture
+def folder(tmp_path, pipeline):
+    expected = model.probabilities(pipeline, pd.DataFrame([homes.RECORD])).tolist()
+    golden = {"rows": [homes.RECORD], "probabilities": expected}
+    registry.write(tmp_path, pipeline, **homes.facts(golden=golden))
+    return tmp_path
+
+
+def change(folder, **keys):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+def plant(folder, data):
+    """Put a pickle in place of the model, with a manifest that agrees."""
+    (folder / "model.pkl").write_bytes(data)
+    change(folder, sha256=sha256(data).hexdigest(), bytes=len(data))
+
+
+def why(folder, digest=None):
+    with pytest.raises(ModelRefused) as caught:
+        registry.load(folder, digest)
+    return caught.value.why
+
+
+def test_what_was_written_is_loaded(folder, pipeline):
+    loaded, manifest = registry.load(folder)
+    frame = homes.clients(seed=5)
+    assert np.array_equal(model.probabilities(loaded, frame), model.probabilities(pipeline, frame))
+    assert manifest == registry.read_manifest(folder)
+    assert manifest.bytes == (folder / "model.pkl").stat().st_size
+    assert manifest.libraries.keys() == {"python", "scikit-learn", "numpy", "pandas"}
+
+
+@pytest.mark.parametrize("changes", [{"rows": "60"}, {"sha256": "x"}, {"colour": "red"}, {"run": None}])
+def test_a_wrong_fact_is_named(tmp_path, pipeline, changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        registry.write(tmp_path, pipeline, **homes.facts(**changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_fact_is_named(tmp_path, pipeline):
+    facts = homes.facts()
+    del facts["trained_to"]
+    with pytest.raises(ValueError, match="trained_to"):
+        registry.write(tmp_path, pipeline, **facts)
+
+
+def test_every_flipped_byte_is_refused_before_unpickling(folder):
+    data = (folder / "model.pkl").read_bytes()
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        (folder / "model.pkl").write_bytes(flipped)
+        assert why(folder) == "its bytes are not those of the manifest"
+
+
+@pytest.mark.parametrize("cut", [b"", b"\x80"])
+def test_a_torn_model_is_refused(folder, cut):
+    (folder / "model.pkl").write_bytes(cut)
+    assert why(folder) == "its bytes are not those of the manifest"
+
+
+def test_a_model_other_than_the_deployed_is_refused(folder):
+    deployed = registry.read_manifest(folder).sha256
+    registry.load(folder, deployed)
+    assert why(folder, "0" * 64) == "it is not the model that was deployed"
+
+
+class Canary:
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
+CANARIES = {
+    "os.mkdir": lambda mark, _: Canary(os.mkdir, mark),
+    "os.system": lambda mark, _: Canary(os.system, f"mkdir '{mark}'"),
+    "os.symlink": lambda mark, _: Canary(os.symlink, "nowhere", mark),
+    "os.mkfifo": lambda mark, _: Canary(os.mkfifo, mark),
+    "subprocess": lambda mark, _: Canary(subprocess.call, ["mkdir", mark]),
+    "eval": lambda mark, _: Canary(eval, f"__import__('os').mkdir({mark!r})"),
+    "exec": lambda mark, _: Canary(exec, f"import os; os.mkdir({mark!r})"),
+    "shutil": lambda mark, script: Canary(shutil.copy, script, mark),
+    "runpy": lambda _, script: Canary(runpy.run_path, script),
+    "pathlib": lambda mark, _: Canary(Path.mkdir, Path(mark)),
+    "partial": lambda mark, _: Canary(operator.call, partial(os.mkdir, mark)),
+    "numpy": lambda mark, _: Canary(np.savetxt, mark, [1.0]),
+    "joblib": lambda mark, _: Canary(joblib.dump, [1], mark),
+    "pickle in a pickle": lambda mark, _: Canary(pickle.loads, pickle.dumps(Canary(os.mkdir, mark))),
+}
+
+
+@pytest.mark.parametrize("name", CANARIES)
+def test_canaries_do_not_sing_even_with_a_manifest_that_agrees(folder, pipeline, tmp_path_factory, name):
+    own = tmp_path_factory.mktemp("canary")
+    mark, script = own / "mark", own / "script.py"
+    script.write_text(f"import os; os.mkdir({str(mark)!r})")
+    data = pickle.dumps(Pipeline([*pipeline.steps, ("canary", CANARIES[name](str(mark), str(script)))]))
+    pickle.loads(data)
+    assert os.path.lexists(mark), "this canary proves nothing"
+    shutil.rmtree(mark) if mark.is_dir() else mark.unlink()
+    plant(folder, data)
+    assert why(folder).startswith("its pickle is refused: it names ")
+    assert not os.path.lexists(mark)
+
+
+@pytest.mark.parametrize(
+    "named", ["numpy\nload", "numpy\nndarray.tofile", "sklearn.pipeline\nos.system", "builtins\ngetattr"]
+)
+def test_no_name_beside_the_list_is_found(folder, named):
+    plant(folder, f"c{named}\n.".encode())
+    assert why(folder).startswith("its pickle is refused: it names ")
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\x80\x05.", b"(l.", pickle.dumps({"steps": []})])
+def test_what_is_no_pipeline_is_refused(folder, data):
+    plant(folder, data)
+    assert "pickle" in (said := why(folder)) or said == "it is not a scikit-learn pipeline"
+
+
+def test_another_scikit_learn_is_refused(folder):
+    libraries = registry.read_manifest(folder).libraries
+    change(folder, libraries={**libraries, "scikit-learn": "0.1"})
+    assert why(folder).startswith("it was trained with scikit-learn 0.1, installed is ")
+
+
+def test_other_features_are_refused(folder):
+    change(folder, features=["usage"])
+    assert why(folder) == "its features are not those of the manifest"
+
+
+def test_a_model_without_names_is_refused(folder):
+    plant(folder, pickle.dumps(Pipeline([("classifier", LogisticRegression().fit([[0.0], [1.0]], [0, 1]))])))
+    assert why(folder) == "its features are not those of the manifest"
+
+
+@pytest.mark.parametrize("off", [1e-6, -0.5, float("nan")])
+def test_golden_rows_must_score_as_noted(folder, off):
+    golden = registry.read_manifest(folder).golden
+    change(folder, golden={"rows": golden.rows, "probabilities": [golden.probabilities[0] + off]})
+    said = why(folder)
+    assert "golden rows" in said or "not what it should be" in said
+
+
+@pytest.mark.parametrize(("rows", "told"), [([{**homes.RECORD, "usage": "much"}], "ValueError"), ([], "ValueError")])
+def test_golden_rows_that_cannot_be_scored_refuse_the_model(folder, rows, told):
+    change(folder, golden={"rows": rows, "probabilities": [0.5]})
+    assert why(folder) == f"scoring its golden rows raised {told}"
+
+
+def test_a_model_larger_than_any_is_not_read(folder):
+    with (folder / "model.pkl").open("r+b") as file:
+        file.truncate(registry.LARGEST + 1)
+    assert why(folder) == f"it is larger than {registry.LARGEST} bytes"
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "manifest.json"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ModelRefused, match=name) as caught:
+        registry.load(folder)
+    assert caught.value.path == folder / name
+    assert str(folder) not in caught.value.why + caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}', "\udcff"])
+def test_a_broken_manifest_is_refused(folder, text):
+    (folder / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert why(folder).startswith("it is not what it should be")
+
+
+@pytest.mark.parametrize("version", ["", "1", "000", "0001/..", "..", "0001\n", "０００１", "v0001"])
+def test_only_digits_become_a_version_path(tmp_path, version):
+    with pytest.raises(ValueError, match="no model version"):
+        registry.version_path(tmp_path, version)
+
+
+def test_versions_are_folders_in_order_of_number(tmp_path):
+    for name in ("0002", "10000", "9999", ".0003", "0001.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "0004").write_text("a file")
+    assert registry.versions(tmp_path) == ["0002", "9999", "10000"]
+    assert registry.versions(tmp_path / "none") == []
+
+
+def test_current_is_what_was_set(tmp_path):
+    assert registry.current(tmp_path) is None
+    wanted = Current("shop", "0007", "0" * 64, homes.FIRST, "2026-01-01T00:00:00Z", proven=True)
+    registry.set_current(tmp_path, wanted)
+    assert registry.current(tmp_path) == wanted
+    assert [path.name for path in tmp_path.iterdir()] == ["current.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "null", '{"portfolio":"shop","version":"../1","sha256":"","run":"","deployed_at":"","proven":true}'],
+)
+def test_a_broken_current_is_refused(tmp_path, text):
+    (tmp_path / "current.json").write_text(text)
+    with pytest.raises(ModelRefused):
+        registry.current(tmp_path)
+
+
+def test_no_other_name_is_allowed_than_pipelines_need(pipeline):
+    """The list holds nothing that no model of ours asks for."""
+    asked = set()
+
+    class Noting(pickle.Unpickler):
+        def find_class(self, module, name):
+            asked.add((module, name))
+            return super().find_class(module, name)
+
+    numbers = homes.portfolio(columns={"usage": {"type": "number"}}, id=None)
+    for fitted in (pipeline, model.fit(numbers, homes.clients())):
+        Noting(io.BytesIO(pickle.dumps(fitted, protocol=5))).load()
+    assert asked == registry.ALLOWED
