@@ -1,0 +1,153 @@
+"""The three points at which a run's work becomes the portfolio's, and what a crash between leaves to finish.
+
+Each is a few steps that may be repeated: called again after a crash, it does what is still missing.
+Only the runner calls them, under the portfolio's lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrition import safe
+from attrition.book import Book, Outcome
+from attrition.home import Place
+from attrition.params import Portfolio
+from attrition.runs import Run
+
+__all__ = ["commit_decision", "commit_ingest", "commit_run", "finish_ingest", "mend_current"]
+
+
+def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int, run: Run) -> int:
+    """Commit 1: the staged rows become one version of clients/, the book knows of them, the drops are put away."""
+    from attrition.store.clients import commit_rows
+
+    manifest = _manifest(run)
+    book.still(sequence)
+    commit_rows(place.clients, portfolio, run.folder, manifest)
+    sequence = book.ingested(
+        sequence, run.name, manifest["drops"], ingests=manifest["ingest"], data_version=manifest["data_version"]
+    )
+    _settle(place, run)
+    return sequence
+
+
+def _settle(place: Place, run: Run) -> None:
+    """Move what the ledger speaks of out of incoming/, and the rejected rows into quarantine/."""
+    rejected = run.folder / "quarantine"
+    if rejected.exists() and any(rejected.iterdir()):
+        safe.publish(rejected, safe.make_folder(place.quarantine) / run.name)
+    for drop in _manifest(run)["drops"]:
+        path = place.incoming / drop["name"]
+        # Replaced since it was read: that is another drop, and the next tick's.
+        if (path.is_file() and not path.is_symlink() and safe.sha256(path) != drop["sha256"]) or not _there(path):
+            continue
+        away = place.taken if drop["to"] == "taken" else place.quarantine
+        safe.move(path, safe.make_folder(away / run.name) / drop["name"])
+        path.with_name(f"{path.name}.done").unlink(missing_ok=True)
+
+
+def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: Outcome, at: str) -> int:
+    """Commit 2: a new model gets its version folder, the book knows the decision, current.json says it."""
+    book.still(sequence)
+    if outcome.trained:
+        target = place.models / outcome.trained["version"]
+        safe.remove(target)  # of a run that died before its book did: nothing names it
+        safe.make_folder(place.models)
+        safe.publish(run.folder / "model", target)
+    sequence = book.decided(sequence, run.name, outcome, at)
+    mend_current(place, book)
+    return sequence
+
+
+def mend_current(place: Place, book: Book) -> None:
+    """Write current.json as the book has it, if it says anything else. Standard library only: every tick asks."""
+    champion = book.state().champion
+    if champion is None:
+        return
+    deployed = book.deployments(1)[0]
+    wanted = {
+        "portfolio": place.name,
+        "version": champion,
+        "sha256": book.model(champion)["sha256"],
+        "run": deployed["run"],
+        "deployed_at": deployed["since"],
+        "proven": deployed["proven"],
+    }
+    try:
+        there = json.loads(place.current.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        there = None
+    if there != wanted:
+        safe.write(place.current, json.dumps(wanted, indent=1) + "\n")
+
+
+def finish_ingest(place: Place, book: Book, run: Run) -> None:
+    """Complete commit 1 where it stopped: the rows are in the table, the book or the folders do not show it."""
+    if not (run.folder / "ingest.json").exists():
+        return
+    manifest = _manifest(run)
+    state = book.state()
+    if manifest["ingest"] == state.ingests + 1 and _in_table(place, manifest["ingest"]):
+        numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
+        book.ingested(state.sequence, run.name, manifest["drops"], **numbers)
+    if book.drops(run.name):
+        _settle(place, run)
+        run.note(data_version=manifest["data_version"])
+
+
+def _in_table(place: Place, ingest: int) -> bool:
+    from deltalake import DeltaTable
+
+    folder = str(place.clients)
+    return DeltaTable.is_deltatable(folder) and DeltaTable(folder).transaction_version("ingest") == ingest
+
+
+def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) -> None:
+    """Commit 3: the scores, the run's folder and its line in the book. ``run`` has said how it ended.
+
+    ``sequence`` is where the run left the book; None when its process is gone and another one closes it.
+    """
+    if sequence is not None:
+        book.still(sequence)
+    finish_ingest(place, book, run)
+    done = run.report["status"] == "completed"
+    scored = _commit_scores(place, run) if done else None
+    folder = run.publish(place)
+    book.finished(book.state().sequence, run.report, scored)
+    if done:
+        _point(place, run.report, folder)
+
+
+def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
+    """Publish what 70_assess staged; the data version and model that it speaks of."""
+    from attrition.store.clients import commit_scores
+
+    if not any(stage["name"] == "assess" and stage["status"] == "completed" for stage in run.report["stages"]):
+        return None
+    scores, ranking = run.folder / "scores.parquet", run.folder / "ranking.parquet"
+    number = int(run.name.rsplit("-", 1)[1])
+    commit_scores(place.scores, scores, number, run.name)
+    if ranking.exists():
+        safe.sync(ranking)
+        safe.move(ranking, place.ranking)
+    return run.report["data_version"], run.report["model"]["version"]
+
+
+def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:
+    """latest.json: which run last ran each stage, so that no reader has to search through the runs."""
+    path = place.executed / "latest.json"
+    latest = json.loads(path.read_text()) if path.exists() else {}
+    latest |= {stage["name"]: folder.name for stage in report["stages"] if stage["status"] == "completed"}
+    safe.write(path, json.dumps({**latest, "run": folder.name, "finished_at": report["finished_at"]}, indent=1))
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((run.folder / "ingest.json").read_text(encoding="utf-8"))
+    return manifest
+
+
+def _there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()

@@ -1,0 +1,89 @@
+"""Which page stands where: the pages of a stage, a run, a portfolio and the home, each written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrition import pages, safe
+from attrition.book import Book
+from attrition.home import Home, Place
+from attrition.params import Portfolio
+from attrition.runs import Run
+
+__all__ = ["RUNS_A_PAGE", "index_pages", "report_path", "run_page", "stage_page"]
+
+RUNS_A_PAGE = 100
+
+
+def stage_page(run: Run, notebook: str) -> str:
+    """Write the page of an executed notebook beside it; its file name."""
+    path = (run.folder / notebook).with_suffix(".html")
+    crumbs = [(run.report["portfolio"], "../index.html"), (run.name, "index.html")]
+    safe.write(path, pages.notebook(run.folder / notebook, title=path.stem, crumbs=crumbs))
+    return path.name
+
+
+def run_page(run: Run, portfolio: Portfolio) -> None:
+    """Write a run's own page."""
+    safe.write(run.folder / "index.html", pages.run(run.report, title=portfolio.title))
+
+
+def report_path(run: Run) -> Path:
+    """The page that answers a reader best: the report of a run that ended well, else the run's own."""
+    report = run.folder / "80_report.html"
+    return report if run.report["status"] == "completed" and report.exists() else run.folder / "index.html"
+
+
+def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
+    """Write the portfolio's newest list of runs, and the home's list of portfolios.
+
+    Lists are numbered from the oldest, so that only the newest changes, however many runs there are.
+    """
+    state = book.state()
+    page = max(1, -(-state.runs // RUNS_A_PAGE))
+    rows = book.runs(limit=state.runs - (page - 1) * RUNS_A_PAGE)
+    html = pages.runs(
+        place.name,
+        portfolio.title,
+        [_row(row) for row in rows],
+        quiet=book.quiet_since(),
+        page=page,
+        pages=page,
+        state=_state(book),
+    )
+    safe.write(place.executed / f"runs-{page}.html", html)
+    safe.write(place.executed / "index.html", html)
+    _home_page(Home(place.root))
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "report": f"{row['run']}/index.html", "seconds": sum((row["seconds"] or {}).values()) or None}
+
+
+def _state(book: Book) -> dict[str, Any]:
+    deployed = book.deployments(1)
+    decided = next((row for row in book.runs(limit=RUNS_A_PAGE) if row["decision"]), None)
+    return {
+        **({"model": deployed[0]["version"], **deployed[0]} if deployed else {}),
+        "challenger": book.state().challenger,
+        **({key: decided[key] for key in ("decision", "reason")} if decided else {}),
+    }
+
+
+def _home_page(home: Home) -> None:
+    portfolios = []
+    for name in home.portfolios():
+        place = home.place(name)
+        if not (place.executed / "index.html").exists():
+            continue
+        with Book.open(place.book, read_only=True) as book:
+            newest = book.runs(limit=1)[0]
+        portfolios.append(
+            {
+                **{"name": name, "title": name, "href": f"{name}/index.html"},
+                **{"decision": newest["decision"], "model": newest["model"]},
+                **{"last_run": newest["started_at"], "fresh_at": newest["finished_at"]},
+            }
+        )
+    safe.write(home.root / "executed" / "index.html", pages.home(portfolios))

@@ -1,0 +1,44 @@
+"""What a tick does first: close the runs whose process is gone, and mend what they left half done."""
+
+from __future__ import annotations
+
+from attrition.book import Book
+from attrition.commits import commit_run, mend_current
+from attrition.home import Place
+from attrition.runs import Run, leftovers
+
+__all__ = ["recover"]
+
+LOST = "The process of this run went away before its end; the next tick does what is missing."
+
+
+def recover(place: Place, book: Book, now: str) -> list[str]:
+    """Bring the portfolio to where its book and tables say it is; the caller holds the lock.
+
+    Returns:
+        Names of the runs that were closed.
+    """
+    closed = []
+    for run in leftovers(place):
+        _close(place, book, run, now)
+        closed.append(run.name)
+    for name in book.unfinished():  # published, or gone, before the book could say so
+        folder = place.executed / name
+        run = Run.read(folder) if folder.exists() else Run.start(place, name, now, {})
+        _close(place, book, run, now)
+        closed.append(name)
+    mend_current(place, book)
+    return closed
+
+
+def _close(place: Place, book: Book, run: Run, now: str) -> None:
+    if run.report["status"] == "running":
+        line = book.run(run.name) or {"decision": None}
+        run.end("interrupted", now, decision=line["decision"], reason=LOST)
+    try:
+        commit_run(place, book, run)
+    except Exception as error:  # its scores cannot be published: the run failed, and the next tick goes on
+        if run.report["status"] != "completed":
+            raise
+        run.end("failed", now, reason=f"Its results could not be published: {type(error).__name__}: {error}")
+        commit_run(place, book, run)

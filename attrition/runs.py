@@ -1,0 +1,105 @@
+"""A run's folder: its staging, its own account (run.json), its publication."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrition import safe
+from attrition.home import Place
+
+__all__ = ["Run", "leftovers"]
+
+ACCOUNT = "run.json"
+
+
+class Run:
+    """One run at work. ``report`` is its account; each change is written whole before the run goes on."""
+
+    def __init__(self, folder: Path, report: dict[str, Any]):
+        self.folder, self.report = folder, report
+
+    @classmethod
+    def start(cls, place: Place, run: str, started_at: str, stages: Mapping[str, str], **facts: Any) -> Run:
+        """Make the staging folder of a run whose ``stages`` (name -> notebook) are all pending."""
+        folder = safe.make_folder(place.staging / run)
+        report = {
+            "run": run,
+            "portfolio": place.name,
+            "status": "running",
+            "manual": False,
+            "decision": None,
+            "reason": None,
+            "started_at": started_at,
+            "finished_at": None,
+            "rows": {"in": 0, "ingested": 0, "duplicates": 0, "quarantined": 0},
+            "data_version": 0,
+            "champion_before": None,
+            "challenger": None,
+            "model": None,
+            **facts,
+            "stages": [
+                {"name": name, "status": "pending", "seconds": None, "notebook": notebook, "report": None}
+                for name, notebook in stages.items()
+            ],
+        }
+        started = cls(folder, report)
+        started.write()
+        return started
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """The run that left ``folder``.
+
+        Raises:
+            FileNotFoundError, ValueError: the folder holds no account that can be read.
+        """
+        return cls(folder, json.loads((folder / ACCOUNT).read_text(encoding="utf-8")))
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return str(self.report["run"])
+
+    def write(self) -> None:
+        """Put the account on the disk."""
+        safe.write(self.folder / ACCOUNT, json.dumps(self.report, indent=1, ensure_ascii=False) + "\n")
+
+    def note(self, **facts: Any) -> None:
+        """Change keys of the account."""
+        self.report.update(facts)
+        self.write()
+
+    def stage(self, name: str, status: str, **facts: Any) -> None:
+        """Change one stage's line."""
+        line = next(line for line in self.report["stages"] if line["name"] == name)
+        line.update(status=status, **facts)
+        self.write()
+
+    def end(self, status: str, finished_at: str, **facts: Any) -> None:
+        """Say how the run ended; stages that did not come to their turn are skipped, one at work is cut short."""
+        for line in self.report["stages"]:
+            if line["status"] == "running":
+                line["status"] = "interrupted" if status == "interrupted" else "failed"
+            elif line["status"] == "pending":
+                line.update(status="skipped", reason=line.get("reason") or f"the run was {status} before it")
+        self.note(status=status, finished_at=finished_at, **facts)
+
+    def publish(self, place: Place) -> Path:
+        """Move the whole folder to its place among the runs; published already is fine."""
+        target = place.executed / self.name
+        if self.folder != target and self.folder.exists():
+            safe.publish(self.folder, target)
+        self.folder = target
+        return target
+
+
+def leftovers(place: Place) -> Iterator[Run]:
+    """Runs whose staging folder is still there: their process went away before it could publish."""
+    for folder in sorted(place.staging.glob("*")):
+        if (folder / ACCOUNT).exists():
+            yield Run.read(folder)
+        else:  # killed before its first line: nothing to tell
+            safe.remove(folder)

@@ -1,0 +1,45 @@
+"""SIGINT and SIGTERM: noted when they come, heeded where nothing can be torn."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Interrupted", "Stop", "heeded"]
+
+
+class Interrupted(Exception):
+    """Somebody asked the run to stop; ``number`` is the signal."""
+
+    def __init__(self, number: int):
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+class Stop:
+    """Whether a signal has come. A run looks before each stage, and while it waits for a kernel."""
+
+    number: int | None = None
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+
+@contextmanager
+def heeded() -> Iterator[Stop]:
+    """Note SIGINT and SIGTERM for the length of a ``with`` block, in place of what they do otherwise."""
+    stop = Stop()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        stop.number = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,86 @@
+"""What a stage notebook has in its hands: its portfolio, the places it may read, the folder it may write.
+
+A stage that is run by itself, with its default parameters, works on the committed sample: it reads the
+sample's home and writes into a scratch folder that holds a copy of the sample's run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrition import params, record
+from attrition.home import REPOSITORY, Home, Place
+from attrition.params import Portfolio
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from attrition.registry import Manifest
+    from attrition.store.clients import Clients
+
+__all__ = ["SAMPLE", "Stage"]
+
+SAMPLE = REPOSITORY / "tests" / "data" / "home"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage at work. ``staging`` is the only folder it writes to."""
+
+    place: Place
+    portfolio: Portfolio
+    staging: Path
+
+    @classmethod
+    def open(cls, home: str, portfolio: str, staging: str) -> Stage:
+        """The stage of ``portfolio`` in ``home``; empty text means the committed sample and a scratch folder.
+
+        Raises:
+            ParamsError: the portfolio's YAML is missing or wrong.
+        """
+        place = Home(Path(home) if home else SAMPLE).place(portfolio)
+        return cls(place, params.load(place.params), Path(staging) if staging else _scratch(place))
+
+    def recorded(self, notebook: str, name: str) -> Any:
+        """A value that an earlier stage of this run recorded, such as ``recorded("20_monitor", "verdict")``.
+
+        Raises:
+            FileNotFoundError: that stage did not run.
+            NotRecorded: it ran without leaving the value.
+        """
+        return record.value(self.staging / f"{notebook}.ipynb", name)
+
+    def ran(self, notebook: str) -> bool:
+        """Whether an earlier stage of this run was executed."""
+        return (self.staging / f"{notebook}.ipynb").exists()
+
+    def clients(self, version: int | None = None) -> Clients:
+        """The client table as it was at a data version; None: the newest."""
+        from attrition.store.clients import Clients
+
+        return Clients(self.portfolio, self.place.clients, version)
+
+    def model(self, version: str) -> tuple[Pipeline, Manifest]:
+        """A model and its manifest: the one that this run has just trained, or one among the versions.
+
+        Raises:
+            ModelRefused: it is not what its manifest says.
+        """
+        from attrition import registry
+
+        trained = self.staging / "model"
+        if trained.exists() and registry.read_manifest(trained).version == version:
+            return registry.load(trained)
+        return registry.load(registry.version_path(self.place.models, version))
+
+
+def _scratch(place: Place) -> Path:
+    scratch = Path(tempfile.mkdtemp(prefix=f"attrition-{place.name}-"))
+    runs = sorted(place.executed.glob("*/run.json"))
+    if runs:
+        shutil.copytree(runs[-1].parent, scratch, dirs_exist_ok=True)
+    return scratch
