@@ -1,0 +1,116 @@
+"""What 70_assess makes of risks and reasons: the list of clients, its bands, and whom to call first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from attrition.model import BASE
+from attrition.params import Portfolio
+
+__all__ = ["bands", "call_list", "check_sum", "frame", "top"]
+
+BANDS = ("high", "medium", "low")
+Floats = npt.NDArray[np.float64]
+
+
+def check_sum(parts: Floats, base: Mapping[str, float], risks: Floats) -> None:
+    """Hold the reasons to the model: base and parts must sum to each client's logit.
+
+    Args:
+        parts: what each feature adds, shape ``(clients, features)``, in logits.
+        base: of :func:`attrition.model.baseline`.
+        risks: probabilities, shape ``(clients,)``.
+
+    Raises:
+        AssertionError: one differs by more than 1e-9.
+    """
+    if not len(risks):
+        return
+    # Compared as probabilities too: at a risk of 1 - 1e-12 a logit cannot be had back from it to 1e-9.
+    logits = base[BASE] + parts.sum(axis=1)
+    inside = (risks > 1e-6) & (risks < 1 - 1e-6)
+    off = np.abs(logits[inside] - np.log(risks[inside] / (1 - risks[inside])))
+    worst = max(off.max(initial=0.0), np.abs(1 / (1 + np.exp(-logits)) - risks).max())
+    if worst > 1e-9:
+        raise AssertionError(f"reasons and base miss the model's logit by {worst:.1e}; they are not its reasons")
+
+
+def frame(
+    portfolio: Portfolio,
+    clients: pd.DataFrame,
+    risks: Floats,
+    reasons: Sequence[Sequence[str]],
+    *,
+    data_version: int,
+    model_version: str,
+    run: str,
+) -> pd.DataFrame:
+    """A row a client, as :func:`attrition.store.ranking.write_ranking` takes it."""
+    ids = clients[portfolio.id] if portfolio.id else clients["_row"]
+    whole = pd.api.types.is_float_dtype(ids)  # an integer id comes as float, so that it could be missing
+    edges = [0.0, portfolio.bands.medium, portfolio.bands.high, np.inf]
+    return pd.DataFrame(
+        {
+            "_row": clients["_row"],
+            "id": (ids.astype("int64") if whole else ids).astype(str),
+            "as_of": clients[portfolio.as_of] if portfolio.as_of else pd.NaT,
+            "data_version": data_version,
+            "model_version": model_version,
+            "run": run,
+            "probability": risks,
+            "band": pd.cut(risks, edges, right=False, labels=[*reversed(BANDS)]).astype(str),
+            "reasons": list(reasons),
+            **{name: clients[name] for name in portfolio.show},
+        }
+    )
+
+
+def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
+    """Whom to call first: the current clients of highest risk."""
+    hidden = ("_row", "data_version", "model_version", "run", *(() if portfolio.as_of else ("as_of",)))
+    rows = duckdb.execute(
+        "SELECT * FROM read_parquet($path) WHERE rank <= $top ORDER BY rank",
+        {"path": str(ranking), "top": portfolio.top},
+    ).df()
+    rows["reasons"] = ["; ".join(each) for each in rows["reasons"]]
+    if portfolio.as_of:
+        rows["as_of"] = rows["as_of"].dt.strftime("%Y-%m-%d")
+    return [
+        {str(name): value for name, value in row.items()} for row in rows.drop(columns=[*hidden]).to_dict("records")
+    ]
+
+
+def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
+    """The top list as a person reads it; without a model a sentence."""
+    if not listed:
+        return "There is no list yet: no model has scored the clients."
+    rows = {
+        client["rank"]: {
+            "client": client["id"],
+            **{portfolio.label(name): client[name] for name in portfolio.show},
+            "risk": f"{client['probability']:.0%}",
+            "why": client["reasons"],
+        }
+        for client in listed
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dict[str, Any]]:
+    """How many clients are in each band, of this run and of all current ones."""
+    counted = duckdb.execute(
+        "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(ranking)}
+    ).fetchall()
+    this_run, everybody = ranked["band"].value_counts(), dict(counted)
+    starts = {"high": portfolio.bands.high, "medium": portfolio.bands.medium, "low": 0.0}
+    return [
+        {"band": band, "from": starts[band], "this_run": int(this_run.get(band, 0)), "all": everybody.get(band, 0)}
+        for band in BANDS
+    ]
