@@ -1,0 +1,77 @@
+"""``runner.py rollback PORTFOLIO [VERSION] --reason TEXT``: serve an earlier model again.
+
+A rollback is a run of its own, so that who did it, when and why stand where every other change of the
+model stands. The version it leaves is barred: it is never served again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from datetime import UTC, datetime
+
+from attrition import params, publish, registry, safe
+from attrition.book import Book, Outcome
+from attrition.commits import commit_decision, commit_run
+from attrition.home import Home, Place, UsageError
+from attrition.recovery import recover
+from attrition.runs import Run
+
+__all__ = ["configure", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.add_argument("portfolio")
+    parser.add_argument("version", nargs="?", help="the one that served before, if none is named")
+    parser.add_argument("--reason", required=True, help="why, for those who read the record")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Roll back; returns the exit status."""
+    place = home.place(arguments.portfolio)
+    portfolio = params.load(place.params)
+    if not arguments.reason.strip():
+        raise UsageError("--reason is empty: say why, for those who read the record")
+    if not place.book.exists():
+        raise UsageError(f"{place.name}: no model was ever deployed")
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with safe.lock(place.lock, at), Book.open(place.book) as book:
+        recover(place, book, at)
+        state = book.state()
+        version = arguments.version or _before(place, book)
+        _servable(place, book, version)
+        name, sequence = book.begin(at.replace("-", "").replace(":", ""), at, manual=True)
+        facts = {"manual": True, "data_version": state.data_version, "champion_before": state.champion}
+        run = Run.start(place, name, at, {}, **facts)
+        reason = f"{getpass.getuser()} rolled back from {state.champion} to {version}: {arguments.reason.strip()}"
+        ended = {state.champion or "": "barred"} | ({state.challenger: "given_up"} if state.challenger else {})
+        outcome = Outcome("rolled_back", reason, state.judged_version, version, None, {}, ended=ended)
+        sequence = commit_decision(place, book, sequence, run, outcome, at)
+        model = {"version": version, "sha256": book.model(version)["sha256"]}
+        run.end("completed", at, decision=outcome.decision, reason=reason, model=model)
+        publish.run_page(run, portfolio)
+        commit_run(place, book, run, sequence)
+        publish.index_pages(place, portfolio, book)
+    print(f"{place.name}: {name} rolled back: {reason}")
+    return 0
+
+
+def _before(place: Place, book: Book) -> str:
+    barred = {model["version"] for model in book.models() if model["status"] == "barred"}
+    champion = book.state().champion
+    for deployed in book.deployments():
+        if deployed["version"] not in barred and deployed["version"] != champion:
+            return str(deployed["version"])
+    raise UsageError(f"{place.name}: no earlier model to go back to")
+
+
+def _servable(place: Place, book: Book, version: str) -> None:
+    models = {model["version"]: model for model in book.models()}
+    if version not in models:
+        raise UsageError(f"{place.name}: no model {version[:20]!r}; there are {', '.join(models) or 'none'}")
+    if version == book.state().champion:
+        raise UsageError(f"{place.name}: model {version} serves already")
+    if models[version]["status"] == "barred":
+        raise UsageError(f"{place.name}: model {version} is barred: {models[version]['why']}")
+    registry.load(registry.version_path(place.models, version))  # never serve what cannot be loaded

@@ -1,0 +1,53 @@
+"""``runner.py show PORTFOLIO [RUN]``: one run, the newest where none is named."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from attrition.book import Book
+from attrition.home import Home, Place, UsageError
+from attrition.runs import Run
+
+__all__ = ["configure", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.add_argument("portfolio")
+    parser.add_argument("run", nargs="?", help="the newest, if none is named")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Print the run; returns the exit status."""
+    place = home.place(arguments.portfolio)
+    run = Run.read(_folder(place, arguments.run or _newest(place)))
+    report = run.report
+    print(f"{report['run']}  {report['status']}  {report['decision'] or 'no decision'}")
+    print(report["reason"] or "at work")
+    counts = report["rows"]
+    print("rows: " + ", ".join(f"{counts[key]:,} {key}" for key in ("in", "ingested", "duplicates", "quarantined")))
+    for stage in report["stages"]:
+        seconds = f"{stage['seconds']:.1f} s" if stage["seconds"] is not None else ""
+        print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {stage.get('reason') or ''}".rstrip())
+    if (run.folder / "index.html").exists():
+        print(f"report: {run.folder / 'index.html'}")
+    return 0
+
+
+def _newest(place: Place) -> str:
+    if place.book.exists():
+        with Book.open(place.book, read_only=True) as book:
+            runs = book.runs(limit=1)
+        if runs:
+            return str(runs[0]["run"])
+    raise UsageError(f"{place.name}: no run yet; start with: runner.py tick {place.name}")
+
+
+def _folder(place: Place, run: str) -> Path:
+    if re.fullmatch(r"\d{8}T\d{6}Z-\d{4,}", run):
+        for folder in (place.executed / run, place.staging / run):
+            if (folder / "run.json").exists():
+                return folder
+    raise UsageError(f"{place.name}: no run {run[:40]!r}; the list: runner.py runs {place.name}")

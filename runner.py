@@ -1,0 +1,407 @@
+#!/usr/bin/env python3
+"""The pipeline: the stages in order, why each runs, one tick, and the command line's front door.
+
+Only the standard library is imported until a tick finds work: most ticks find none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrition import safe
+from attrition.book import Book, Outcome, Overtaken
+from attrition.commands import VERBS
+from attrition.commits import commit_decision, commit_ingest, commit_run
+from attrition.home import REPOSITORY, Home, Place, UsageError
+from attrition.recovery import recover
+from attrition.runs import Run
+from attrition.signals import Interrupted, Stop, heeded
+from attrition.store.drops import waiting
+
+if TYPE_CHECKING:
+    from attrition.params import Portfolio
+    from attrition.policy import Verdict
+
+STAGES = {
+    "ingest": "10_ingest.ipynb",
+    "monitor": "20_monitor.ipynb",
+    "train": "30_train.ipynb",
+    "score": "40_score.ipynb",
+    "deploy": "50_deploy.ipynb",
+    "diagnose": "60_diagnose.ipynb",
+    "assess": "70_assess.ipynb",
+    "report": "80_report.ipynb",
+}
+DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
+
+Clock = Callable[[], datetime]
+
+
+def now() -> datetime:
+    """The time of a tick, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as the book and run.json write it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Tick:
+    """One run of a portfolio: its stages, each for its reason, and the three commits between them."""
+
+    def __init__(self, place: Place, portfolio: Portfolio, book: Book, stop: Stop, *, clock: Clock, force: bool):
+        self.place, self.portfolio, self.book, self.stop = place, portfolio, book, stop
+        self.clock, self.force = clock, force
+        self.before = book.state()
+        begun = clock()
+        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun))
+        self.log = Run.start(
+            place,
+            name,
+            stamp(begun),
+            STAGES,
+            data_version=self.before.data_version,
+            champion_before=self.before.champion,
+            challenger=self.before.challenger,
+            params_sha256=portfolio.sha256,
+        )
+        self._serving(self.before.champion)
+
+    def run(self, drops: Sequence[Path]) -> int:
+        """The whole tick; the exit status that it ends with."""
+        from attrition.kernels import CellFailed
+
+        try:
+            self.ingest(drops)
+            self.judge()
+            self.describe()
+            self._end("completed", self.log.report["reason"])
+        except CellFailed as error:
+            failed = next(line for line in self.log.report["stages"] if line["status"] == "failed")
+            self._fail(failed["name"], error.failure.cell, error.failure.name, error.failure.message)
+            return FAILED
+        except Interrupted as signal:
+            self._end("interrupted", f"Stopped by {signal} before its end; the next tick does what is missing.")
+            return 128 + signal.number
+        except Overtaken as error:
+            say(self.place, f"{self.log.name} stopped: {error}")
+            return FAILED
+        except Exception as error:
+            self._fail(None, None, type(error).__name__, str(error))
+            return FAILED
+        return DONE
+
+    # ---- what a tick is made of
+
+    def ingest(self, drops: Sequence[Path]) -> None:
+        """10_ingest takes the drops in; commit 1."""
+        if not drops:
+            return self._skip("no drop was waiting", "ingest")
+        self._stage("ingest", drops=[str(path) for path in drops], data_version=self.before.data_version)
+        self.sequence = commit_ingest(self.place, self.portfolio, self.book, self.sequence, self.log)
+        taken = self._recorded("ingest", "rows")
+        self.log.note(data_version=self.book.state().data_version, rows=taken)
+        return None
+
+    def judge(self) -> None:
+        """20_monitor to 50_deploy: is another model needed, is there a better one; commit 2."""
+        state = self.book.state()
+        unjudged = state.data_version > state.judged_version
+        if not unjudged and not self.force:
+            self.log.note(reason="The rows were judged before; this run publishes what an earlier one could not.")
+            return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
+        verdict = self._monitor(unjudged)
+        trained = self._train(verdict)
+        challenger = trained or state.challenger
+        if challenger is None:
+            self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
+            decision, reason = verdict.decision or "held", verdict.sentence
+            outcome = Outcome(decision, reason, state.data_version, state.champion, None, state.evidence)
+        else:
+            outcome = self._deploy(challenger, verdict, trained=trained is not None, ticked=unjudged)
+        self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
+        self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
+        return self._serving(outcome.champion)
+
+    def describe(self) -> None:
+        """60_diagnose to 80_report: what the run leaves for people; commit 3 follows."""
+        state = self.book.state()
+        since = self.before.data_version
+        self._stage(
+            "diagnose", data_version=state.data_version, since_version=since, previous=self._previous("diagnose")
+        )
+        if not state.scores_owed:
+            self._skip("every client has the champion's score" if state.champion else "there is no model yet", "assess")
+        else:
+            changed = state.scored_model != state.champion
+            self._stage(
+                "assess",
+                data_version=state.data_version,
+                model_version=state.champion,
+                scored_version=0 if changed else state.scored_version,
+            )
+        api = os.environ.get("ATTRITION_API_URL")
+        self._stage("report", **({"api_url": api} if api else {}))
+
+    # ---- the branch that may change the model
+
+    def _monitor(self, unjudged: bool) -> Verdict:
+        from attrition.policy import Verdict
+
+        state = self.book.state()
+        if not unjudged:
+            self._skip("no row that was not judged before", "monitor")
+            return Verdict("forced", "Training was asked for (--force).")
+        self._stage(
+            "monitor",
+            data_version=state.data_version,
+            judged_version=state.judged_version,
+            champion=state.champion or "",
+            challenger=state.challenger or "",
+        )
+        self.log.note(performance=self._recorded("monitor", "performance"))
+        return Verdict(**self._recorded("monitor", "verdict"))
+
+    def _train(self, verdict: Verdict) -> str | None:
+        """The version that 30_train made, if there was a reason to train."""
+        state = self.book.state()
+        why_not = None
+        if state.challenger:
+            why_not = f"challenger {state.challenger} is on trial"
+        elif verdict.state == "learning":
+            why_not = verdict.sentence
+        elif not verdict.train and not self.force:
+            why_not = "the champion holds"
+        if why_not:
+            self._skip(why_not, "train")
+            return None
+        version = f"{state.versions + 1:04d}"
+        self._stage("train", data_version=state.data_version, version=version)
+        return version
+
+    def _deploy(self, challenger: str, verdict: Verdict, *, trained: bool, ticked: bool) -> Outcome:
+        from attrition import registry
+
+        state = self.book.state()
+        self._stage("score", data_version=state.data_version, champion=state.champion or "", challenger=challenger)
+        ticks = int(state.evidence.get("trial_ticks", 0)) + int(ticked or trained)
+        self._stage(
+            "deploy",
+            champion=state.champion or "",
+            challenger=challenger,
+            trial_ticks=ticks,
+            verdict=verdict.sentence,
+        )
+        said = self._recorded("deploy", "decision")
+        manifest = registry.read_manifest(self.log.folder / "model") if trained else None
+        return Outcome(
+            **{
+                key: said[key]
+                for key in ("decision", "reason", "champion", "challenger", "proven", "ended", "evidence")
+            },
+            judged_version=state.data_version,
+            trained={"version": manifest.version, "sha256": manifest.sha256} if manifest else None,
+        )
+
+    # ---- one stage, and the end
+
+    def _stage(self, name: str, **parameters: Any) -> None:
+        """Execute one notebook and make its page, also when it fails."""
+        from attrition import kernels, publish
+
+        self.stop.check()
+        notebook = STAGES[name]
+        common = {
+            "home": str(self.place.root),
+            "portfolio": self.place.name,
+            "staging": str(self.log.folder),
+            "run": self.log.name,
+        }
+        self.log.stage(name, "running")
+        executed = self.log.folder / notebook
+        try:
+            seconds = kernels.execute(
+                REPOSITORY / "notebooks" / notebook,
+                executed,
+                common | parameters,
+                deadline=self.portfolio.deadline,
+                stop=self.stop,
+            )
+        except kernels.CellFailed as error:
+            self.log.stage(name, "failed", seconds=round(error.seconds, 2))
+            if executed.exists():
+                self.log.stage(name, "failed", report=publish.stage_page(self.log, notebook))
+            raise
+        self.log.stage(name, "completed", seconds=round(seconds, 2), report=publish.stage_page(self.log, notebook))
+        say(self.place, f"{name} completed in {seconds:.1f} s")
+
+    def _recorded(self, stage: str, name: str) -> Any:
+        from attrition import record
+
+        return record.value(self.log.folder / STAGES[stage], name)
+
+    def _previous(self, stage: str) -> str:
+        """The notebook of the run that last executed a stage; empty where none did."""
+        pointer = self.place.executed / "latest.json"
+        latest = json.loads(pointer.read_text()) if pointer.exists() else {}
+        return str(self.place.executed / latest[stage] / STAGES[stage]) if stage in latest else ""
+
+    def _skip(self, why: str, *names: str) -> None:
+        for name in names:
+            self.log.stage(name, "skipped", reason=why)
+
+    def _serving(self, champion: str | None) -> None:
+        if champion:
+            self.log.note(model={"version": champion, "sha256": self.book.model(champion)["sha256"]})
+
+    def _fail(self, stage: str | None, cell: int | None, name: str, message: str) -> None:
+        where = f"in stage {stage}" if stage else "between two stages"
+        first = message.strip().splitlines()[0] if message.strip() else ""
+        self.log.note(
+            error={
+                **{"stage": stage, "cell": cell, "name": name, "message": message},
+                "advice": "Nothing is lost: the next tick starts where this one stopped. If it fails again, open the"
+                " stage's page, look at the marked cell, and run the notebook by itself in JupyterLab.",
+            }
+        )
+        self._end("failed", f"Failed {where}: {name}: {first}")
+
+    def _end(self, status: str, reason: str | None) -> None:
+        from attrition import publish
+
+        self.log.end(status, stamp(self.clock()), reason=reason)
+        publish.run_page(self.log, self.portfolio)
+        commit_run(self.place, self.book, self.log, self.sequence)
+        publish.index_pages(self.place, self.portfolio, self.book)
+        decision = self.log.report["decision"]
+        say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
+        say(self.place, f"report: {publish.report_path(self.log)}")
+
+
+# ---- the front door
+
+
+def say(place: Place, text: str) -> None:
+    """One line for a person: with the time where nobody watches, without it on a terminal."""
+    prefix = "" if sys.stdout.isatty() else f"{stamp(now())} "
+    print(f"{prefix}{place.name}: {text}", flush=True)
+
+
+def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> int:
+    """One tick of one portfolio; the exit status.
+
+    Raises:
+        Held: another run is at work.
+        ParamsError: the portfolio's YAML is missing or wrong; nothing was started.
+    """
+    place = home.place(name)
+    settle = None if place.book.exists() else _checked(place)  # no folder for a portfolio that is none
+    with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
+        drops = _waiting(place, settle if settle is not None else _checked(place, book))
+        for closed in recover(place, book, stamp(clock())):
+            say(place, f"{closed} had not ended: closed")
+        state = book.state()
+        if not (drops or force or state.data_version > state.judged_version or state.scores_owed):
+            book.quiet(stamp(clock()))
+            say(place, "quiet: no drop waits, every row is judged")
+            return DONE
+        from attrition import kernels, params
+
+        kernels.environment(home.root / "executed" / ".cache")
+        return Tick(place, params.load(place.params), book, stop, clock=clock, force=force).run(drops)
+
+
+def _checked(place: Place, book: Book | None = None) -> float:
+    """The settle time from a good YAML; one that the book knows to be good is not read again."""
+    if book and place.params.exists():
+        state = book.state()
+        if safe.sha256(place.params) == state.params_sha256:
+            return state.settle
+    from attrition import params
+
+    portfolio = params.load(place.params)
+    if book:
+        book.checked(portfolio.sha256, portfolio.settle)
+    return portfolio.settle
+
+
+def _waiting(place: Place, settle: float) -> list[Path]:
+    found = waiting(place.incoming, settle, time.time())
+    if found.unsettled:
+        time.sleep(found.unsettled)  # once, for the youngest file
+        found = waiting(place.incoming, settle, time.time())
+    return found.ready
+
+
+def tick_all(home: Home, *, force: bool = False) -> int:
+    """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
+    statuses = {told(partial(tick, home, name, force=force)) for name in sorted(home.portfolios(), key=_oldest(home))}
+    return FAILED if FAILED in statuses else max(statuses, default=DONE)
+
+
+def _oldest(home: Home) -> Callable[[str], float]:
+    def key(name: str) -> float:
+        drops = waiting(home.place(name).incoming, 0, time.time()).ready
+        return min((path.lstat().st_mtime for path in drops), default=math.inf)
+
+    return key
+
+
+def told(work: Callable[[], int]) -> int:
+    """The exit status of ``work``; what it raises is told on stderr."""
+    try:
+        return work()
+    except safe.Held as held:
+        print(f"{held}; nothing was started", file=sys.stderr)
+        return HELD
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except Exception:
+        traceback.print_exc()
+        return FAILED
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow ``runner.py tick``."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("portfolio", nargs="?", help="a file of params/, without .yaml")
+    which.add_argument("--all", action="store_true", help="every portfolio in params/")
+    parser.add_argument("--force", action="store_true", help="train a challenger although the champion holds")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """What ``python runner.py`` does; returns the exit status."""
+    words = list(sys.argv[1:] if words is None else words) or ["tick", "demo"]
+    parser = argparse.ArgumentParser(prog="runner.py", description="Without words: one tick of the portfolio demo.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    configure(verbs.add_parser("tick", help="look for work in a portfolio, and do it"))
+    for name, help_text in VERBS.items():
+        verb = verbs.add_parser(name, help=help_text)
+        if name == words[0]:
+            command = import_module(f"attrition.commands.{name}")
+            command.configure(verb)
+    arguments = parser.parse_args(words)
+    home = Home.here()
+    if arguments.verb != "tick":
+        return told(partial(command.main, arguments, home))
+    if arguments.all:
+        return tick_all(home, force=arguments.force)
+    return told(partial(tick, home, arguments.portfolio, force=arguments.force))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
