@@ -1,0 +1,95 @@
+"""What the runs left behind, read only: published folders, recorded values, the ranking of clients.
+
+Nothing here searches through the runs: ``latest.json`` says which run last ran each stage.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from attrition import record
+from attrition.home import Place
+
+__all__ = ["BANDS", "account", "clients", "file", "files", "latest", "values"]
+
+RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{4,}")
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+BANDS = ("low", "medium", "high")
+_RANKED = "FROM read_parquet($path) WHERE $band::VARCHAR IS NULL OR band = $band"
+
+
+def latest(place: Place) -> dict[str, str]:
+    """Run that last ran each stage, by the stage's name; ``run`` and ``finished_at`` of the newest completed run."""
+    try:
+        found = json.loads((place.executed / "latest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {str(key): str(value) for key, value in found.items() if value is not None}
+
+
+def files(place: Place, run: str) -> list[str]:
+    """Names of the files that a published run left, in order; none where there is no such run."""
+    folder = _folder(place, run)
+    return sorted(path.name for path in folder.iterdir() if _plain(path)) if folder else []
+
+
+def file(place: Place, run: str, name: str) -> Path | None:
+    """A file of a published run; None where the run, or the file in it, is not there."""
+    folder = _folder(place, run)
+    return folder / name if folder and FILE.fullmatch(name) and _plain(folder / name) else None
+
+
+def account(place: Place, run: str) -> dict[str, Any] | None:
+    """The account (run.json) of a published run; None where there is no such run."""
+    path = file(place, run, "run.json")
+    return _account(path, path.stat().st_mtime_ns) if path else None
+
+
+def values(place: Place, run: str, stage: str) -> dict[str, Any] | None:
+    """The values that a stage such as ``60_diagnose`` recorded in a published run; None where it left no notebook."""
+    path = file(place, run, f"{stage}.ipynb")
+    return _values(path, path.stat().st_mtime_ns) if path else None
+
+
+def clients(place: Place, limit: int, offset: int, band: str | None = None) -> tuple[int, list[dict[str, Any]]] | None:
+    """How many clients the last assessment ranked (of ``band``), and those of one page, most at risk first.
+
+    None before the first assessment.
+    """
+    import duckdb
+
+    if not place.ranking.is_file():
+        return None
+    with duckdb.connect(config={"threads": 1, "temp_directory": ""}) as database:
+        given: dict[str, Any] = {"path": str(place.ranking), "band": band}
+        counted = database.execute(f"SELECT count(*) {_RANKED}", given).fetchall()
+        given |= {"limit": limit, "offset": offset}
+        found = database.execute(f"SELECT COLUMNS('^[^_]') {_RANKED} ORDER BY rank LIMIT $limit OFFSET $offset", given)
+        names = [column[0] for column in found.description]
+        return counted[0][0], [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _folder(place: Place, run: str) -> Path | None:
+    folder = place.executed / run
+    published = RUN.fullmatch(run) and not folder.is_symlink() and (folder / "run.json").is_file()
+    return folder if published else None
+
+
+def _plain(path: Path) -> bool:
+    return bool(FILE.fullmatch(path.name)) and not path.is_symlink() and path.is_file()
+
+
+# A published file does not change, so its time of change is as good as its content.
+@lru_cache(maxsize=32)
+def _account(path: Path, changed: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _values(path: Path, changed: int) -> dict[str, Any]:
+    return record.read(path)

@@ -1,0 +1,222 @@
+import csv
+import io
+import json
+
+import homes
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attrition import body
+from attrition.body import Refused
+
+SHOP = homes.portfolio()
+JSON, CSV = "application/json", "text/csv"
+
+
+def read(data, media_type=JSON, portfolio=SHOP):
+    data = data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+    return body.rows(data, media_type, portfolio, portfolio.features)
+
+
+def refused(data, media_type=JSON, portfolio=SHOP):
+    with pytest.raises(Refused) as caught:
+        read(data, media_type, portfolio)
+    return caught.value
+
+
+def as_csv(records, delimiter=","):
+    file = io.StringIO()
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.writer(file, delimiter=delimiter)
+    writer.writerow(names)
+    writer.writerows([["" if record.get(name) is None else record[name] for name in names] for record in records])
+    return file.getvalue().encode()
+
+
+def test_a_record_and_a_list_of_it_are_the_same():
+    assert read(homes.RECORD) == read([homes.RECORD]) == [homes.RECORD]
+
+
+@pytest.mark.parametrize("drop", ["client", "since", "region", "balance"])
+def test_optional_columns_may_be_left_out_or_null(drop):
+    without = {name: value for name, value in homes.RECORD.items() if name != drop}
+    assert read(without) == [without]
+    assert read({**without, drop: None}) == [{**without, drop: None}]
+
+
+@pytest.mark.parametrize("drop", ["usage", "tenure", "vip", "plan"])
+def test_required_columns_may_not(drop):
+    without = {name: value for name, value in homes.RECORD.items() if name != drop}
+    for record in (without, {**without, drop: None}):
+        assert refused(record).problems == [{"row": 0, "field": drop, "problem": "missing"}]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("usage", True, "not a number"),
+        ("usage", "5", "not a number"),
+        ("usage", [5], "not a number"),
+        ("usage", float("nan"), "not finite"),
+        ("usage", float("inf"), "not finite"),
+        ("usage", -0.5, "below 0"),
+        ("usage", 1000.5, "above 1000"),
+        ("tenure", 1.5, "not a whole number"),
+        ("tenure", 2**63, "a whole number of more than 63 bits"),
+        ("tenure", 1e30, "a whole number of more than 63 bits"),
+        ("vip", 2, "not true or false"),
+        ("vip", "true", "not true or false"),
+        ("vip", 1.0, "not true or false"),
+        ("plan", "gold", "not one of the values allowed"),
+        ("plan", 1, "not text"),
+        ("plan", "", "empty: send null where it is missing"),
+        ("region", "x" * 1001, "longer than 1000 signs"),
+        ("client", 5, "not text"),
+        ("since", "2026-02-30", "not a date: YYYY-MM-DD"),
+        ("since", "20260201", "not a date: YYYY-MM-DD"),
+        ("since", 20260201, "not a date: YYYY-MM-DD"),
+        ("left", 1, "unknown column"),
+        ("colour", "red", "unknown column"),
+        ("balance", {"deep": {}}, "not a number"),
+    ],
+)
+def test_a_wrong_value_is_named_by_row_and_field(field, value, problem):
+    found = refused([homes.RECORD, {**homes.RECORD, field: value}])
+    assert (found.status, found.problems) == (422, [{"row": 1, "field": field, "problem": problem}])
+
+
+@pytest.mark.parametrize("value", [0, 1, True, False])
+def test_a_boolean_is_true_false_0_or_1(value):
+    assert read({**homes.RECORD, "vip": value})[0]["vip"] == value
+
+
+def test_a_number_out_of_range_is_named_although_the_document_is_not_json():
+    text = json.dumps([homes.RECORD, {**homes.RECORD, "usage": "?"}]).replace('"?"', "1e400")
+    assert refused(text).problems == [{"row": 1, "field": "usage", "problem": "not finite"}]
+
+
+def test_all_bad_rows_are_named_up_to_a_hundred():
+    bad = {**homes.RECORD, "usage": "x", "plan": "gold"}
+    assert [problem["row"] for problem in refused([bad, homes.RECORD, bad]).problems] == [0, 0, 2, 2]
+    assert len(refused([bad] * 300).problems) == body.MOST_PROBLEMS
+
+
+def test_rows_that_are_none_are_named_among_the_others():
+    found = refused([5, homes.RECORD, None, {**homes.RECORD, "vip": "x"}]).problems
+    assert [(each["row"], each["field"]) for each in found] == [(0, None), (2, None), (3, "vip")]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"nope", b"\xff", b'{"a":1}x', b'{"usage": 01}', b'"\\ud800'])
+def test_what_is_no_json_is_a_bad_request(data):
+    assert refused(data).status == 400
+
+
+@pytest.mark.parametrize("data", [b"[" * 1_000_000, b'{"a":' * 100_000, b"[" * 1000 + b"]" * 1000])
+def test_depth_does_no_harm(data):
+    assert refused(data).status in (400, 422)
+
+
+def test_a_lone_surrogate_is_no_text():
+    assert refused(json.dumps({**homes.RECORD, "client": "\ud800"})).status == 400
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/xml"])
+def test_other_media_types_are_refused(media_type):
+    assert refused(homes.RECORD, media_type).status == 415
+
+
+def test_limits():
+    assert refused([homes.RECORD] * (body.MOST_ROWS + 1)).status == 413
+    assert refused("usage\n" + "1\n" * (body.MOST_ROWS + 1), CSV).status == 413
+    assert refused(b" " * (body.MOST_BYTES + 1)).status == 413
+    assert len(read([homes.RECORD] * body.MOST_ROWS)) == body.MOST_ROWS
+
+
+@pytest.mark.parametrize(("data", "media_type"), [("[]", JSON), ("", CSV), ("usage,plan\n", CSV), ("\n\n", CSV)])
+def test_no_rows_are_an_error(data, media_type):
+    assert refused(data, media_type).status == 422
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_csv_gives_the_rows_that_json_gives(delimiter):
+    records = [homes.RECORD, {**homes.RECORD, "region": None, "balance": None, "since": "2026-01-01", "vip": 0}]
+    shop = homes.portfolio(delimiter=delimiter)
+    found = read(as_csv(records, delimiter), CSV, shop)
+    assert found == [{**records[0], "since": None}, records[1]]
+
+
+@pytest.mark.parametrize("prefix", ["", "\ufeff"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_csv_from_a_spreadsheet(prefix, ending):
+    text = prefix + ending.join(["usage,tenure,vip,plan", "5,1,Yes,basic", "", "6,2,FALSE,plus", ""])
+    assert [(row["usage"], row["vip"]) for row in read(text, CSV)] == [(5, True), (6, False)]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1_0", " 5", "0x10", "٥", "5,0", "--5", "1e"])
+def test_what_looks_like_a_number_to_python_only_is_none(text):
+    assert refused(as_csv([{**homes.RECORD, "usage": text}]), CSV).problems[0]["problem"] == "not a number"
+
+
+def test_csv_faults_are_named():
+    text = "usage,tenure,vip,plan,left\n1,2,1,basic,0\n1,2\n1e999,2,1,basic,0\n" + "9" * 400 + ",2,1,basic,0\n"
+    found = [(each["row"], each["field"], each["problem"]) for each in refused(text, CSV).problems]
+    assert found == [
+        (0, "left", "unknown column"),
+        (1, None, "2 fields where the header has 5"),
+        (2, "usage", "not finite"),
+        (2, "left", "unknown column"),
+        (3, "usage", "not finite"),
+        (3, "left", "unknown column"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [(b"usage\n\xff\n", 400), (b'usage\n"5\n', 400), (b"usage,usage\n1,2\n", 422), (b"usage\n" + b"9" * 200_000, 400)],
+)
+def test_unreadable_csv(data, status):
+    assert refused(data, CSV).status == status
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*homes.COLUMNS, "x"]), inner, max_size=9)
+    ),
+    max_leaves=20,
+)
+
+
+@given(ANY)
+def test_any_json_gives_rows_or_a_refusal(value):
+    _rows_or_refusal(json.dumps(value).encode(), JSON)
+
+
+@given(st.binary(max_size=200), st.sampled_from([JSON, CSV]))
+def test_any_bytes_give_rows_or_a_refusal(data, media_type):
+    _rows_or_refusal(data, media_type)
+
+
+@given(st.text(alphabet='usage,tenurevipl\n"1.5e;é', max_size=200))
+def test_any_text_gives_rows_or_a_refusal(text):
+    _rows_or_refusal(text.encode(), CSV)
+
+
+def _rows_or_refusal(data, media_type):
+    status, found = 200, []
+    try:
+        found = body.rows(data, media_type, SHOP, SHOP.features)
+    except Refused as refusal:
+        status = refusal.status
+    assert status in (400, 422) or found
+    assert all(row["usage"] >= 0 and row["plan"] in ("basic", "plus") for row in found)
+
+
+SECRET = "Zq7-secret"
+
+
+@given(st.sampled_from(list(homes.COLUMNS)), st.sampled_from([SECRET, [SECRET], {SECRET: SECRET}, [{"a": SECRET}]]))
+def test_no_value_is_repeated(field, value):
+    found = refused({**homes.RECORD, "plan": "gold", field: value})
+    assert SECRET not in json.dumps([found.detail, found.problems])

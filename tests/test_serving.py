@@ -1,0 +1,269 @@
+import json
+import threading
+
+import homes
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from attrition import params, registry, serving
+from attrition.home import Home
+from attrition.serving import Refused, Served, Server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    return Server(homes.make(tmp_path_factory.mktemp("home")), pause=0).portfolio()
+
+
+@pytest.fixture
+def home(tmp_path):
+    return homes.make(tmp_path)
+
+
+@pytest.fixture
+def server(home):
+    return Server(home, pause=0)
+
+
+@pytest.fixture
+def place(home):
+    return home.place("shop")
+
+
+def status(server, asked=None):
+    with pytest.raises(Refused) as caught:
+        server.portfolio(asked)
+    return caught.value.status
+
+
+def version(server):
+    return server.portfolio().manifest.version
+
+
+RECORDS = st.fixed_dictionaries(
+    {
+        "usage": st.floats(0, 1000),
+        "tenure": st.integers(0, 10**6),
+        "vip": st.booleans(),
+        "plan": st.sampled_from(["basic", "plus"]),
+        "region": st.sampled_from(["north", "south", "elsewhere", None]),
+        "balance": st.none() | st.floats(-1e9, 1e9),
+    }
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(RECORDS, min_size=1, max_size=5))
+def test_json_and_csv_agree_with_scikit_learn(served, records):
+    table = pd.DataFrame(records, columns=served.manifest.features).astype({"region": object, "plan": object})
+    table["region"] = table["region"].where(table["region"].notna(), None)
+    numbers = ["usage", "tenure", "vip", "balance"]
+    expected = served.pipeline.predict_proba(table.astype(dict.fromkeys(numbers, "float64")))[:, 1]
+    lines = [",".join("" if record[name] is None else str(record[name]) for name in table) for record in records]
+    text = "\n".join([",".join(table), *lines])
+    for data, media_type in ((json.dumps(records), "application/json"), (text, "text/csv")):
+        answer = served.answer(served.rows(data.encode(), media_type))
+        found = [prediction["probability"] for prediction in answer["predictions"]]
+        assert np.abs(np.array(found) - expected).max() <= 1e-12
+
+
+def test_an_answer_says_whose_it_is(served):
+    answer = served.answer([homes.RECORD, {**homes.RECORD, "client": None}])
+    manifest = served.manifest
+    assert answer["model"] == {"version": "0001", "sha256": manifest.sha256}
+    assert (answer["portfolio"], answer["run"], answer["threshold"]) == ("shop", manifest.run, 0.5)
+    first, second = answer["predictions"]
+    assert first == {"id": "c-1", **second}
+    assert second.keys() == {"probability", "decision", "band"}
+
+
+@pytest.mark.parametrize("rule", [{"threshold": 0.2}, {"threshold": 0.9}, {"bands": {"medium": 0.1, "high": 0.2}}])
+def test_decision_and_band_follow_the_portfolio(home, server, place, rule):
+    place.params.write_text(yaml.safe_dump({**homes.GIVEN, **rule}))
+    shop = params.load(place.params)
+    rows = [{**homes.RECORD, "usage": usage} for usage in range(0, 1000, 50)]
+    predictions = server.portfolio().answer(rows)["predictions"]
+    assert len({prediction["band"] for prediction in predictions}) > 1
+    for said in predictions:
+        assert said["decision"] == (said["probability"] >= shop.threshold)
+        floor = {"low": 0, "medium": shop.bands.medium, "high": shop.bands.high}[said["band"]]
+        ceiling = {"low": shop.bands.medium, "medium": shop.bands.high, "high": 1}[said["band"]]
+        assert floor <= said["probability"] <= ceiling
+
+
+def test_a_new_version_is_served_and_an_old_answer_stays_whole(server, place):
+    before = server.portfolio()
+    manifest = homes.deploy(place, "0002", seed=1)
+    after = server.portfolio()
+    assert after.identity == {"version": "0002", "sha256": manifest.sha256}
+    assert before.answer([homes.RECORD])["model"]["version"] == "0001"
+    assert after.answer([homes.RECORD])["predictions"] != before.answer([homes.RECORD])["predictions"]
+
+
+def test_the_same_object_serves_while_nothing_changes(server):
+    assert server.portfolio() is server.portfolio("shop")
+
+
+def test_within_the_pause_no_file_is_looked_at(home, place):
+    server = Server(home, pause=3600)
+    server.portfolio()
+    homes.deploy(place, "0002", seed=1)
+    assert version(server) == "0001"
+
+
+def spoil_pickle(place):
+    (place.models / "0002" / "model.pkl").write_bytes(b"spoilt")
+
+
+def spoil_manifest(place):
+    (place.models / "0002" / "manifest.json").unlink()
+
+
+def spoil_current(place):
+    place.current.write_text("{")
+
+
+def other_sha256(place):
+    found = registry.current(place.models)
+    registry.set_current(place.models, msgspec.structs.replace(found, sha256="0" * 64))
+
+
+def other_portfolio(place):
+    path = place.models / "0002" / "manifest.json"
+    path.write_text(path.read_text().replace('"portfolio": "shop"', '"portfolio": "spoof"'))
+
+
+def other_pipeline(place):
+    fitted = Pipeline([("scale", StandardScaler()), ("classifier", LogisticRegression())])
+    fitted.fit(homes.clients()[["usage", "tenure"]], homes.clients()["left"])
+    manifest = registry.write(place.models / "0002", fitted, **homes.facts("0002", features=["usage", "tenure"]))
+    registry.set_current(place.models, msgspec.structs.replace(registry.current(place.models), sha256=manifest.sha256))
+
+
+@pytest.mark.parametrize(
+    "spoil", [other_pipeline, spoil_pickle, spoil_manifest, spoil_current, other_sha256, other_portfolio]
+)
+def test_a_bad_candidate_leaves_the_old_one_serving(server, place, spoil):
+    assert version(server) == "0001"
+    homes.deploy(place, "0002", seed=1)
+    spoil(place)
+    served, trouble = server.look()
+    assert served.manifest.version == "0001"
+    assert trouble.startswith("model refused: ")
+    assert str(place.root) not in trouble
+    homes.deploy(place, "0003", seed=2)
+    served, trouble = server.look()
+    assert (served.manifest.version, trouble) == ("0003", None)
+
+
+def test_without_an_old_one_a_bad_candidate_gives_503(server, place):
+    (place.models / "0001" / "model.pkl").write_bytes(b"spoilt")
+    assert status(server) == 503
+    assert "bytes" in server.trouble["shop"]
+
+
+def test_a_refused_model_that_was_restored_is_tried_again(server, place, monkeypatch):
+    path = place.models / "0001" / "model.pkl"
+    good = path.read_bytes()
+    path.write_bytes(b"spoilt")
+    assert status(server) == 503
+    path.write_bytes(good)
+    assert status(server) == 503, "not at once: that would read a bad file with every request"
+    monkeypatch.setattr(serving, "RETRY", 0)
+    assert version(server) == "0001"
+
+
+def test_before_the_first_model_there_is_503_and_no_trouble(server, place):
+    place.current.unlink()
+    assert status(server) == 503
+    assert server.look() == (None, None)
+    assert server.trouble == {}
+
+
+def test_when_current_is_gone_the_model_stays_and_it_is_told(server, place):
+    server.portfolio()
+    place.current.unlink()
+    served, trouble = server.look()
+    assert served.manifest.version == "0001"
+    assert "current.json is gone" in trouble
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        ("title: [", "shop.yaml cannot be used"),
+        (yaml.safe_dump({**homes.GIVEN, "show": ["usage"]}), "features are not the portfolio's"),
+        (yaml.safe_dump({**homes.GIVEN, "columns": {**homes.COLUMNS, "usage": {"type": "category"}}}), "features"),
+    ],
+)
+def test_a_yaml_that_no_longer_fits_leaves_the_old_serving(server, place, text, trouble):
+    before = server.portfolio()
+    place.params.write_text(text)
+    served, told = server.look()
+    assert served is before
+    assert trouble in told
+
+
+def test_a_portfolio_must_be_named_where_there_are_several(server, place):
+    place.params.with_name("other.yaml").write_text("title: x")
+    assert status(server) == 400
+    assert server.portfolio("shop").portfolio.name == "shop"
+
+
+@pytest.mark.parametrize("asked", ["", "none", "../shop", "SHOP", "x" * 500, "shop\n", "shop/../shop"])
+def test_an_unknown_portfolio_is_404_and_hardly_repeated(server, asked):
+    with pytest.raises(Refused) as caught:
+        server.portfolio(asked)
+    assert caught.value.status == 404
+    assert len(caught.value.detail) < 80
+
+
+def test_an_empty_home_is_told(tmp_path):
+    assert status(Server(Home(tmp_path))) == 400
+
+
+def test_many_threads_get_whole_answers_through_swaps(server, place):
+    expected = [Served.load(place).answer([homes.RECORD])]
+    answers, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            answers.append(server.portfolio().answer([homes.RECORD]))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(2, 8):
+        name = f"{number:04d}"
+        homes.deploy(place, name, seed=number)
+        expected.append(Served.load(place).answer([homes.RECORD]))
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert answers
+    assert all(answer in expected for answer in answers)
+
+
+def test_the_first_requests_wait_for_the_model(server):
+    together = threading.Barrier(4)
+    found = []
+
+    def ask():
+        together.wait()
+        found.append(server.portfolio())
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(each is found[0] for each in found)

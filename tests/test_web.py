@@ -1,0 +1,181 @@
+import json
+from html.parser import HTMLParser
+
+import api_kit
+import homes
+import pytest
+from api_kit import PAGES, RECORDED, RUN, problem
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One home for the tests that change nothing in it."""
+    return homes.make(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def app(home):
+    return api_kit.app(home)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A home of the test's own, and a client that looks at it."""
+    home = homes.make(tmp_path)
+    return home.place("shop"), api_kit.app(home).test_client()
+
+
+def test_a_report_is_served_under_its_content_policy(client):
+    response = client.get(f"{RUN}/60_diagnose.html")
+    assert (response.data, response.mimetype) == (b"<h1>diagnose</h1>", "text/html")
+    assert response.headers["Content-Security-Policy"].endswith("sandbox")
+
+
+PARTS = [
+    "..",
+    "%2e%2e",
+    "....",
+    "%2e%2e%2f",
+    "..%2f..",
+    "%00",
+    "~",
+    "\\..",
+    ".hidden",
+    "run.json%00.html",
+    "%2fetc%2fpasswd",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("form", ["/runs/{}", "/runs/{}/run.json", RUN + "/{}", RUN + "/{}/shop.yaml", "/runs/{0}/{0}"])
+def test_nothing_outside_a_run_is_reached(client, form, part):
+    problem(client.get(form.format(part)), 404)
+
+
+@pytest.mark.parametrize("name", [homes.LAST + "0", homes.LAST[:-1], ".staging", "latest.json", homes.LAST.lower()])
+def test_only_a_published_run_is_one(client, name):
+    problem(client.get(f"/runs/{name}"), 404)
+
+
+def test_links_out_of_a_run_are_not_followed(own):
+    place, client = own
+    folder, secret = place.executed / homes.LAST, place.root / "secret.html"
+    secret.write_text("secret")
+    (folder / "link.html").symlink_to(secret)
+    (place.executed / "20260103T000000Z-0003").symlink_to(folder)
+    problem(client.get(f"{RUN}/link.html"), 404)
+    problem(client.get("/runs/20260103T000000Z-0003/run.json"), 404)
+    assert "link.html" not in client.get(RUN).get_json()["files"]
+
+
+@pytest.mark.parametrize("path", [*RECORDED, "/openapi.json"])
+def test_what_was_not_changed_is_not_sent_again(client, path):
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_gets_change_no_file(own):
+    place, client = own
+
+    def tree():
+        return {
+            path: (path.lstat().st_size, path.lstat().st_mtime_ns, path.lstat().st_ino)
+            for path in place.root.rglob("*")
+        }
+
+    before = tree()
+    for path in [*PAGES, "/nowhere"]:
+        client.get(path)
+        client.head(path)
+    client.post("/prediction", json=homes.RECORD)
+    assert tree() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("get", "/prediction"), ("post", "/clients"), ("put", "/"), ("delete", RUN)]
+)
+def test_another_method_is_405_and_the_right_one_is_told(client, method, path):
+    response = getattr(client, method)(path)
+    problem(response, 405)
+    assert response.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/runs/", "/runs//", "/clients/1", "/favicon.ico"])
+def test_no_such_path_is_404(client, path):
+    problem(client.get(path), 404)
+
+
+def test_a_failure_shows_no_stack_no_path_and_no_value(own, caplog):
+    place, client = own
+    (place.executed / "latest.json").write_text("{torn")
+    response = client.get("/diagnostics")
+    assert problem(response, 500)["detail"] == "the server failed; its log says why"
+    assert b"torn" not in response.data
+    assert "JSONDecodeError" in caplog.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]", "[::1]:8000"])
+def test_this_machine_may_ask(client, host):
+    assert client.get("/livez", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1:8000", "", "127.0.0.1:x"]
+)
+@pytest.mark.parametrize("path", ["/livez", "/clients", "/nowhere"])
+def test_a_name_of_elsewhere_may_not(client, host, path):
+    problem(client.get(path, headers={"Host": host}), 403)
+
+
+def test_metrics_count_requests_and_name_the_model(client):
+    for path in ("/livez", "/livez", "/nowhere", RUN):
+        client.get(path)
+    lines = client.get("/metrics").text.splitlines()
+    assert 'attrition_requests_total{route="/livez",status="200"} 2' in lines
+    assert 'attrition_requests_total{route="none",status="404"} 1' in lines
+    assert 'attrition_requests_total{route="/runs/<run>",status="200"} 1' in lines
+    assert any(line.startswith('attrition_model_info{portfolio="shop",version="0001",sha256="') for line in lines)
+    assert 'attrition_model_trouble{portfolio="shop"} 0' in lines
+    ages = [line for line in lines if line.startswith('attrition_last_tick_age_seconds{portfolio="shop"} ')]
+    assert len(ages) == 1
+    assert float(ages[0].split()[-1]) > 0
+
+
+def test_the_description_has_every_route_and_only_those(app, client):
+    described = client.get("/openapi.json").get_json()["paths"]
+    rules = {rule.rule.replace("<", "{").replace(">", "}"): rule.methods for rule in app.url_map.iter_rules()}
+    assert described.keys() == rules.keys()
+    for path, operations in described.items():
+        assert {method.upper() for method in operations} == rules[path] & {"GET", "POST"}
+        assert all(operation["summary"] for operation in operations.values())
+
+
+def test_the_description_has_the_columns(client):
+    record = client.get("/openapi.json").get_json()["components"]["schemas"]["Record"]
+    assert record["properties"].keys() == homes.COLUMNS.keys()
+    assert record["required"] == ["usage", "tenure", "vip", "plan"]
+    assert record["properties"]["usage"] == {"type": "number", "minimum": 0, "maximum": 1000}
+    assert record["properties"]["plan"] == {"type": "string", "enum": ["basic", "plus"]}
+
+
+def test_references_in_the_description_lead_somewhere(client):
+    text = client.get("/openapi.json").text
+    schemas = json.loads(text)["components"]["schemas"]
+    named = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert named == schemas.keys()
+
+
+def test_the_front_page_lists_every_route(app, client):
+    shown = []
+    parser = HTMLParser()
+    parser.handle_data = shown.append
+    parser.feed(client.get("/").text)
+    for rule in app.url_map.iter_rules():
+        assert any(text.endswith(f" {rule.rule}") for text in shown)
