@@ -17,7 +17,7 @@ run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, 
 	@$(BIN)/python runner.py
 
 test: .venv/dev ## all tests, offline
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 demo: .venv/run ## a simulated history of 200 days, in a home of its own: .demo/
 	@$(BIN)/python runner.py simulate --history .demo

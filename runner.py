@@ -44,6 +44,7 @@ STAGES = {
     "assess": "70_assess.ipynb",
     "report": "80_report.ipynb",
 }
+NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 
 Clock = Callable[[], datetime]
@@ -234,7 +235,7 @@ class Tick:
         executed = self.log.folder / notebook
         try:
             seconds = kernels.execute(
-                REPOSITORY / "notebooks" / notebook,
+                NOTEBOOKS / notebook,
                 executed,
                 common | parameters,
                 deadline=self.portfolio.deadline,
@@ -308,9 +309,10 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
         ParamsError: the portfolio's YAML is missing or wrong; nothing was started.
     """
     place = home.place(name)
-    settle = None if place.book.exists() else _checked(place)  # no folder for a portfolio that is none
+    if not place.book.exists():
+        _checked(place)  # before anything is made: a portfolio that is none gets no folder
     with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
-        drops = _waiting(place, settle if settle is not None else _checked(place, book))
+        drops = _waiting(place, _checked(place, book))
         for closed in recover(place, book, stamp(clock())):
             say(place, f"{closed} had not ended: closed")
         state = book.state()

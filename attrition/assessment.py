@@ -54,12 +54,11 @@ def frame(
 ) -> pd.DataFrame:
     """A row a client, as :func:`attrition.store.ranking.write_ranking` takes it."""
     ids = clients[portfolio.id] if portfolio.id else clients["_row"]
-    whole = pd.api.types.is_float_dtype(ids)  # an integer id comes as float, so that it could be missing
     edges = [0.0, portfolio.bands.medium, portfolio.bands.high, np.inf]
     return pd.DataFrame(
         {
             "_row": clients["_row"],
-            "id": (ids.astype("int64") if whole else ids).astype(str),
+            "id": ids.astype(str),
             "as_of": clients[portfolio.as_of] if portfolio.as_of else pd.NaT,
             "data_version": data_version,
             "model_version": model_version,

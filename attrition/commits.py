@@ -45,8 +45,9 @@ def _settle(place: Place, run: Run) -> None:
         if (path.is_file() and not path.is_symlink() and safe.sha256(path) != drop["sha256"]) or not _there(path):
             continue
         away = place.taken if drop["to"] == "taken" else place.quarantine
-        safe.move(path, safe.make_folder(away / run.name) / drop["name"])
+        # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
         path.with_name(f"{path.name}.done").unlink(missing_ok=True)
+        safe.move(path, safe.make_folder(away / run.name) / drop["name"])
 
 
 def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: Outcome, at: str) -> int:

@@ -117,6 +117,8 @@ class Portfolio(_Strict):
         for name in [*self.columns, self.target.column]:
             if name.startswith("_") or not name.strip() or name != name.strip() or len(name) > 64:
                 raise ValueError(f"{name!r} is no column's name: no leading _, no spaces around it, at most 64 signs")
+        if len({name.lower() for name in [*self.columns, self.target.column]}) < len(self.columns) + 1:
+            raise ValueError("two columns differ only in small and capital letters")
         if not self.features:
             raise ValueError("columns leave no feature: all are id, as_of, show, text or date")
         return self

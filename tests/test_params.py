@@ -46,6 +46,7 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
         ({"target": {"column": "age"}}, "must not stand in columns too"),
         ({"columns": {"client": {"type": "text"}}}, "columns leave no feature"),
         ({"columns": {"client": {"type": "text"}, "_row": {"type": "integer"}}}, "'_row' is no column's name"),
+        ({"columns": {**GOOD["columns"], "AGE": {"type": "integer"}}}, "differ only in small and capital"),
         ({"bands": {"medium": 0.8}}, "medium must be below high"),
         ({"name": "x"}, "name: unknown key"),
     ],

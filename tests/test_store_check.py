@@ -154,6 +154,13 @@ def test_a_file_that_cannot_be_taken_says_why(db: Any, tmp_path: Path, content: 
     assert list(bad_rows(db)) == []
 
 
+def test_a_bad_byte_is_counted_across_pieces(db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attrition.store.reading.FIELD", 5)
+    path = tmp_path / "drop.csv"
+    path.write_bytes(b"abcd\xc3(")
+    assert check(db, portfolio(), path).refused == "not UTF-8: byte 5"
+
+
 def test_what_is_no_regular_file_is_not_opened(db: Any, tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,23 @@ def test_parquet_with_any_byte_spoilt_raises_nothing(db: Any, tmp_path: Path) ->
     values = ", ".join(f"'{value}' AS {name}" for value, name in zip(ROW.split(","), names, strict=True))
     db.execute(f"COPY (SELECT {values} FROM range(50)) TO {literal(path)} (FORMAT parquet)")
     whole = path.read_bytes()
-    for place in range(0, len(whole), 37):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    flips = [(place, 0xFF) for place in range(0, len(whole), 37)]
+    # A column's footer: 50 rows (0x64), two sizes. The second one negative makes DuckDB give up its whole database.
+    flips += [(found.end(), 0x01) for found in re.finditer(rb"\x16\x64\x16.\x16", whole, re.DOTALL)]
+    for place, bits in flips:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
         checked = check(db, portfolio(), path)
         kept = db.execute("SELECT count(*) FROM good").fetchone()[0] + len(list(bad_rows(db)))
         assert kept == (0 if checked.refused else checked.rows)
+    path.write_bytes(whole)
+    assert check(db, portfolio(), path).rows == 50, "damage to one file costs no other"
+
+
+def test_a_folder_is_no_column(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "fee=2" / "drop.parquet"
+    path.parent.mkdir()
+    names = [name for name in HEADER.split(",") if name != "fee"]
+    values = [value for value in ROW.split(",") if value != "9.5"]
+    texts = ", ".join(f"'{value}' AS \"{name}\"" for value, name in zip(values, names, strict=True))
+    db.execute(f"COPY (SELECT {texts}) TO {literal(path)} (FORMAT parquet)")
+    assert "no column fee: taken as missing" in check(db, portfolio(), path).notes

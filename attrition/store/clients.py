@@ -225,6 +225,8 @@ def _shaped(portfolio: Portfolio, columns: Sequence[str] | None, own: Sequence[s
     if unknown := [name for name in names if name not in types]:
         raise StoreError(f"no column {', '.join(map(repr, unknown))}; there are {', '.join(types)}")
     cast = {name: f"CAST({quoted(name)} AS DOUBLE)" if types[name] in SHAPED else quoted(name) for name in names}
+    if portfolio.id in cast:  # as text: beyond 2^53 two integers may share a double
+        cast[portfolio.id] = f"CAST({quoted(portfolio.id)} AS VARCHAR)"
     return ", ".join([*(f"{value} AS {quoted(name)}" for name, value in cast.items()), *own])
 
 

@@ -1,0 +1,217 @@
+"""The furnished portfolio, end to end, with the real stages: what the original brief asks for."""
+
+import json
+import shutil
+import urllib.request
+
+import nbformat
+import pytest
+from pipeline_kit import CAPSTONE, capstone, cli, drop, notebooks, recorded, reports, served, statuses, tree
+
+from attrition import registry
+from attrition.book import Book
+from attrition.home import Home
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A home after its first tick, as cron runs it: from /, with a bare environment."""
+    home = capstone(tmp_path_factory.mktemp("first"), "practicedata")
+    done = cli(home, "tick", "capstone")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return home, done.stdout
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory, first):
+    """The same home after source data, a forced training, and a quiet tick; with the tree before and after it."""
+    home = Home(tmp_path_factory.mktemp("later") / "home")
+    shutil.copytree(first[0].root, home.root)
+    place = home.place("capstone")
+    drop(place, *(capstone_source()))
+    ticked(home, 0)
+    ticked(home, 0, "--force")
+    before = tree(home.root)
+    ticked(home, 0)
+    return place, before, tree(home.root)
+
+
+def ticked(home, status, *words, **environment):
+    """One tick by the command line, which must end with this status."""
+    done = cli(home, "tick", "capstone", *words, **environment)
+    assert done.returncode == status, done.stdout + done.stderr
+
+
+def capstone_source():
+    return sorted((CAPSTONE / "sourcedata").iterdir())
+
+
+def test_practice_data_makes_the_first_model_unproven(first):
+    home, said = first
+    place = home.place("capstone")
+    (report,) = reports(place)
+    assert report["rows"] == {"in": 36, "ingested": 26, "duplicates": 10, "quarantined": 0}
+    assert (report["status"], report["decision"], report["model"]["version"]) == ("completed", "promoted", "0001")
+    assert set(statuses(report).values()) == {"completed"}
+    current = registry.current(place.models)
+    assert (current.version, current.proven) == ("0001", False)
+    assert "unproven" in report["reason"]
+    assert report["reason"] in said
+    assert str(place.executed / report["run"] / "80_report.html") in said
+
+
+def test_the_manifest_says_all_that_is_needed_to_make_the_model_again(first):
+    place = first[0].place("capstone")
+    pipeline, manifest = registry.load(place.models / "0001")
+    assert manifest.sha256 == registry.current(place.models).sha256
+    assert (manifest.data_version, manifest.rows, manifest.trained_to, manifest.reference_to) == (1, 20, 20, 26)
+    assert manifest.features == ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
+    assert manifest.run == reports(place)[0]["run"]
+    assert pipeline[-1].coef_.ravel().tolist() == pytest.approx(
+        [
+            entry["coefficient"]
+            for name in manifest.features
+            for entry in manifest.coefficients
+            if entry["feature"] == name
+        ]
+    )
+
+
+def test_source_data_proves_little_and_the_model_stays(later):
+    report = reports(later[0])[1]
+    assert report["rows"]["ingested"] == 26
+    assert (report["decision"], report["model"]["version"]) == ("held", "0001")
+    assert "26 clients prove little" in report["reason"]
+
+
+def test_a_forced_challenger_is_not_promoted_on_rows_that_tell_nothing(later):
+    place = later[0]
+    report = reports(place)[2]
+    assert (report["decision"], report["model"]["version"], report["challenger"]) == ("on_trial", "0001", "0002")
+    values = recorded(place, report["run"], "40_score")
+    low, high = values["comparison"]["low"], values["comparison"]["high"]
+    assert low <= 0 <= high
+    for role in ("champion", "challenger"):
+        f1 = values["scores"][role]["test"]["f1"]
+        assert values["scores"][role]["test"]["n"] == 5
+        assert f1["low"] <= f1["value"] <= f1["high"]
+        assert f1["high"] - f1["low"] > 0.5
+
+
+def test_a_quiet_tick_changes_nothing_but_the_book(later):
+    place, before, after = later
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"data/capstone/book.db", "data/capstone/lock"}
+    with Book.open(place.book, read_only=True) as book:
+        assert book.quiet_since()["ticks"] == 1
+
+
+def test_every_row_taken_in_stands_in_the_ledger(later):
+    with Book.open(later[0].book, read_only=True) as book:
+        lines = [line for report in reports(later[0]) for line in book.drops(report["run"])]
+    assert sorted((line["name"], line["rows_in"], line["ingested"], line["duplicates"]) for line in lines) == [
+        ("dataset1.csv", 17, 17, 0),
+        ("dataset2.csv", 19, 9, 10),
+        ("dataset3.csv", 11, 11, 0),
+        ("dataset4.csv", 15, 15, 0),
+    ]
+    assert all(line["moved_to"] == "taken" and len(line["sha256"]) == 64 for line in lines)
+
+
+def test_the_runner_passes_only_parameters_that_a_stage_has(later):
+    for report in reports(later[0]):
+        for stage in report["stages"]:
+            if stage["status"] == "completed":
+                executed = nbformat.read(later[0].executed / report["run"] / stage["notebook"], as_version=4)
+                tagged = {tag: cell.source for cell in executed.cells for tag in cell.metadata.get("tags", ())}
+                given = {line.split(" = ")[0] for line in tagged["injected-parameters"].splitlines() if " = " in line}
+                declared = {line.split(":")[0] for line in tagged["parameters"].splitlines()}
+                assert given <= declared, stage["name"]
+
+
+def test_the_api_that_is_down_is_recorded_and_fails_nothing(first):
+    place = first[0].place("capstone")
+    answers = recorded(place, reports(place)[0]["run"], "80_report")["answers"]
+    assert [answer["endpoint"] for answer in answers] == [
+        "POST /prediction",
+        "GET /scoring",
+        "GET /summarystats",
+        "GET /diagnostics",
+    ]
+    assert {answer["status"] for answer in answers} == {"unreachable"}
+    assert "refused" in answers[0]["answer"]
+
+
+def test_a_report_speaks_of_the_previous_run_where_the_api_does(later, tmp_path):
+    place = later[0]
+    with served(Home(place.root)) as url:
+        with Book.open(place.book, read_only=True) as book:
+            newest = book.runs(limit=1)[0]["run"]
+        home = Home(tmp_path / "home")
+        shutil.copytree(place.root, home.root)
+        header = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+        (tmp_path / "more.csv").write_text(f"{header}\nnew1,10,20,30,1\n")
+        drop(home.place("capstone"), tmp_path / "more.csv")
+        ticked(home, 0, ATTRITION_API_URL=url)
+        answers = recorded(home.place("capstone"), reports(home.place("capstone"))[-1]["run"], "80_report")["answers"]
+        with urllib.request.urlopen(f"{url}/scoring?portfolio=capstone", timeout=10) as response:
+            scoring = json.load(response)
+    assert [answer["status"] for answer in answers] == [200, 200, 200, 200]
+    assert {answer["model"] for answer in answers} == {"0001"}
+    assert all(answer["speaks_of"].startswith("previous run") for answer in answers)
+    assert scoring["run"] == newest
+    assert 0 <= scoring["f1"]["value"] <= 1
+
+
+def test_a_run_that_failed_leaves_the_same_evidence_to_the_next(first, later, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(first[0].root, home.root)
+    place = home.place("capstone")
+    drop(place, *capstone_source())
+    broken = notebooks(tmp_path / "notebooks", monitor="raise RuntimeError('<script>alert(1)</script> no disk')")
+    ticked(home, 1, ATTRITION_NOTEBOOKS=str(broken))
+    failed = reports(place)[1]
+    assert (failed["status"], failed["decision"], failed["error"]["stage"]) == ("failed", None, "monitor")
+    assert failed["data_version"] == 2
+    assert registry.current(place.models).version == "0001"
+    for page in ("20_monitor.html", "index.html"):
+        html = (place.executed / failed["run"] / page).read_text()
+        assert "RuntimeError" in html
+        assert "no disk" in html
+        assert "<script" not in html
+    assert 'id="failed"' in (place.executed / failed["run"] / "20_monitor.html").read_text()
+
+    ticked(home, 0)
+    again, unbroken = reports(place)[2], reports(later[0])[1]
+    assert statuses(again)["ingest"] == "skipped"
+    assert (again["decision"], again["reason"]) == (unbroken["decision"], unbroken["reason"])
+    evidence = recorded(place, again["run"], "20_monitor")
+    assert evidence == recorded(later[0], unbroken["run"], "20_monitor")
+
+
+def test_rollback_needs_a_version_that_can_serve(later):
+    home = Home(later[0].root)
+    refused = cli(home, "rollback", "capstone", "--reason", "as a test")
+    assert refused.returncode == 2
+    assert "no earlier model to go back to" in refused.stderr
+    assert cli(home, "rollback", "capstone", "0001", "--reason", "x").stderr.strip().endswith("serves already")
+    assert "no model '0009'" in cli(home, "rollback", "capstone", "0009", "--reason", "x").stderr
+    assert cli(home, "rollback", "capstone", "0002", "--reason", " ").returncode == 2
+
+
+def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root, home.root)
+    place = home.place("capstone")
+    done = cli(home, "rollback", "capstone", "0002", "--reason", "the board asked")
+    assert done.returncode == 0, done.stderr
+    assert registry.current(place.models).version == "0002"
+    report = reports(place)[-1]
+    assert (report["decision"], report["manual"], report["champion_before"]) == ("rolled_back", True, "0001")
+    assert report["reason"].endswith("rolled back from 0001 to 0002: the board asked")
+    refused = cli(home, "rollback", "capstone", "0001", "--reason", "back again")
+    assert refused.returncode == 2
+    assert "barred" in refused.stderr
+    with Book.open(place.book, read_only=True) as book:
+        assert book.state().scores_owed

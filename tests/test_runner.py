@@ -1,0 +1,212 @@
+"""The runner on its own: what it says, its exit status, and what it survives. Its stages are quick ones."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from pipeline_kit import BARE, CAPSTONE, capstone, cli, quick, reports, statuses
+
+from attrition import safe
+from attrition.book import Book
+from attrition.home import REPOSITORY
+
+WAIT = "import time\nfrom attrition import record\nprint('waiting', flush=True)\ntime.sleep(120)"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return capstone(tmp_path / "home", "practicedata")
+
+
+@pytest.fixture
+def stages(tmp_path):
+    return {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+
+
+def started(home, *words, **environment):
+    """The runner as a process that the test may signal."""
+    command = [sys.executable, str(REPOSITORY / "runner.py"), *words]
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd="/", env=bare, text=True, start_new_session=True, **pipes)
+
+
+def at_work(place, stage, process):
+    """Wait until a stage is running, and return its run."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        for path in place.staging.glob("*/run.json"):
+            report = json.loads(path.read_text())
+            if statuses(report)[stage] == "running" and kernels_of(process.pid):
+                return report["run"]
+    raise AssertionError(f"{stage} never ran: {process.communicate()}")
+
+
+def kernels_of(pid):
+    import psutil
+
+    try:
+        return [child for child in psutil.Process(pid).children(recursive=True) if "ipykernel" in str(child.cmdline())]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_a_tick_says_in_plain_lines_what_it_did(home, stages):
+    done = cli(home, "tick", "capstone", **stages)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert all(line[:20].endswith("Z") and line[20:].startswith(" capstone: ") for line in lines)
+    assert "completed, learning: Too few." in lines[-2]
+    (report,) = reports(home.place("capstone"))
+    assert statuses(report) == {
+        **dict.fromkeys(("ingest", "monitor", "diagnose", "report"), "completed"),
+        **dict.fromkeys(("train", "score", "deploy", "assess"), "skipped"),
+    }
+    assert not list(home.place("capstone").staging.iterdir())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_as_interrupted_and_the_next_tick_goes_on(home, tmp_path, number, status):
+    place = home.place("capstone")
+    slow = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "slow", monitor=WAIT))}
+    with started(home, "tick", "capstone", **slow) as process:
+        at_work(place, "monitor", process)
+        kernels = kernels_of(process.pid)
+        begun = time.monotonic()
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=30)
+        assert time.monotonic() - begun < 10
+    assert process.returncode == status
+    assert signal.Signals(number).name in said
+    assert not any(kernel.is_running() and kernel.status() != "zombie" for kernel in kernels)
+    (report,) = reports(place)
+    assert (report["status"], statuses(report)["monitor"]) == ("interrupted", "interrupted")
+    assert (place.executed / report["run"] / "index.html").exists()
+
+    assert cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "good"))).returncode == 0
+    assert reports(place)[1]["status"] == "completed"
+    assert statuses(reports(place)[1])["ingest"] == "skipped"
+
+
+def test_a_runner_that_was_killed_is_told_as_interrupted_by_the_next_tick(home, tmp_path, stages):
+    place = home.place("capstone")
+    slow = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "slow", monitor=WAIT))}
+    with started(home, "tick", "capstone", **slow) as process:
+        run = at_work(place, "monitor", process)
+        kernels = kernels_of(process.pid)
+        process.kill()
+    for kernel in kernels:
+        kernel.kill()
+    shown = cli(home, "show", "capstone", run)
+    assert "running" in shown.stdout
+    assert cli(home, "tick", "capstone", **stages).returncode == 0
+    killed, after = reports(place)
+    assert (killed["run"], killed["status"], killed["rows"]["ingested"]) == (run, "interrupted", 26)
+    assert (after["status"], statuses(after)["ingest"]) == ("completed", "skipped")
+    with Book.open(place.book, read_only=True) as book:
+        assert book.unfinished() == []
+        assert [line["rows_in"] for line in book.drops(run)] == [17, 19]
+
+
+def test_a_kernel_that_dies_fails_its_stage(home, tmp_path):
+    place = home.place("capstone")
+    dying = "import os, signal\nfrom attrition import record\nos.kill(os.getpid(), signal.SIGKILL)"
+    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "dying", monitor=dying)))
+    (report,) = reports(place)
+    assert done.returncode == 1
+    assert (report["status"], statuses(report)["monitor"]) == ("failed", "failed")
+    assert report["error"]["name"] == "DeadKernelError"
+
+
+def test_a_stage_has_a_deadline(home, tmp_path):
+    place = home.place("capstone")
+    place.params.write_text(place.params.read_text() + "deadline: 5\n")
+    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "slow", monitor=WAIT)))
+    (report,) = reports(place)
+    assert done.returncode == 1
+    assert report["error"]["name"] == "DeadlineExceeded"
+    assert "not done within 5 s" in report["reason"]
+
+
+def test_a_second_run_names_the_holder_and_starts_nothing(home):
+    place = home.place("capstone")
+    before = sorted(place.data.rglob("*"))
+    with safe.lock(place.lock, "2026-03-01T03:15:00Z"):
+        done = cli(home, "tick", "capstone")
+    assert done.returncode == 75
+    assert f"process {os.getpid()}, since 2026-03-01T03:15:00Z" in done.stderr
+    assert sorted(place.data.rglob("*")) == sorted([*before, place.lock])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("tick", "nobody"), "no such portfolio"),
+        (("tick", "../capstone"), "is no portfolio's name"),
+        (("tick", "wrong"), "colour: unknown key"),
+        (("tick",), "required"),
+        (("dance",), "invalid choice"),
+        (("show", "capstone"), "no run yet"),
+        (("runs", "capstone"), "no tick has run yet"),
+    ],
+)
+def test_wrong_usage_is_told_and_starts_nothing(home, words, says):
+    wrong = home.root / "params" / "wrong.yaml"
+    wrong.write_text((home.root / "params" / "capstone.yaml").read_text() + "colour: red\n")
+    before = sorted(home.root.rglob("*"))
+    done = cli(home, *words)
+    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert sorted(home.root.rglob("*")) == before
+
+
+def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
+    for name in ("another", "quiet"):
+        shutil.copy(home.place("capstone").params, home.root / "params" / f"{name}.yaml")
+    (home.root / "params" / "wrong.yaml").write_text("colour: red\n")
+    another = home.place("another")
+    another.incoming.mkdir(parents=True)
+    shutil.copy(CAPSTONE / "testdata" / "testdata.csv", another.incoming)
+    os.utime(another.incoming / "testdata.csv", (0, 0))
+    done = cli(home, "tick", "--all", **stages)
+    assert done.returncode == 2
+    assert "wrong.yaml: colour: unknown key" in done.stderr
+    order = [line.split()[1] for line in done.stdout.splitlines() if "completed," in line or "quiet" in line]
+    assert order == ["another:", "capstone:", "quiet:"]
+
+
+def test_a_quiet_tick_imports_nothing_heavy(home, stages):
+    cli(home, "tick", "capstone", **stages)
+    code = "import sys, runner; runner.main(['tick', 'capstone']); print(*sys.modules)"
+    environment = {**BARE, "ATTRITION_HOME": str(home.root)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    said, modules = done.stdout.splitlines()
+    assert "quiet" in said
+    heavy = {"pandas", "numpy", "duckdb", "deltalake", "sklearn", "pydantic", "yaml", "papermill", "msgspec"}
+    assert not heavy & set(modules.split())
+
+
+def test_runs_and_show_tell_the_record(home, stages):
+    cli(home, "tick", "capstone", **stages)
+    cli(home, "tick", "capstone", **stages)
+    listed = json.loads(cli(home, "runs", "capstone", "--json").stdout)
+    assert (listed["quiet"]["ticks"], listed["runs"][0]["decision"]) == (1, "learning")
+    assert listed["runs"][0]["rows"] == {"in": 36, "ingested": 26, "duplicates": 10, "quarantined": 0}
+    assert "quiet since" in cli(home, "runs", "capstone").stdout
+    shown = cli(home, "show", "capstone").stdout
+    assert "learning" in shown
+    assert "36 in, 26 ingested, 10 duplicates, 0 quarantined" in shown
+
+
+def test_the_lists_of_runs_are_pages(home, stages):
+    cli(home, "tick", "capstone", **stages)
+    place = home.place("capstone")
+    run = reports(place)[0]["run"]
+    assert f'href="{run}/index.html"' in (place.executed / "index.html").read_text()
+    assert (place.executed / "index.html").read_text() == (place.executed / "runs-1.html").read_text()
+    assert 'href="capstone/index.html"' in (home.root / "executed" / "index.html").read_text()
+    assert json.loads((place.executed / "latest.json").read_text())["diagnose"] == run
