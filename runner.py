@@ -171,13 +171,15 @@ class Tick:
             data_version=state.data_version,
             judged_version=state.judged_version,
             champion=state.champion or "",
-            challenger=state.challenger or "",
+            deployed_version=self.book.deployments(1)[0]["data_version"] if state.champion else 0,
         )
         self.log.note(performance=self._recorded("monitor", "performance"))
         return Verdict(**self._recorded("monitor", "verdict"))
 
     def _train(self, verdict: Verdict) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
+        from attrition import registry
+
         state = self.book.state()
         why_not = None
         if state.challenger:
@@ -190,7 +192,10 @@ class Tick:
             self._skip(why_not, "train")
             return None
         version = f"{state.versions + 1:04d}"
-        self._stage("train", data_version=state.data_version, version=version)
+        newer_than = state.judged_version
+        if state.champion and newer_than == state.data_version:  # forced: new are the rows since it was trained
+            newer_than = registry.read_manifest(self.place.models / state.champion).data_version
+        self._stage("train", data_version=state.data_version, newer_than=newer_than, version=version)
         return version
 
     def _deploy(self, challenger: str, verdict: Verdict, *, trained: bool, ticked: bool) -> Outcome:

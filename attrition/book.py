@@ -49,7 +49,8 @@ CREATE INDEX drops_by_sha256 ON drops (sha256);
 CREATE TABLE models (version TEXT PRIMARY KEY, sha256 TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL, why TEXT);
 CREATE TABLE deployments (
     number INTEGER PRIMARY KEY, version TEXT NOT NULL, run TEXT NOT NULL, since TEXT NOT NULL, until TEXT,
-    proven INTEGER NOT NULL, why TEXT NOT NULL
+    proven INTEGER NOT NULL, why TEXT NOT NULL,
+    data_version INTEGER NOT NULL    -- its reference are the rows up to here that it was not trained on
 );
 CREATE TABLE quiet (after_run INTEGER PRIMARY KEY, since TEXT NOT NULL, last TEXT NOT NULL, ticks INTEGER NOT NULL);
 PRAGMA user_version = 1;
@@ -262,8 +263,8 @@ class Book:
         self._db.execute("UPDATE models SET status = 'champion', why = NULL WHERE version = ?", (outcome.champion,))
         self._db.execute("UPDATE deployments SET until = ? WHERE until IS NULL", (at,))
         self._db.execute(
-            "INSERT INTO deployments (version, run, since, proven, why) VALUES (?, ?, ?, ?, ?)",
-            (outcome.champion, run, at, outcome.proven, outcome.reason),
+            "INSERT INTO deployments (version, run, since, proven, why, data_version) VALUES (?, ?, ?, ?, ?, ?)",
+            (outcome.champion, run, at, outcome.proven, outcome.reason, outcome.judged_version),
         )
 
     def finished(self, sequence: int, report: Mapping[str, Any], scored: tuple[int, str] | None = None) -> int:

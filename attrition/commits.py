@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrition import safe
 from attrition.book import Book, Outcome
 from attrition.home import Place
-from attrition.params import Portfolio
 from attrition.runs import Run
+
+if TYPE_CHECKING:  # importing it takes longer than a quiet tick
+    from attrition.params import Portfolio
 
 __all__ = ["commit_decision", "commit_ingest", "commit_run", "finish_ingest", "mend_current"]
 

@@ -96,12 +96,14 @@ def fit(portfolio: Portfolio, frame: pd.DataFrame) -> Pipeline:
     return pipeline
 
 
-def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows to train on, and the newest, ``model.holdback`` of them and at least one, that are held back.
+def split(portfolio: Portfolio, labelled: pd.DataFrame, newer_than: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to train on, and the newest that are held back: at least one, ``model.holdback`` of the new ones.
 
-    ``labelled`` is in the order in which the rows came.
+    New are the rows after data version ``newer_than``; all, where none is. A share of all rows ever would hold
+    back just those that a change has made different. ``labelled`` is in the order in which the rows came.
     """
-    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    new = int((labelled["_version"] > newer_than).sum()) or len(labelled)
+    held = max(1, math.floor(new * portfolio.model.holdback))
     cut = max(0, len(labelled) - held)
     return labelled.iloc[:cut], labelled.iloc[cut:]
 

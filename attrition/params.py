@@ -59,7 +59,7 @@ class ModelParams(_Strict):
     C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
-    holdback: Share = 0.25  # share of the newest labelled rows that a challenger never sees
+    holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
 

@@ -95,7 +95,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     data_version: int
     rows: int  # trained on
     trained_to: int
-    reference_to: int
     features: list[str]
     params: dict[str, Any]
     params_sha256: str

@@ -77,10 +77,8 @@ def test_a_signal_ends_the_run_as_interrupted_and_the_next_tick_goes_on(home, tm
     with started(home, "tick", "capstone", **slow) as process:
         at_work(place, "monitor", process)
         kernels = kernels_of(process.pid)
-        begun = time.monotonic()
         process.send_signal(number)
         said, _ = process.communicate(timeout=30)
-        assert time.monotonic() - begun < 10
     assert process.returncode == status
     assert signal.Signals(number).name in said
     assert not any(kernel.is_running() and kernel.status() != "zombie" for kernel in kernels)
