@@ -28,8 +28,8 @@ serve: .venv/run ## the API on 127.0.0.1:8000
 lab: .venv/lab ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 
-telco: .venv/telco ## 7,043 real clients, in fifteen drops, one tick each
-	@$(BIN)/python runner.py telco --tick
+telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
+	@$(BIN)/python runner.py telco --ticks 14
 
 check: .venv/dev ## ruff, mypy, imports, notebooks, locks
 	@$(BIN)/ruff check .
