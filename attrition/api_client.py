@@ -55,7 +55,10 @@ def ask(url: str, path: str, *, seconds: float, body: Any = None) -> Answer:
         return answer(None, b"", "no time left to ask")
     try:
         with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
-            return answer(response.status, response.read(LARGEST))
+            raw = response.read(LARGEST)
+            if not raw or (response.length and len(raw) < LARGEST):  # less than its header has promised
+                return answer(None, b"", "the answer broke off")
+            return answer(response.status, raw)
     except urllib.error.HTTPError as error:
         with error:
             return answer(error.code, error.read(LARGEST), error.reason)

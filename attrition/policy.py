@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 __all__ = ["DECISIONS", "Decision", "Verdict", "champion_verdict", "decide"]
 
+MOST_SHRINK = 100.0
+"""How much narrower an interval may have to become before its rows are not worth waiting for."""
 DECISIONS = ("learning", "held", "harmed", "on_trial", "promoted", "kept", "rolled_back")
 
 
@@ -159,8 +161,10 @@ def _needs(comparison: Comparison | None) -> str:
     if comparison.difference <= 0:
         return "to be better at all on such clients, with an interval above zero"
     # The interval shrinks with the root of the rows: this many in all would lift its lower end to zero.
-    half = comparison.difference - comparison.low
-    more = math.ceil(comparison.n_new * (half / comparison.difference) ** 2) - comparison.n_new
+    shrink = (comparison.difference - comparison.low) / comparison.difference
+    if not shrink < MOST_SHRINK:
+        return "a gain that can be told from none; at this one no number of clients that is to be had would do"
+    more = math.ceil(comparison.n_new * shrink**2) - comparison.n_new
     return f"an interval above zero, which about {max(more, 1):,} more such clients would give if the gain stays"
 
 

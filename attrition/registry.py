@@ -38,9 +38,7 @@ __all__ = [
     "libraries",
     "load",
     "read_manifest",
-    "set_current",
     "version_path",
-    "versions",
     "write",
 ]
 
@@ -131,14 +129,6 @@ def version_path(models: Path, version: str) -> Path:
     return models / version
 
 
-def versions(models: Path) -> list[str]:
-    """All versions there are, oldest first."""
-    if not models.is_dir():
-        return []
-    found = [path.name for path in models.iterdir() if VERSION.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=int)
-
-
 def libraries() -> dict[str, str]:
     """Versions of Python and of what a model's pickle depends on."""
     names = ("scikit-learn", "numpy", "pandas")
@@ -189,16 +179,6 @@ def current(models: Path) -> Current | None:
     if not VERSION.fullmatch(found.version):
         raise ModelRefused(path, "it names no model version", "the next tick writes it anew from the book")
     return found
-
-
-def set_current(models: Path, current: Current) -> None:
-    """Deploy: replace ``current.json`` in one step.
-
-    Raises:
-        ValueError: ``current.version`` is not a version.
-    """
-    version_path(models, current.version)
-    safe.write(models / CURRENT, _document(current))
 
 
 def load(folder: Path, digest: str | None = None) -> tuple[Pipeline, Manifest]:

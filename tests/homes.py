@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import nbformat
 import numpy as np
 import pandas as pd
 import yaml
 
-from attrition import model, params, record, registry
+from attrition import model, params, record, registry, safe
 from attrition.book import Book, Outcome
 from attrition.home import Home, Place
 from attrition.params import Portfolio
@@ -82,7 +83,7 @@ def deploy(place: Place, version: str = "0001", seed: int = 0, **changes: Any) -
     noted = {"rows": golden, "probabilities": expected}
     manifest = registry.write(folder, pipeline, **facts(version, golden=noted, **changes))
     here = registry.Current("shop", version, manifest.sha256, FIRST, "2026-01-01T00:01:00Z", proven=False)
-    registry.set_current(place.models, here)
+    safe.write(place.current, msgspec.json.encode(here))
     return manifest
 
 

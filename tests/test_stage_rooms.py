@@ -1,0 +1,132 @@
+"""What the notebooks of 60, 70 and 80 compute through the package."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attrition import assessment, dependencies, diagnosis, look, params, record
+from attrition.home import REPOSITORY
+from attrition.model import BASE
+from attrition.provenance import git_commit
+from attrition.store.ranking import write_ranking
+
+DEMO = params.load(REPOSITORY / "params" / "demo.yaml")
+
+
+def executed(path, name, data):
+    body = {"name": name, "data": data, "encoder": "json", "version": 1}
+    path.write_text(json.dumps({"cells": [{"outputs": [{"data": {record.MIME: body}}]}]}))
+    return str(path)
+
+
+@pytest.mark.parametrize(("hours", "kept"), [(1, True), (23, True), (25, False), (-1, False)])
+def test_what_is_asked_once_a_day_is_kept_for_a_day(tmp_path, hours, kept):
+    dated = (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    previous = executed(tmp_path / "60_diagnose.ipynb", "summary", {"dated": dated})
+    assert (diagnosis.once_a_day(previous, "summary") is not None) == kept
+    assert diagnosis.once_a_day(previous, "dependencies") is None
+
+
+def test_an_earlier_notebook_that_is_gone_or_damaged_is_no_reason_to_fail(tmp_path):
+    (tmp_path / "torn.ipynb").write_text('{"cells": [')
+    for previous in ("", str(tmp_path / "gone.ipynb"), str(tmp_path / "torn.ipynb")):
+        assert diagnosis.once_a_day(previous, "summary") is None
+
+
+def test_the_column_with_most_missing_comes_first():
+    store = {"columns": {"a": {"missing": 0.1}, "b": {"missing": 0.2}}}
+    assert [row["column"] for row in diagnosis.missing(store, {"rows": 0, "columns": {}})] == ["b", "a"]
+    new = {"rows": 5, "columns": {"a": {"missing": 0.9}, "b": {"missing": 0.0}}}
+    assert diagnosis.missing(store, new)[0] == {"column": "a", "store": 0.1, "new": 0.9}
+
+
+def test_reasons_that_are_not_the_models_are_refused():
+    parts = np.array([[0.5, -0.2], [1.0, 2.0]])
+    risks = 1 / (1 + np.exp(-(parts.sum(axis=1) - 1.0)))
+    assessment.check_sum(parts, {BASE: -1.0}, risks)
+    with pytest.raises(AssertionError, match=r"miss the model's logit by 1\.0e-08"):
+        assessment.check_sum(parts, {BASE: -1.0 + 1e-8}, risks)
+    assessment.check_sum(np.empty((0, 2)), {BASE: 0.0}, np.empty(0))
+
+
+def assessed(*clients, model="0001"):
+    """A frame for the ranking: (row, id, probability) a client."""
+    rows = pd.DataFrame(clients, columns=["_row", "id", "probability"])
+    facts = {"as_of": pd.NaT, "data_version": 1, "model_version": model, "run": "r", "band": "low", "owner": "Dana"}
+    return rows.assign(**facts, reasons=[["one", "two"]] * len(rows))
+
+
+def ranking(folder):
+    path = str(folder / "ranking.parquet")
+    return duckdb.execute("SELECT rank, id, probability FROM read_parquet($p) ORDER BY rank", {"p": path}).fetchall()
+
+
+def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir(), second.mkdir()
+    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, None)
+    mine = write_ranking(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
+    assert ranking(second) == [(1, "a", 0.9), (2, "c", 0.7), (3, "d", 0.6), (4, "b", 0.5)]
+    assert mine[["rank", "id"]].to_numpy().tolist() == [[2, "c"], [3, "d"]]
+
+
+def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir(), second.mkdir()
+    write_ranking(assessed((1, "a", 0.9)), first, None)
+    assert write_ranking(assessed(), second, first / "ranking.parquet").empty
+    assert ranking(second) == ranking(first)
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.floats(0, 1)), max_size=20, unique_by=lambda each: each[0]))
+def test_ranks_are_1_to_n_by_falling_risk(tmp_path_factory, clients):
+    folder = tmp_path_factory.mktemp("ranking")
+    rows = [(number, client, risk) for number, (client, risk) in enumerate(clients)]
+    write_ranking(assessed(*rows), folder, None)
+    found = ranking(folder)
+    assert [rank for rank, *_ in found] == list(range(1, len(clients) + 1))
+    assert [risk for *_, risk in found] == sorted((risk for _, risk in clients), reverse=True)
+
+
+def test_an_index_that_cannot_be_reached_reads_not_checked(monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    assert dependencies.Newest().answer(60) is None
+    rows = dependencies.table(None)
+    assert {row["newest"] for row in rows} == {dependencies.NOT_CHECKED}
+
+
+def test_what_is_installed_is_what_is_locked():
+    rows = {row["name"]: row for row in dependencies.table(None)}
+    assert {"papermill", "scikit-learn", "duckdb", "flask"} <= rows.keys()
+    assert not rows.keys() & {"pytest", "jupyterlab"}
+    assert all(row["installed"] == row["locked"] for row in rows.values()), rows
+
+
+def test_a_commit_is_read_without_git(tmp_path):
+    assert git_commit(tmp_path) is None
+    git = tmp_path / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert git_commit(tmp_path) is None
+    (git / "packed-refs").write_text(f"# pack-refs\n{'b' * 40} refs/heads/main\n")
+    assert git_commit(tmp_path) == "b" * 40
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "refs" / "heads" / "main").write_text("a" * 40 + "\n")
+    assert git_commit(tmp_path) == "a" * 40
+    (git / "HEAD").write_text("c" * 40 + "\n")
+    assert git_commit(tmp_path) == "c" * 40
+
+
+def test_tables_say_when_there_is_nothing():
+    assert look.table([], "name") == "none"
+    assert look.metric_table({"x": None}).loc["rows", "x"] == "no rows"
+    assert "no model" in assessment.call_list(DEMO, [])
