@@ -110,6 +110,7 @@ def _papermill(notebook: Path, part: Path, parameters: Mapping[str, Any], faults
                 kernel_name=KERNEL,
                 progress_bar=False,
                 cwd=str(part.parent),
+                shutdown_kernel="immediate",  # asking politely stalls now and then; stages leave nothing to atexit
                 config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
             )
     except BaseException as error:  # handed to the thread that waits
