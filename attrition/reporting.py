@@ -69,16 +69,22 @@ def history(stage: Stage, limit: int = 50) -> list[dict[str, Any]]:
         with Book.open(stage.place.book, read_only=True) as book:
             past = [line for line in reversed(book.runs(limit)) if line["run"] != report["run"]]
     return [
-        {"run": line["run"], **line["performance"]["brier"], "n": line["performance"]["n"]}
+        {
+            "run": line["run"],
+            "n": line["performance"]["n"],
+            "brier": brier["value"],
+            "low": brier["low"],
+            "high": brier["high"],
+        }
         for line in [*past, report]
-        if line.get("performance")
+        if line.get("performance") and (brier := line["performance"]["brier"])
     ]
 
 
 def example_rows(stage: Stage, rows: int = 3) -> list[dict[str, Any]]:
     """A few of the newest clients as the API takes them: features only, the way a file writes them."""
     kinds = {name: stage.portfolio.columns[name].type for name in stage.portfolio.features}
-    newest = stage.clients().frame(stage.portfolio.features).tail(rows)
+    newest = stage.clients().sql("SELECT * FROM clients ORDER BY _row DESC LIMIT $rows", rows=rows)
     return [{name: _written(row[name], kind) for name, kind in kinds.items()} for _, row in newest.iterrows()]
 
 

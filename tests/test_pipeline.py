@@ -107,6 +107,19 @@ def test_a_quiet_tick_changes_nothing_but_the_book(later):
         assert book.quiet_since()["ticks"] == 1
 
 
+def test_the_report_draws_the_error_of_every_run_that_judged(later):
+    place, run = later[0], reports(later[0])[1]["run"]
+    executed = nbformat.read(place.executed / run / "80_report.ipynb", as_version=4)
+    told = [
+        output.metadata["image/png"]["alt"]
+        for cell in executed.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert told[0].startswith("Confusion matrix: of ")
+    assert told[1] == "Brier score over 1 runs, 0.333 in the newest"
+
+
 def test_every_row_taken_in_stands_in_the_ledger(later):
     with Book.open(later[0].book, read_only=True) as book:
         lines = [line for report in reports(later[0]) for line in book.drops(report["run"])]

@@ -1,8 +1,8 @@
 """``runner.py simulate``: let clients of the portfolio demo arrive.
 
 Alone, it lays the next drop into ``incoming/``. With ``--history FOLDER`` it plays 208 weeks in a home of
-its own by a simulated clock: a drop a week, half-way through what makes clients leave changes, and a tick
-takes many weeks' drops at once, so that it is over in two minutes.
+its own by a simulated clock: a drop a week, half-way through clients begin to open many more tickets, and
+a tick takes many weeks' drops at once, so that it is over in two minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ START = date(2022, 11, 28)
 ROWS = 520  # clients in a drop of its own
 UNLABELLED = 0.1
 WEEKS, CHANGE, ROWS_A_WEEK = 208, 104, 40
-VISITS = (60, 104, 110, 208)  # weeks after which a tick looks
+VISITS = (60, 104, 120, 208)  # weeks after which a tick looks
 QUIET = 4  # quiet ticks after each visit
 
 
@@ -76,18 +76,23 @@ def _history(home: Home) -> int:
     from runner import FAILED, tick
 
     place = home.place(PORTFOLIO)
-    source = stream("abrupt", seed=1, change=CHANGE, start=START)
-    clock = datetime(START.year, START.month, START.day, 3, 15, tzinfo=UTC)
+    source = stream("covariate_harmful", seed=1, change=CHANGE, start=START)
+    today = datetime(START.year, START.month, START.day, 3, 15, tzinfo=UTC)
+    real = datetime.now(UTC)
+
+    def clock() -> datetime:
+        return today + (datetime.now(UTC) - real)
+
     week = 0
     for visit in VISITS:
         for number in range(week, visit):
             _drop(place, source, number, ROWS_A_WEEK)
-        clock += timedelta(weeks=visit - week)
+        today += timedelta(weeks=visit - week)
         week = visit
         for _ in range(1 + QUIET):
-            if tick(home, PORTFOLIO, clock=lambda: clock) == FAILED:  # noqa: B023 - called at once
+            if tick(home, PORTFOLIO, clock=clock) == FAILED:
                 return FAILED
-            clock += timedelta(minutes=15)
-    print(f"{WEEKS} drops, {WEEKS * ROWS_A_WEEK:,} clients; what makes them leave changed in week {CHANGE}")
+            today += timedelta(minutes=15)
+    print(f"{WEEKS} drops, {WEEKS * ROWS_A_WEEK:,} clients; from week {CHANGE} on they open many more tickets")
     print(f"the history: {place.executed / 'index.html'}")
     return 0
