@@ -19,7 +19,7 @@ run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, 
 test: .venv/dev ## all tests, offline
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-demo: .venv/run ## a simulated history of 200 days, in a home of its own: .demo/
+demo: .venv/run ## 208 weeks of a simulated history, in a home of its own: .demo/
 	@$(BIN)/python runner.py simulate --history .demo
 
 serve: .venv/run ## the API on 127.0.0.1:8000

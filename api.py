@@ -48,23 +48,28 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 @routes.post("/prediction")
 def prediction() -> Response:
-    """Probability, decision and band of each client sent: a JSON record, a list of records, or CSV."""
+    """Probability, decision and band of each client sent: a JSON record, a list of records, a CSV or a CSV file."""
     served = _server().portfolio(_asked())
-    return web.answer(served.answer(served.rows(request.get_data(cache=False), request.mimetype)))
+    uploaded = next(iter(request.files.values()), None)
+    data = uploaded.read() if uploaded else request.get_data(cache=False)
+    rows = served.rows(data, "text/csv" if uploaded else request.mimetype)
+    return web.answer(served.answer(rows))
 
 
 @routes.get("/scoring")
 def scoring() -> Response:
-    """How good the deployed model is: its metrics, and the scores of the trial that it came out of."""
+    """How good the deployed model is: on the newest clients that it was judged on, and when it was trained."""
     served = _server().portfolio(_asked())
-    place, metrics = _place(), served.manifest.metrics
-    run = results.latest(place).get("score", "")
-    account = results.account(place, run)
-    speaks = account is not None and (account.get("model") or {}).get("version") == served.manifest.version
-    values = (results.values(place, run, "40_score") if speaks else None) or {}
-    told = {"f1": metrics.get("f1"), "metrics": metrics, "scores": values.get("scores")}
-    run = run if speaks else served.manifest.run
-    return web.recorded({"portfolio": place.name, "run": run, "model": served.identity, **told})
+    place, version = _place(), served.manifest.version
+    told = {"run": served.manifest.run, "f1": served.manifest.metrics.get("f1"), "metrics": served.manifest.metrics}
+    judged = results.account(place, results.latest(place).get("monitor", ""))
+    if judged and judged.get("champion_before") == version and judged.get("performance"):
+        told |= {"run": judged["run"], "f1": judged["performance"]["f1"], "metrics": judged["performance"]}
+    trial = results.latest(place).get("score", "")
+    account = results.account(place, trial)
+    if account and (account.get("model") or {}).get("version") == version:
+        told |= {"trial": {"run": trial, "scores": (results.values(place, trial, "40_score") or {}).get("scores")}}
+    return web.recorded({"portfolio": place.name, "model": served.identity, **told})
 
 
 @routes.get("/model")
@@ -99,15 +104,12 @@ def clients() -> Response:
     """Clients ranked by risk, with their reasons."""
     place, band = _place(), request.args.get("band")
     limit, offset = _whole("limit", 50, 1000), _whole("offset", 0)
-    if band is not None and band not in results.BANDS:
-        raise Refused(400, f"band: one of {', '.join(results.BANDS)}")
-    run = results.latest(place).get("assess", "")
-    account, ranked = results.account(place, run), results.clients(place, limit, offset, band)
-    if account is None or ranked is None:
+    if band is not None and band not in params.BANDS:
+        raise Refused(400, f"band: one of {', '.join(params.BANDS)}")
+    ranked = results.clients(place, limit, offset, band)
+    if ranked is None:
         raise _nothing_yet(place, "70_assess")
-    about = {"portfolio": place.name, "run": run, "model": account.get("model")}
-    page = {"total": ranked[0], "limit": limit, "offset": offset, "clients": ranked[1]}
-    return web.recorded({**about, **page})
+    return web.recorded({"portfolio": place.name, **ranked, "limit": limit, "offset": offset})
 
 
 @routes.get("/runs")

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 from attrition import safe
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
-from attrition.commits import commit_decision, commit_ingest, commit_run
+from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY, Home, Place, UsageError
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
-from attrition.store.drops import waiting
+from attrition.store.drops import speakable, waiting
 
 if TYPE_CHECKING:
     from attrition.params import Portfolio
@@ -46,6 +46,8 @@ STAGES = {
 }
 NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
+JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
+NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 Clock = Callable[[], datetime]
 
@@ -87,15 +89,15 @@ class Tick:
 
         try:
             self.ingest(drops)
-            self.judge()
+            self.judge(drops)
             self.describe()
-            self._end("completed", self.log.report["reason"])
+            self._end("completed")
         except CellFailed as error:
             failed = next(line for line in self.log.report["stages"] if line["status"] == "failed")
             self._fail(failed["name"], error.failure.cell, error.failure.name, error.failure.message)
             return FAILED
         except Interrupted as signal:
-            self._end("interrupted", f"Stopped by {signal} before its end; the next tick does what is missing.")
+            self._end("interrupted", f"stopped by {signal} before its end; the next tick does what is missing.")
             return 128 + signal.number
         except Overtaken as error:
             say(self.place, f"{self.log.name} stopped: {error}")
@@ -113,28 +115,30 @@ class Tick:
             return self._skip("no drop was waiting", "ingest")
         self._stage("ingest", drops=[str(path) for path in drops], data_version=self.before.data_version)
         self.sequence = commit_ingest(self.place, self.portfolio, self.book, self.sequence, self.log)
+        settle_drops(self.place, self.log)
         taken = self._recorded("ingest", "rows")
         self.log.note(data_version=self.book.state().data_version, rows=taken)
         return None
 
-    def judge(self) -> None:
+    def judge(self, drops: Sequence[Path]) -> None:
         """20_monitor to 50_deploy: is another model needed, is there a better one; commit 2."""
         state = self.book.state()
         unjudged = state.data_version > state.judged_version
         if not unjudged and not self.force:
-            self.log.note(reason="The rows were judged before; this run publishes what an earlier one could not.")
+            self.log.note(reason=NOTHING_NEW if drops else JUDGED_BEFORE)
             return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
-        verdict = self._monitor(unjudged)
+        verdict = self._monitor()
         trained = self._train(verdict)
         challenger = trained or state.challenger
         if challenger is None:
             self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
             decision, reason = verdict.decision or "held", verdict.sentence
-            outcome = Outcome(decision, reason, state.data_version, state.champion, None, state.evidence)
+            outcome = Outcome(decision, reason, state.data_version, state.champion, None, state.evidence, proven=None)
         else:
             outcome = self._deploy(challenger, verdict, trained=trained is not None, ticked=unjudged)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
         self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
+        mend_current(self.place, self.book)
         return self._serving(outcome.champion)
 
     def describe(self) -> None:
@@ -159,13 +163,10 @@ class Tick:
 
     # ---- the branch that may change the model
 
-    def _monitor(self, unjudged: bool) -> Verdict:
+    def _monitor(self) -> Verdict:
         from attrition.policy import Verdict
 
         state = self.book.state()
-        if not unjudged:
-            self._skip("no row that was not judged before", "monitor")
-            return Verdict("forced", "Training was asked for (--force).")
         self._stage(
             "monitor",
             data_version=state.data_version,
@@ -182,7 +183,7 @@ class Tick:
 
         state = self.book.state()
         why_not = None
-        if state.challenger:
+        if state.challenger and verdict.state != "refused":
             why_not = f"challenger {state.challenger} is on trial"
         elif verdict.state == "learning":
             why_not = verdict.sentence
@@ -193,7 +194,8 @@ class Tick:
             return None
         version = f"{state.versions + 1:04d}"
         newer_than = state.judged_version
-        if state.champion and newer_than == state.data_version:  # forced: new are the rows since it was trained
+        if state.champion and verdict.state == "holds" and newer_than == state.data_version:
+            # Forced, and no row is new to the champion's judges: new are those since it was trained.
             newer_than = registry.read_manifest(self.place.models / state.champion).data_version
         self._stage("train", data_version=state.data_version, newer_than=newer_than, version=version)
         return version
@@ -202,22 +204,17 @@ class Tick:
         from attrition import registry
 
         state = self.book.state()
-        self._stage("score", data_version=state.data_version, champion=state.champion or "", challenger=challenger)
-        ticks = int(state.evidence.get("trial_ticks", 0)) + int(ticked or trained)
-        self._stage(
-            "deploy",
-            champion=state.champion or "",
-            challenger=challenger,
-            trial_ticks=ticks,
-            verdict=verdict.sentence,
-        )
+        champion = "" if verdict.state == "refused" else state.champion or ""
+        self._stage("score", data_version=state.data_version, champion=champion, challenger=challenger)
+        ticks = 1 if trained else int(state.evidence.get("trial_ticks", 0)) + int(ticked)
+        sentence = f"{verdict.sentence} Training was asked for." if self.force and trained else verdict.sentence
+        self._stage("deploy", champion=champion, challenger=challenger, trial_ticks=ticks, verdict=sentence)
         said = self._recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
+        left = {version: "retired" for version in (state.champion, state.challenger) if version} if not champion else {}
         return Outcome(
-            **{
-                key: said[key]
-                for key in ("decision", "reason", "champion", "challenger", "proven", "ended", "evidence")
-            },
+            **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven", "evidence")},
+            ended=said["ended"] | left,
             judged_version=state.data_version,
             trained={"version": manifest.version, "sha256": manifest.sha256} if manifest else None,
         )
@@ -283,15 +280,17 @@ class Tick:
                 " stage's page, look at the marked cell, and run the notebook by itself in JupyterLab.",
             }
         )
-        self._end("failed", f"Failed {where}: {name}: {first}")
+        self._end("failed", f"failed {where}: {name}: {first}")
 
-    def _end(self, status: str, reason: str | None) -> None:
+    def _end(self, status: str, how: str = "") -> None:
+        """Commit 3. A decision that was made keeps its sentence; ``how`` a run ended badly comes after it."""
         from attrition import publish
 
+        said = self.log.report["reason"] or ""
+        reason = f"{said} Then the run {how}" if said and how else said or f"The run {how}"
         self.log.end(status, stamp(self.clock()), reason=reason)
         publish.run_page(self.log, self.portfolio)
         commit_run(self.place, self.book, self.log, self.sequence)
-        publish.index_pages(self.place, self.portfolio, self.book)
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
         say(self.place, f"report: {publish.report_path(self.log)}")
@@ -318,17 +317,28 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
         _checked(place)  # before anything is made: a portfolio that is none gets no folder
     with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
         drops = _waiting(place, _checked(place, book))
-        for closed in recover(place, book, stamp(clock())):
-            say(place, f"{closed} had not ended: closed")
+        closed = recover(place, book, stamp(clock()))
+        for run in closed:
+            say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         state = book.state()
-        if not (drops or force or state.data_version > state.judged_version or state.scores_owed):
+        work = bool(drops) or force or state.data_version > state.judged_version or state.scores_owed
+        if not work:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
+        if not (work or closed):
             return DONE
-        from attrition import kernels, params
+        from attrition import kernels, params, publish
 
-        kernels.environment(home.root / "executed" / ".cache")
-        return Tick(place, params.load(place.params), book, stop, clock=clock, force=force).run(drops)
+        portfolio = params.load(place.params)
+        _check_columns(place, portfolio)
+        for run in closed:
+            publish.run_page(run, portfolio)
+        status = DONE
+        if work:
+            kernels.environment(home.root / "executed" / ".cache")
+            status = Tick(place, portfolio, book, stop, clock=clock, force=force).run(drops)
+        publish.index_pages(place, portfolio, book)
+        return status
 
 
 def _checked(place: Place, book: Book | None = None) -> float:
@@ -345,24 +355,41 @@ def _checked(place: Place, book: Book | None = None) -> float:
     return portfolio.settle
 
 
+def _check_columns(place: Place, portfolio: Portfolio) -> None:
+    from attrition.store.clients import Clients, StoreError
+
+    try:
+        Clients(portfolio, place.clients)
+    except StoreError as error:
+        raise UsageError(f"{place.params}: {error}") from None
+
+
 def _waiting(place: Place, settle: float) -> list[Path]:
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
         time.sleep(found.unsettled)  # once, for the youngest file
         found = waiting(place.incoming, settle, time.time())
-    return found.ready
+    return [speakable(path) for path in found.ready]
 
 
 def tick_all(home: Home, *, force: bool = False) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
-    statuses = {told(partial(tick, home, name, force=force)) for name in sorted(home.portfolios(), key=_oldest(home))}
-    return FAILED if FAILED in statuses else max(statuses, default=DONE)
+    statuses = {DONE}
+    for name in sorted(home.portfolios(), key=_oldest(home)):
+        status = told(partial(tick, home, name, force=force))
+        if status > 128:  # stopped by a signal, and so are those that would come next
+            return status
+        statuses.add(status)
+    return FAILED if FAILED in statuses else max(statuses)
 
 
 def _oldest(home: Home) -> Callable[[str], float]:
     def key(name: str) -> float:
-        drops = waiting(home.place(name).incoming, 0, time.time()).ready
-        return min((path.lstat().st_mtime for path in drops), default=math.inf)
+        try:
+            drops = waiting(home.place(name).incoming, 0, time.time()).ready
+            return min((path.lstat().st_mtime for path in drops), default=math.inf)
+        except OSError:  # its own tick says what is wrong there
+            return math.inf
 
     return key
 
@@ -377,6 +404,9 @@ def told(work: Callable[[], int]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return USAGE
+    except OSError as error:
+        print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
+        return FAILED
     except Exception:
         traceback.print_exc()
         return FAILED

@@ -12,11 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrition.model import BASE
-from attrition.params import Portfolio
+from attrition.params import BANDS, Portfolio
 
 __all__ = ["bands", "call_list", "check_sum", "frame", "top"]
 
-BANDS = ("high", "medium", "low")
 Floats = npt.NDArray[np.float64]
 
 

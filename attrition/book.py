@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Book", "Outcome", "Overtaken", "State"]
+from attrition.home import UsageError
+
+__all__ = ["Book", "Outcome", "Overtaken", "State", "Unreadable"]
 
 _SCHEMA = """
 CREATE TABLE state (
@@ -57,6 +59,10 @@ PRAGMA user_version = 1;
 """
 
 
+class Unreadable(UsageError):
+    """The book cannot be read at this moment: a tick was cut short in the middle of writing it."""
+
+
 class Overtaken(Exception):
     """Another run committed since this one last did; this one must not go on."""
 
@@ -97,7 +103,7 @@ class Outcome:
     champion: str | None
     challenger: str | None
     evidence: Mapping[str, Any]
-    proven: bool = True
+    proven: bool | None  # whether a new champion was shown to be better; None where none is new
     trained: Mapping[str, str] | None = None  # version and sha256 of a model that this run made
     ended: Mapping[str, str] = field(default_factory=dict)  # version -> retired, given_up or barred
 
@@ -116,6 +122,7 @@ class Book:
 
         Raises:
             FileNotFoundError: read-only, and there is none.
+            Unreadable: read-only, and a tick was cut short in the middle of a transaction.
         """
         if read_only and not path.exists():
             raise FileNotFoundError(f"{path}: no book; no tick of this portfolio has run yet")
@@ -123,7 +130,9 @@ class Book:
         uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
         try:
-            if not read_only:
+            if read_only:
+                _readable(db, path)
+            else:
                 db.execute("PRAGMA synchronous = EXTRA")
                 if db.execute("PRAGMA user_version").fetchone()[0] == 0:
                     db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
@@ -140,11 +149,16 @@ class Book:
         return State(**{**row, "evidence": json.loads(row["evidence"])})
 
     def runs(self, limit: int = 100, before: int | None = None) -> list[dict[str, Any]]:
-        """Past runs, newest first: at most ``limit``, of numbers below ``before``."""
+        """Past runs, newest first, each with the ``quiet`` ticks after it.
+
+        At most ``limit``, of numbers below ``before``.
+        """
         rows = self._db.execute(
-            "SELECT * FROM runs WHERE number < ? ORDER BY number DESC LIMIT ?", (before or 2**62, limit)
+            "SELECT runs.*, json_object('since', since, 'last', last, 'ticks', ticks) AS quiet"
+            " FROM runs LEFT JOIN quiet ON after_run = number WHERE number < ? ORDER BY number DESC LIMIT ?",
+            (before or 2**62, limit),
         )
-        return [_unpacked(row, "rows", "seconds", "performance") for row in rows]
+        return [_unpacked(row, "rows", "seconds", "performance", "quiet") for row in rows]
 
     def run(self, run: str) -> dict[str, Any] | None:
         """One run's line."""
@@ -279,8 +293,8 @@ class Book:
         seconds = {stage["name"]: stage["seconds"] for stage in report["stages"] if stage.get("seconds") is not None}
         model = report.get("model")
         self._db.execute(
-            "UPDATE runs SET status = ?, decision = ?, reason = ?, finished_at = ?, data_version = ?, model = ?,"
-            " rows = ?, seconds = ?, performance = ? WHERE run = ?",
+            "UPDATE runs SET status = ?, decision = coalesce(?, decision), reason = ?, finished_at = ?,"
+            " data_version = ?, model = ?, rows = ?, seconds = ?, performance = ? WHERE run = ?",
             (
                 *(report[key] for key in ("status", "decision", "reason", "finished_at", "data_version")),
                 model["version"] if model else None,
@@ -305,6 +319,15 @@ class Book:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _readable(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        db.execute("SELECT one FROM state")
+    except sqlite3.Error as error:  # a journal is left that only a writer may roll back
+        raise Unreadable(
+            f"{path.name} cannot be read ({error}): the next tick mends what one that was cut short left"
+        ) from None
 
 
 def _unpacked(row: sqlite3.Row, *columns: str) -> dict[str, Any]:

@@ -19,25 +19,22 @@ from attrition.runs import Run
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
 
-__all__ = ["commit_decision", "commit_ingest", "commit_run", "finish_ingest", "mend_current"]
+__all__ = ["commit_decision", "commit_ingest", "commit_run", "finish_ingest", "mend_current", "settle_drops"]
 
 
 def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int, run: Run) -> int:
-    """Commit 1: the staged rows become one version of clients/, the book knows of them, the drops are put away."""
+    """Commit 1: the staged rows become one version of clients/, and the book knows of them; the drops come next."""
     from attrition.store.clients import commit_rows
 
     manifest = _manifest(run)
     book.still(sequence)
     commit_rows(place.clients, portfolio, run.folder, manifest)
-    sequence = book.ingested(
-        sequence, run.name, manifest["drops"], ingests=manifest["ingest"], data_version=manifest["data_version"]
-    )
-    _settle(place, run)
-    return sequence
+    numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
+    return book.ingested(sequence, run.name, manifest["drops"], **numbers)
 
 
-def _settle(place: Place, run: Run) -> None:
-    """Move what the ledger speaks of out of incoming/, and the rejected rows into quarantine/."""
+def settle_drops(place: Place, run: Run) -> None:
+    """After commit 1: move what the ledger speaks of out of incoming/, and the rejected rows into quarantine/."""
     rejected = run.folder / "quarantine"
     if rejected.exists() and any(rejected.iterdir()):
         safe.publish(rejected, safe.make_folder(place.quarantine) / run.name)
@@ -49,20 +46,20 @@ def _settle(place: Place, run: Run) -> None:
         away = place.taken if drop["to"] == "taken" else place.quarantine
         # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
         path.with_name(f"{path.name}.done").unlink(missing_ok=True)
-        safe.move(path, safe.make_folder(away / run.name) / drop["name"])
+        # A second of the same name, that came while a crash was made good, stands beside the first.
+        target = safe.make_folder(away / run.name) / drop["name"]
+        safe.move(path, target.with_name(f"{target.name}.again") if _there(target) else target)
 
 
 def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: Outcome, at: str) -> int:
-    """Commit 2: a new model gets its version folder, the book knows the decision, current.json says it."""
+    """Commit 2: a new model gets its version folder, and the book knows the decision; current.json comes next."""
     book.still(sequence)
     if outcome.trained:
         target = place.models / outcome.trained["version"]
         safe.remove(target)  # of a run that died before its book did: nothing names it
         safe.make_folder(place.models)
         safe.publish(run.folder / "model", target)
-    sequence = book.decided(sequence, run.name, outcome, at)
-    mend_current(place, book)
-    return sequence
+    return book.decided(sequence, run.name, outcome, at)
 
 
 def mend_current(place: Place, book: Book) -> None:
@@ -97,8 +94,10 @@ def finish_ingest(place: Place, book: Book, run: Run) -> None:
         numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
         book.ingested(state.sequence, run.name, manifest["drops"], **numbers)
     if book.drops(run.name):
-        _settle(place, run)
-        run.note(data_version=manifest["data_version"])
+        settle_drops(place, run)
+        counts = {"in": "rows_in", "ingested": "ingested", "duplicates": "duplicates", "quarantined": "quarantined"}
+        rows = {key: sum(drop[count] for drop in manifest["drops"]) for key, count in counts.items()}
+        run.note(data_version=manifest["data_version"], rows=rows)
 
 
 def _in_table(place: Place, ingest: int) -> bool:
@@ -115,8 +114,9 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
     """
     if sequence is not None:
         book.still(sequence)
-    finish_ingest(place, book, run)
     done = run.report["status"] == "completed"
+    if sequence is None or not done:
+        finish_ingest(place, book, run)
     scored = _commit_scores(place, run) if done else None
     folder = run.publish(place)
     book.finished(book.state().sequence, run.report, scored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,23 @@ from attrition.book import Book
 from attrition.home import Place
 from attrition.runs import Run
 
-__all__ = ["dated", "missing", "once_a_day", "timings"]
+__all__ = ["dated", "missing", "moment", "once_a_day", "timings"]
 
 DAY = timedelta(days=1)
 
 
-def dated(table: Mapping[str, Any], *, data_version: int) -> dict[str, Any]:
+def moment(staging: Path) -> datetime:
+    """When the run began, by its own clock."""
+    return datetime.fromisoformat(Run.read(staging).report["started_at"])
+
+
+def dated(table: Mapping[str, Any], made: datetime, *, data_version: int) -> dict[str, Any]:
     """A table with when it was made, and of which data version it speaks."""
-    made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"dated": made, "data_version": data_version, **table}
+    return {"dated": made.strftime("%Y-%m-%dT%H:%M:%SZ"), "data_version": data_version, **table}
 
 
-def once_a_day(previous: str, name: str) -> dict[str, Any] | None:
-    """The table ``name`` of an earlier run's executed notebook, if it is younger than a day."""
+def once_a_day(previous: str, name: str, now: datetime) -> dict[str, Any] | None:
+    """The table ``name`` of an earlier run's executed notebook, if it is younger than a day ``now``."""
     if not previous:
         return None
     try:
@@ -33,7 +37,7 @@ def once_a_day(previous: str, name: str) -> dict[str, Any] | None:
         return None
     if not isinstance(table, dict) or "dated" not in table:
         return None
-    age = datetime.now(UTC) - datetime.fromisoformat(table["dated"])
+    age = now - datetime.fromisoformat(table["dated"])
     return table if timedelta(0) <= age < DAY else None
 
 

@@ -16,15 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from attrition.metrics import bootstrap_means, checked
+from attrition.metrics import LEAST, bootstrap_means, checked
 from attrition.params import Portfolio
 
-__all__ = ["LEAST", "Comparison", "better", "changes", "losses", "worse"]
+__all__ = ["Comparison", "better", "changes", "losses", "worse"]
 
 Floats = npt.NDArray[np.float64]
-
-LEAST = 20
-"""Rows on each side below which nothing is claimed."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NAME", "REPOSITORY", "Home", "Place", "UsageError"]
+__all__ = ["NAME", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{4,}")
+"""What a run is called: its moment in UTC, and its number."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What a portfolio may be called; anything else never becomes a path."""
 

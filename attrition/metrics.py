@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-__all__ = ["CELLS", "EXACT", "bootstrap_means", "calibration", "checked", "gain_curve", "paired", "score"]
+__all__ = ["CELLS", "EXACT", "LEAST", "bootstrap_means", "calibration", "checked", "gain_curve", "paired", "score"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+LEAST = 20
+"""Rows on each side of a comparison below which nothing is claimed."""
 EXACT = 10_000
 """Rows up to which each row is drawn by itself."""
 CELLS = 2_000

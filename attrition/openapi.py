@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrition.body import MOST_ROWS
-from attrition.params import Column, Portfolio
-from attrition.results import BANDS
+from attrition.params import BANDS, Column, Portfolio
 
 __all__ = ["describe"]
 

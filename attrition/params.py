@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,9 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attrition.home import UsageError
 
-__all__ = ["Bands", "Column", "ModelParams", "ParamsError", "Portfolio", "Rules", "Target", "load"]
+__all__ = ["BANDS", "Bands", "Column", "ModelParams", "ParamsError", "Portfolio", "Rules", "Target", "load"]
+
+BANDS = ("high", "medium", "low")
+RANKED = {"rank", "id", "as_of", "data_version", "model_version", "run", "probability", "band", "reasons"}
+"""What a list of clients by risk holds of its own."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Unique(yaml.SafeLoader):
+    """Of a key that stands twice YAML keeps the last, silently: here it is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class ParamsError(UsageError):
@@ -112,8 +127,12 @@ class Portfolio(_Strict):
         for key, name in [("id", self.id), ("as_of", self.as_of), *(("show", name) for name in self.show)]:
             if name is not None and name not in self.columns:
                 raise ValueError(f"{key}: {name!r} is not one of columns")
+            if name is not None and key != "show" and self.columns[name].nullable:
+                raise ValueError(f"{key}: {name!r} must not be nullable: a row without it belongs to nobody")
         if self.as_of is not None and self.columns[self.as_of].type != "date":
             raise ValueError(f"as_of: {self.as_of!r} must be a date")
+        if taken := sorted(RANKED & set(self.show)):
+            raise ValueError(f"show: {taken[0]!r} is a name that the list of clients has already: rename the column")
         for name in [*self.columns, self.target.column]:
             if name.startswith("_") or not name.strip() or name != name.strip() or len(name) > 64:
                 raise ValueError(f"{name!r} is no column's name: no leading _, no spaces around it, at most 64 signs")
@@ -147,6 +166,9 @@ class Portfolio(_Strict):
         return (column.label if column else None) or name.replace("_", " ")
 
 
+_KEYS = sorted({name for kind in (Portfolio, Column, Target, ModelParams, Rules, Bands) for name in kind.model_fields})
+
+
 def load(path: Path) -> Portfolio:
     """Read and check one portfolio.
 
@@ -155,7 +177,7 @@ def load(path: Path) -> Portfolio:
     """
     try:
         raw = path.read_bytes()
-        given = yaml.safe_load(raw)
+        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by one rule
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such portfolio; params/ has one YAML a portfolio") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -175,7 +197,8 @@ def load(path: Path) -> Portfolio:
 def _fault(fault: Any) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
+        near = get_close_matches(str(fault["loc"][-1]), _KEYS, 1)
+        return f"{key}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
     said = fault["msg"].removeprefix("Value error, ")
     found = "" if fault["type"] in ("missing", "value_error") else f", found {fault['input']!r:.80}"
     return f"{key + ': ' if key else ''}{said}{found}"

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from attrition.metrics import LEAST
+
 __all__ = ["DECISIONS", "Decision", "Verdict", "champion_verdict", "decide"]
 
 MOST_SHRINK = 100.0
@@ -32,12 +34,18 @@ class Comparison(Protocol):
     @property
     def n_new(self) -> int: ...
     @property
+    def n_reference(self) -> int: ...
+    @property
     def says(self) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What 20_monitor found: ``state`` is first, learning, holds or drift; ``train`` asks for a challenger."""
+    """What 20_monitor found.
+
+    ``state`` is learning, first (there are enough rows for a first model), refused (the champion cannot be used
+    any more), holds or drift.
+    """
 
     state: str
     sentence: str
@@ -45,7 +53,7 @@ class Verdict:
     @property
     def train(self) -> bool:
         """Whether a challenger is wanted."""
-        return self.state in ("first", "drift")
+        return self.state in ("first", "refused", "drift")
 
     @property
     def decision(self) -> str | None:
@@ -61,7 +69,7 @@ class Decision:
     reason: str
     champion: str | None
     challenger: str | None
-    proven: bool
+    proven: bool | None  # of a champion that is new; None where none is
     needs: str
     ended: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +86,7 @@ def champion_verdict(
     new: int,
     losses: tuple[float, float] | None,
     too_few: str | None,
+    refused: str | None = None,
 ) -> Verdict:
     """Does the champion hold?
 
@@ -87,11 +96,14 @@ def champion_verdict(
         new: labelled rows since judged_version.
         losses: mean loss now and when deployed.
         too_few: why a model cannot be trained yet, if it cannot.
+        refused: why the champion cannot be used any more, if it cannot.
     """
+    if refused:
+        return Verdict("refused", f"Model {champion} cannot be used any more: {refused}. A new one takes its place.")
     if champion is None and too_few:
         return Verdict("learning", f"No model yet: {too_few}.")
     if champion is None:
-        return Verdict("first", "There is no model yet, and there are enough labelled clients to train the first.")
+        return Verdict("first", "There are enough labelled clients for a first model.")
     if comparison is None or losses is None:
         return Verdict("holds", f"No outcome of a new client is known yet, so nothing speaks against model {champion}.")
     seen = (
@@ -100,6 +112,9 @@ def champion_verdict(
     )
     if comparison.says:
         return Verdict("drift", f"Model {champion} no longer holds: {seen}; the whole interval is above zero.")
+    if min(comparison.n_new, comparison.n_reference) < LEAST:
+        few = f"With {comparison.n_new} new and {comparison.n_reference} reference clients nothing is claimed"
+        return Verdict("holds", f"Model {champion} stays: {seen}. {few}: {new} clients prove little.")
     weak = f" {new} clients prove little: only a large change could show." if new < 100 else ""
     return Verdict("holds", f"Model {champion} holds: {seen}, which is within chance.{weak}")
 
@@ -126,7 +141,7 @@ def decide(
     if champion is None:
         return Decision(
             "promoted",
-            f"Model {challenger} is the first and serves from now on, unproven: there is none to compare it with.",
+            f"{verdict} Model {challenger} serves from now on, unproven: there is none to compare it with.".strip(),
             champion=challenger,
             challenger=None,
             proven=False,
@@ -145,19 +160,19 @@ def decide(
         return Decision("promoted", reason, challenger, None, True, "nothing", ended={champion: "retired"})
     if trial_ticks >= give_up:
         reason = f"Model {champion} stays: {seen}, and after {trial_ticks} ticks {challenger} is given up."
-        return Decision("kept", reason, champion, None, True, "a new challenger", ended={challenger: "given_up"})
+        return Decision("kept", reason, champion, None, None, "a new challenger", ended={challenger: "given_up"})
     needs = _needs(comparison)
     reason = f"Model {champion} stays, {challenger} is on trial: {seen}. To be promoted it needs {needs}. {verdict}"
     return Decision(
-        "on_trial", reason.strip(), champion, challenger, True, needs, evidence={"trial_ticks": trial_ticks}
+        "on_trial", reason.strip(), champion, challenger, None, needs, evidence={"trial_ticks": trial_ticks}
     )
 
 
 def _needs(comparison: Comparison | None) -> str:
     if comparison is None:
         return "labelled clients that neither model has seen"
-    if comparison.n_new < 20:
-        return f"at least 20 such clients ({comparison.n_new} prove little), and an interval above zero"
+    if comparison.n_new < LEAST:
+        return f"at least {LEAST} such clients ({comparison.n_new} prove little), and an interval above zero"
     if comparison.difference <= 0:
         return "to be better at all on such clients, with an interval above zero"
     # The interval shrinks with the root of the rows: this many in all would lift its lower end to zero.

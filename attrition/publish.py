@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attrition import pages, safe
-from attrition.book import Book
+from attrition.book import Book, Unreadable
 from attrition.home import Home, Place
 from attrition.params import Portfolio
 from attrition.runs import Run
@@ -36,23 +36,20 @@ def report_path(run: Run) -> Path:
 
 
 def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
-    """Write the portfolio's newest list of runs, and the home's list of portfolios.
+    """Write the portfolio's newest lists of runs, and the home's list of portfolios.
 
-    Lists are numbered from the oldest, so that only the newest changes, however many runs there are.
+    Lists are numbered from the oldest, so that only the newest changes, and the one before it, which was the
+    newest until this run; however many runs there are.
     """
-    state = book.state()
-    page = max(1, -(-state.runs // RUNS_A_PAGE))
-    rows = book.runs(limit=state.runs - (page - 1) * RUNS_A_PAGE)
-    html = pages.runs(
-        place.name,
-        portfolio.title,
-        [_row(row) for row in rows],
-        quiet=book.quiet_since(),
-        page=page,
-        pages=page,
-        state=_state(book),
-    )
-    safe.write(place.executed / f"runs-{page}.html", html)
+    runs = book.state().runs
+    last = max(1, -(-runs // RUNS_A_PAGE))
+    for page in range(max(1, last - 1), last + 1):
+        newest = min(runs, page * RUNS_A_PAGE)
+        rows = book.runs(limit=newest - (page - 1) * RUNS_A_PAGE, before=newest + 1)
+        html = pages.runs(
+            place.name, portfolio.title, [_row(row) for row in rows], page=page, pages=last, state=_state(book)
+        )
+        safe.write(place.executed / f"runs-{page}.html", html)
     safe.write(place.executed / "index.html", html)
     _home_page(Home(place.root))
 
@@ -77,8 +74,11 @@ def _home_page(home: Home) -> None:
         place = home.place(name)
         if not (place.executed / "index.html").exists():
             continue
-        with Book.open(place.book, read_only=True) as book:
-            newest = book.runs(limit=1)[0]
+        try:
+            with Book.open(place.book, read_only=True) as book:
+                newest = book.runs(limit=1)[0]
+        except (FileNotFoundError, Unreadable, IndexError):  # another portfolio's trouble, which its own tick tells
+            continue
         portfolios.append(
             {
                 **{"name": name, "title": name, "href": f"{name}/index.html"},

@@ -12,21 +12,21 @@ __all__ = ["recover"]
 LOST = "The process of this run went away before its end; the next tick does what is missing."
 
 
-def recover(place: Place, book: Book, now: str) -> list[str]:
+def recover(place: Place, book: Book, now: str) -> list[Run]:
     """Bring the portfolio to where its book and tables say it is; the caller holds the lock.
 
     Returns:
-        Names of the runs that were closed.
+        The runs that were closed; their pages are not written yet.
     """
     closed = []
     for run in leftovers(place):
         _close(place, book, run, now)
-        closed.append(run.name)
+        closed.append(run)
     for name in book.unfinished():  # published, or gone, before the book could say so
         folder = place.executed / name
         run = Run.read(folder) if folder.exists() else Run.start(place, name, now, {})
         _close(place, book, run, now)
-        closed.append(name)
+        closed.append(run)
     mend_current(place, book)
     return closed
 

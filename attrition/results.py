@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from attrition import record
-from attrition.home import Place
+from attrition.home import RUN, Place
 
-__all__ = ["BANDS", "account", "clients", "file", "files", "latest", "values"]
+__all__ = ["account", "clients", "file", "files", "latest", "values"]
 
-RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{4,}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-BANDS = ("low", "medium", "high")
+_SHOWN = "COLUMNS(lambda name: name NOT IN ('_row', 'run', 'model_version', 'data_version'))"
 _RANKED = "FROM read_parquet($path) WHERE $band::VARCHAR IS NULL OR band = $band"
 
 
@@ -55,22 +55,35 @@ def values(place: Place, run: str, stage: str) -> dict[str, Any] | None:
     return _values(path, path.stat().st_mtime_ns) if path else None
 
 
-def clients(place: Place, limit: int, offset: int, band: str | None = None) -> tuple[int, list[dict[str, Any]]] | None:
-    """How many clients the last assessment ranked (of ``band``), and those of one page, most at risk first.
-
-    None before the first assessment.
+def clients(place: Place, limit: int, offset: int, band: str | None = None) -> dict[str, Any] | None:
+    """Clients by risk, most at risk first: one page of them (of ``band``), how many there are in all, and the
+    ``run`` and ``model`` version that they speak of. None before the first assessment.
     """
+    while place.ranking.is_file():
+        stamp = place.ranking.stat().st_ino
+        try:
+            found = _page(place.ranking, {"limit": limit, "offset": offset}, band)
+        except OSError:  # replaced between its name and its content
+            continue
+        if place.ranking.stat().st_ino == stamp:  # an assessment may put a new one in its place at any moment
+            return found
+    return None
+
+
+def _page(ranking: Path, page: Mapping[str, int], band: str | None) -> dict[str, Any]:
     import duckdb
 
-    if not place.ranking.is_file():
-        return None
+    given: dict[str, Any] = {"path": str(ranking), "band": band}
     with duckdb.connect(config={"threads": 1, "temp_directory": ""}) as database:
-        given: dict[str, Any] = {"path": str(place.ranking), "band": band}
-        counted = database.execute(f"SELECT count(*) {_RANKED}", given).fetchall()
-        given |= {"limit": limit, "offset": offset}
-        found = database.execute(f"SELECT COLUMNS('^[^_]') {_RANKED} ORDER BY rank LIMIT $limit OFFSET $offset", given)
-        names = [column[0] for column in found.description]
-        return counted[0][0], [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        about = database.execute(
+            f"SELECT count(*) AS total, max(run) AS run, max(model_version) AS model {_RANKED}", given
+        )
+        counted = dict(zip((column[0] for column in about.description), about.fetchall()[0], strict=True))
+        rows = database.execute(
+            f"SELECT {_SHOWN} {_RANKED} ORDER BY rank LIMIT $limit OFFSET $offset", {**given, **page}
+        )
+        names = [column[0] for column in rows.description]
+        return {**counted, "clients": [dict(zip(names, row, strict=True)) for row in rows.fetchall()]}
 
 
 def _folder(place: Place, run: str) -> Path | None:

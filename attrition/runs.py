@@ -84,7 +84,7 @@ class Run:
             if line["status"] == "running":
                 line["status"] = "interrupted" if status == "interrupted" else "failed"
             elif line["status"] == "pending":
-                line.update(status="skipped", reason=line.get("reason") or f"the run was {status} before it")
+                line.update(status="skipped", reason=line.get("reason") or "the run ended before it")
         self.note(status=status, finished_at=finished_at, **facts)
 
     def publish(self, place: Place) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrition import params, record
+from attrition.book import Book
 from attrition.home import REPOSITORY, Home, Place
 from attrition.params import Portfolio
 
@@ -68,14 +69,21 @@ class Stage:
         """A model and its manifest: the one that this run has just trained, or one among the versions.
 
         Raises:
-            ModelRefused: it is not what its manifest says.
+            ModelRefused: it is not what its manifest, or the book, says, or it knows other features than the YAML.
         """
         from attrition import registry
 
         trained = self.staging / "model"
         if trained.exists() and registry.read_manifest(trained).version == version:
-            return registry.load(trained)
-        return registry.load(registry.version_path(self.place.models, version))
+            pipeline, manifest = registry.load(trained)
+        else:
+            folder = registry.version_path(self.place.models, version)
+            with Book.open(self.place.book, read_only=True) as book:
+                pipeline, manifest = registry.load(folder, book.model(version)["sha256"])
+        if set(manifest.features) != set(self.portfolio.features):
+            why = "the portfolio's YAML names other features than it was trained on"
+            raise registry.ModelRefused(self.place.models / version, why, "the next tick with outcomes trains anew")
+        return pipeline, manifest
 
 
 def _scratch(place: Place) -> Path:

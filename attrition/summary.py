@@ -102,8 +102,8 @@ def _measures(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float 
 
 def _top(clients: Queried, name: str) -> list[list[Any]]:
     counts = clients.sql(
-        f"SELECT {_quoted(name)} AS value, count(*) AS times FROM clients WHERE value IS NOT NULL "
-        f"GROUP BY value ORDER BY times DESC, value LIMIT {TOP}"
+        f"SELECT {_quoted(name)}, count(*) FROM clients WHERE {_quoted(name)} IS NOT NULL "
+        f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {TOP}"
     )
     return [[value, int(times)] for value, times in counts.itertuples(index=False)]
 

@@ -13,6 +13,7 @@ import msgspec
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from attrition.book import Unreadable
 from attrition.serving import Refused
 
 __all__ = ["CONTENT_POLICY", "answer", "counts", "install", "recorded"]
@@ -76,6 +77,8 @@ def _failed(error: Exception) -> Response:
     """Any error as a problem that shows no path, no value and no stack; the log has the rest."""
     if isinstance(error, Refused):
         return _problem(error.status, error.detail, error.problems)
+    if isinstance(error, Unreadable):
+        return _problem(503, str(error))
     if not isinstance(error, HTTPException):
         current_app.logger.error("%s %s failed", request.method, request.url_rule, exc_info=error)
         return _problem(500, "the server failed; its log says why")

@@ -122,7 +122,9 @@ def book(place: Place, manifest: registry.Manifest) -> None:
         for name, at in ((FIRST, "2026-01-01T00:00:00Z"), (LAST, "2026-01-02T00:00:00Z")):
             started, sequence = opened.begin(name[:16], at)
             assert started == name
-            held = Outcome("held", "it holds", judged_version=1, champion=None, challenger=None, evidence={})
+            held = Outcome(
+                "held", "it holds", judged_version=1, champion=None, challenger=None, evidence={}, proven=False
+            )
             opened.decided(sequence, name, held, at)
         opened.quiet("2026-01-03T00:00:00Z")
         opened.quiet("2026-01-03T00:15:00Z")
@@ -132,10 +134,10 @@ def ranking(place: Place) -> None:
     """Three clients by risk, as an assessment stages them."""
     rows = [(1, 7, "c-3", 0.9, "high"), (2, 9, "c-1", 0.4, "medium"), (3, 8, "c-2", 0.1, "low")]
     values = ", ".join(
-        f"({rank}, {row}, '{name}', {risk}::DOUBLE, '{band}', ['tenure 3'], DATE '2026-01-01')"
+        f"({rank}, {row}, '{name}', {risk}::DOUBLE, '{band}', ['tenure 3'], DATE '2026-01-01', '{LAST}', '0001')"
         for rank, row, name, risk, band in rows
     )
-    table = f"(VALUES {values}) AS clients(rank, _row, id, probability, band, reasons, since)"
+    table = f"(VALUES {values}) AS clients(rank, _row, id, probability, band, reasons, since, run, model_version)"
     duckdb.sql(f"COPY (SELECT * FROM {table} ORDER BY id) TO '{place.ranking}' (FORMAT parquet)")
 
 

@@ -209,12 +209,11 @@ def lists(text: str) -> dict[str, str]:
         "runs": pages.runs(
             text,
             text,
-            [row(text), row(text, manual=True)],
-            quiet=filled(QUIET, text),
+            [row(text, quiet=filled(QUIET, text)), row(text, manual=True)],
             page=3,
             pages=3,
             state=filled(STATE, text),
         ),
-        "older": pages.runs(text, text, [], quiet=None, page=1, pages=3, state={}),
+        "older": pages.runs(text, text, [], page=1, pages=3, state={}),
         "home": pages.home([filled(PORTFOLIO, text)]),
     }

@@ -1,4 +1,5 @@
 import http.client
+import io
 import json
 import os
 import signal
@@ -116,11 +117,11 @@ def test_bad_rows_are_all_named_without_their_values(client):
 def test_scoring_speaks_of_the_deployed_model(own):
     place, client = own
     found = client.get("/scoring").get_json()
-    assert (found["f1"], found["metrics"]["auc"], found["run"]) == (0.75, 0.8, homes.LAST)
-    assert found["scores"] == {"0001": {"f1": 0.8}}
+    assert (found["f1"], found["metrics"]["auc"], found["run"]) == (0.75, 0.8, homes.FIRST)
+    assert found["trial"] == {"run": homes.LAST, "scores": {"0001": {"f1": 0.8}}}
     manifest = homes.deploy(place, "0002", seed=1, metrics={"f1": 0.5})
     found = client.get("/scoring").get_json()
-    assert (found["f1"], found["scores"], found["run"]) == (0.5, None, manifest.run)
+    assert (found["f1"], found["run"], "trial" in found) == (0.5, manifest.run, False)
     assert found["model"] == {"version": "0002", "sha256": manifest.sha256}
 
 
@@ -130,9 +131,29 @@ def test_recorded_values_are_those_of_the_notebook(client):
     assert (found["missing"], found["timings"], found["dependencies"]) == ({"balance": 0.2}, {}, [])
 
 
+def test_scoring_speaks_of_the_newest_clients_that_the_model_was_judged_on(own):
+    place, client = own
+    path = place.executed / homes.LAST / "run.json"
+    judged = {"champion_before": "0001", "performance": {"f1": {"value": 0.6}, "n": 26}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | judged))
+    pointer = place.executed / "latest.json"
+    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"monitor": homes.LAST}))
+    found = client.get("/scoring").get_json()
+    assert (found["run"], found["f1"], found["metrics"]["n"]) == (homes.LAST, {"value": 0.6}, 26)
+
+
+def test_a_csv_may_be_uploaded_as_a_file(client):
+    line = {name: value for name, value in homes.RECORD.items()}
+    text = ",".join(line) + "\n" + ",".join(str(value) for value in line.values()) + "\n"
+    sent = client.post("/prediction", data={"file": (io.BytesIO(text.encode()), "clients.csv")})
+    same = client.post("/prediction", json=homes.RECORD)
+    assert sent.get_json()["predictions"] == same.get_json()["predictions"]
+
+
 def test_clients_are_ranked_by_risk(client):
     found = client.get("/clients").get_json()
     assert (found["total"], found["limit"], found["offset"]) == (3, 50, 0)
+    assert (found["run"], found["model"]) == (homes.LAST, "0001")
     assert [each["id"] for each in found["clients"]] == ["c-3", "c-1", "c-2"]
     first = {"rank": 1, "id": "c-3", "probability": 0.9, "band": "high", "reasons": ["tenure 3"], "since": "2026-01-01"}
     assert found["clients"][0] == first

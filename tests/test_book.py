@@ -33,7 +33,7 @@ def account(run, status="completed", **facts):
 
 def promote(version, **facts):
     trained = {"version": version, "sha256": f"sha-{version}"}
-    return Outcome("promoted", "better", 1, version, None, {}, trained=trained, **facts)
+    return Outcome("promoted", "better", 1, version, None, {}, **{"proven": True, "trained": trained, **facts})
 
 
 def test_a_run_is_named_by_its_moment_and_number(book):
@@ -89,7 +89,7 @@ def test_deployments_say_from_when_to_when(book):
 def test_a_decision_that_keeps_the_champion_deploys_nothing(book):
     run, sequence = book.begin("20260301T031500Z", AT)
     sequence = book.decided(sequence, run, promote("0001"), AT)
-    book.decided(sequence, run, Outcome("held", "holds", 2, "0001", None, {}), AT)
+    book.decided(sequence, run, Outcome("held", "holds", 2, "0001", None, {}, proven=False), AT)
     assert len(book.deployments()) == 1
 
 

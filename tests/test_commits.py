@@ -12,7 +12,7 @@ from pipeline_kit import CAPSTONE, capstone, drop, reports
 
 from attrition import params
 from attrition.book import Book, Outcome, Overtaken
-from attrition.commits import commit_decision, commit_ingest, commit_run
+from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
 from attrition.recovery import recover
 from attrition.runs import Run
@@ -42,6 +42,7 @@ def tick(place) -> bool:
         if drops:
             ingest(portfolio, Clients(portfolio, place.clients), drops, run.folder, run=name)
             sequence = commit_ingest(place, portfolio, book, sequence, run)
+            settle_drops(place, run)
         if book.state().data_version > book.state().judged_version:
             sequence = decide(place, book, sequence, run)
         if book.state().scores_owed:
@@ -55,8 +56,10 @@ def decide(place, book, sequence, run) -> int:
     shutil.copytree(MODEL, run.folder / "model")
     version = f"{book.state().versions + 1:04d}"
     trained = {"version": version, "sha256": "00"}
-    outcome = Outcome("promoted", "first", book.state().data_version, version, None, {}, trained=trained)
-    return commit_decision(place, book, sequence, run, outcome, AT)
+    outcome = Outcome("promoted", "first", book.state().data_version, version, None, {}, proven=False, trained=trained)
+    sequence = commit_decision(place, book, sequence, run, outcome, AT)
+    mend_current(place, book)
+    return sequence
 
 
 def assess(place, portfolio, state, run) -> None:
@@ -170,6 +173,7 @@ def test_a_drop_that_was_replaced_while_it_was_read_is_left_for_the_next_tick(tm
         replaced = place.incoming / "dataset3.csv"
         replaced.write_text(replaced.read_text() + "new1,1,2,3,1\n")
         commit_ingest(place, portfolio, book, sequence, run)
+        settle_drops(place, run)
     assert [path.name for path in place.incoming.glob("*.csv")] == ["dataset3.csv"]
     assert tick(place)
     assert Clients(portfolio, place.clients).rows == 53

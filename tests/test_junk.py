@@ -35,6 +35,7 @@ EXPECTED = {  # rows in, ingested, quarantined, where to, and a word of the reas
     "no_rows.csv": (0, 0, 0, "taken", "no rows"),
     "latin.csv": (0, 0, 0, "quarantine", "UTF-8"),
     "folder.csv": (0, 0, 0, "quarantine", "folder"),
+    "caf%e9.csv": (1, 1, 0, "taken", ""),
     "dataset1.csv": (17, 17, 0, "taken", ""),
 }
 
@@ -51,6 +52,8 @@ def after(tmp_path_factory):
     (place.incoming / "folder.csv" / "inner.csv").write_bytes(JUNK["bom.csv"])
     (place.incoming / "growing.csv.part").write_bytes(JUNK["bom.csv"])
     shutil.copy(CAPSTONE / "practicedata" / "dataset1.csv", place.incoming)
+    latin = place.incoming / os.fsdecode(b"caf\xe9.csv")  # a name from another machine: not UTF-8
+    latin.write_bytes(JUNK["bom.csv"].replace(b"jj", b"kk"))
     for path in place.incoming.iterdir():
         os.utime(path, (0, 0))
     done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(root / "notebooks")))

@@ -102,7 +102,7 @@ def test_it_defines_next_to_nothing(path):
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
     ]
-    assert len(defined) <= 1, f"{path.name} defines {defined}: the package computes, a notebook narrates"
+    assert len(defined) <= 2, f"{path.name} defines {defined}: the package computes, a notebook narrates"
 
 
 def test_it_runs_by_itself_on_the_sample_and_touches_nothing(path, tmp_path):

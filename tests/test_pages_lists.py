@@ -54,24 +54,22 @@ def test_a_run_that_left_next_to_nothing_has_a_page() -> None:
 # ---- lists
 
 
-def listed(page: int, pages_: int, rows: list[dict[str, object]] | None = None, quiet: object = None) -> str:
-    return pages.runs(
-        "telco", "Telecom clients", [row()] if rows is None else rows, quiet=quiet, page=page, pages=pages_, state=STATE
-    )
+def listed(page: int, pages_: int, rows: list[dict[str, object]] | None = None) -> str:
+    rows = [row(quiet=QUIET)] if rows is None else rows
+    return pages.runs("telco", "Telecom clients", rows, page=page, pages=pages_, state=STATE)
 
 
 def test_the_newest_page_says_how_the_portfolio_stands() -> None:
-    text = Reader(listed(3, 3, quiet=QUIET)).words
+    text = Reader(listed(3, 3)).words
     assert "Model 0002 serves since 2026-11-20 10:00 UTC not proven yet Last decision held It holds." in text
     assert "Model 0003 is on trial" in text
-    assert "Quiet since 2026-11-23 12:45 UTC : 9 ticks without work, the last at 2026-11-23 14:45 UTC" in text
+    assert "Then quiet: 9 ticks without work until 2026-11-23 14:45 UTC" in text
     assert "520 rows in · 500 ingested · 12 duplicates · 8 quarantined model 0002 3.2 s" in text
 
 
 def test_an_older_page_leaves_that_out() -> None:
-    html = listed(1, 3, quiet=QUIET)
+    html = listed(1, 3)
     assert "serves since" not in html
-    assert "Quiet since" not in html
 
 
 def test_pages_are_numbered_from_the_oldest() -> None:

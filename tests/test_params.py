@@ -36,6 +36,7 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
     ("changes", "says"),
     [
         ({"colour": 1}, "colour: unknown key"),
+        ({"threshhold": 0.4}, "threshhold: unknown key; did you mean threshold?"),
         ({"model": {"C": "1"}}, "model.C: Input should be a valid number, found '1'"),
         ({"rules": {"give_up": 1.5}}, "rules.give_up: Input should be a valid integer"),
         ({"settle": -1}, "settle: Input should be greater than or equal to 0"),
@@ -66,7 +67,13 @@ def test_all_faults_are_named_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"a: [", "not YAML"), (b"\xff\xfe\x00", "not YAML"), (b"- 1", "expected keys and values")]
+    ("content", "says"),
+    [
+        (b"title: a\ntitle: b", "'title' stands twice"),
+        (b"a: [", "not YAML"),
+        (b"\xff\xfe\x00", "not YAML"),
+        (b"- 1", "expected keys and values"),
+    ],
 )
 def test_what_is_no_yaml_is_said_to_be_none(tmp_path, content, says):
     path = tmp_path / "shop.yaml"

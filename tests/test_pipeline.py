@@ -9,8 +9,10 @@ import pytest
 from pipeline_kit import CAPSTONE, capstone, cli, drop, notebooks, recorded, reports, served, statuses, tree
 
 from attrition import registry
-from attrition.book import Book
+from attrition.book import Book, Outcome
+from attrition.commits import commit_decision
 from attrition.home import Home
+from attrition.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,9 @@ def test_a_forced_challenger_is_not_promoted_on_rows_that_tell_nothing(later):
     report = reports(place)[2]
     assert (report["decision"], report["model"]["version"], report["challenger"]) == ("on_trial", "0001", "0002")
     values = recorded(place, report["run"], "40_score")
-    low, high = values["comparison"]["low"], values["comparison"]["high"]
-    assert low <= 0 <= high
+    for comparison in (values["comparison"], values["comparison_test"]):
+        assert comparison["low"] <= 0 <= comparison["high"]
+        assert not comparison["says"]
     for role in ("champion", "challenger"):
         f1 = values["scores"][role]["test"]["f1"]
         assert values["scores"][role]["test"]["n"] == 5
@@ -159,8 +162,6 @@ def test_the_api_that_is_down_is_recorded_and_fails_nothing(first):
 def test_a_report_speaks_of_the_previous_run_where_the_api_does(later, tmp_path):
     place = later[0]
     with served(Home(place.root)) as url:
-        with Book.open(place.book, read_only=True) as book:
-            newest = book.runs(limit=1)[0]["run"]
         home = Home(tmp_path / "home")
         shutil.copytree(place.root, home.root)
         header = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
@@ -173,7 +174,7 @@ def test_a_report_speaks_of_the_previous_run_where_the_api_does(later, tmp_path)
     assert [answer["status"] for answer in answers] == [200, 200, 200, 200]
     assert {answer["model"] for answer in answers} == {"0001"}
     assert all(answer["speaks_of"].startswith("previous run") for answer in answers)
-    assert scoring["run"] == newest
+    assert scoring["run"] == reports(place)[1]["run"]  # the last that judged the deployed model
     assert 0 <= scoring["f1"]["value"] <= 1
 
 
@@ -209,22 +210,55 @@ def test_rollback_needs_a_version_that_can_serve(later):
     assert refused.returncode == 2
     assert "no earlier model to go back to" in refused.stderr
     assert cli(home, "rollback", "capstone", "0001", "--reason", "x").stderr.strip().endswith("serves already")
+    assert "never served" in cli(home, "rollback", "capstone", "0002", "--reason", "x").stderr
     assert "no model '0009'" in cli(home, "rollback", "capstone", "0009", "--reason", "x").stderr
     assert cli(home, "rollback", "capstone", "0002", "--reason", " ").returncode == 2
+
+
+def test_a_champion_that_cannot_be_loaded_any_more_gives_way(first, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(first[0].root, home.root)
+    place = home.place("capstone")
+    manifest = place.models / "0001" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["libraries"]["scikit-learn"] = "0.24.2"
+    manifest.write_text(json.dumps(facts))
+    drop(place, *capstone_source())
+    ticked(home, 0)
+    report = reports(place)[-1]
+    assert (report["decision"], report["model"]["version"]) == ("promoted", "0002")
+    assert "Model 0001 cannot be used any more" in report["reason"]
+    assert "0.24.2" in report["reason"]
+    assert not registry.current(place.models).proven
+    with Book.open(place.book, read_only=True) as book:
+        assert {model["version"]: model["status"] for model in book.models()} == {"0001": "retired", "0002": "champion"}
+
+
+def promoted(home):
+    """The challenger on trial promoted, as commit 2 does it."""
+    place = home.place("capstone")
+    with Book.open(place.book) as book:
+        run, sequence = book.begin("20990101T000000Z", "2099-01-01T00:00:00Z")
+        made = Outcome("promoted", "as a test", 2, "0002", None, {}, proven=True, ended={"0001": "retired"})
+        commit_decision(
+            place, book, sequence, Run.start(place, run, "2099-01-01T00:00:00Z", {}), made, "2099-01-01T00:00:00Z"
+        )
 
 
 def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path):
     home = Home(tmp_path / "home")
     shutil.copytree(later[0].root, home.root)
     place = home.place("capstone")
-    done = cli(home, "rollback", "capstone", "0002", "--reason", "the board asked")
+    promoted(home)
+    done = cli(home, "rollback", "capstone", "--reason", "the board asked")
     assert done.returncode == 0, done.stderr
-    assert registry.current(place.models).version == "0002"
-    report = reports(place)[-1]
-    assert (report["decision"], report["manual"], report["champion_before"]) == ("rolled_back", True, "0001")
-    assert report["reason"].endswith("rolled back from 0001 to 0002: the board asked")
-    refused = cli(home, "rollback", "capstone", "0001", "--reason", "back again")
+    current = registry.current(place.models)
+    assert (current.version, current.proven) == ("0001", False)  # as unproven as it was
+    report = next(report for report in reports(place) if report["decision"] == "rolled_back")
+    assert (report["manual"], report["champion_before"]) == (True, "0002")
+    assert report["reason"].endswith("rolled back from 0002 to 0001: the board asked")
+    refused = cli(home, "rollback", "capstone", "0002", "--reason", "back again")
     assert refused.returncode == 2
     assert "barred" in refused.stderr
     with Book.open(place.book, read_only=True) as book:
-        assert book.state().scores_owed
+        assert (book.state().champion, book.state().challenger) == ("0001", None)

@@ -188,6 +188,36 @@ def test_a_quiet_tick_imports_nothing_heavy(home, stages):
     assert not heavy & set(modules.split())
 
 
+def test_columns_that_no_longer_fit_the_store_are_told_before_anything_starts(home, stages):
+    place = home.place("capstone")
+    cli(home, "tick", "capstone", **stages)
+    place.params.write_text(
+        place.params.read_text().replace("number_of_employees: {type: integer", "staff: {type: integer")
+    )
+    shutil.copy(CAPSTONE / "testdata" / "testdata.csv", place.incoming)
+    os.utime(place.incoming / "testdata.csv", (0, 0))
+    done = cli(home, "tick", "capstone", **stages)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "capstone.yaml" in done.stderr
+    assert "staff" in done.stderr
+    assert len(reports(place)) == 1
+
+
+def test_a_run_that_was_killed_has_its_pages_after_the_next_tick(home, tmp_path):
+    place = home.place("capstone")
+    with started(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "slow", ingest=WAIT))) as process:
+        run = at_work(place, "ingest", process)
+        kernels = kernels_of(process.pid)
+        process.kill()
+    for kernel in kernels:
+        kernel.kill()
+    for path in place.incoming.iterdir():
+        path.unlink()
+    assert "closed as interrupted" in cli(home, "tick", "capstone").stdout
+    assert "interrupted" in (place.executed / run / "index.html").read_text()
+    assert run in (place.executed / "index.html").read_text()
+
+
 def test_runs_and_show_tell_the_record(home, stages):
     cli(home, "tick", "capstone", **stages)
     cli(home, "tick", "capstone", **stages)

@@ -27,16 +27,18 @@ def executed(path, name, data):
 
 @pytest.mark.parametrize(("hours", "kept"), [(1, True), (23, True), (25, False), (-1, False)])
 def test_what_is_asked_once_a_day_is_kept_for_a_day(tmp_path, hours, kept):
-    dated = (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    previous = executed(tmp_path / "60_diagnose.ipynb", "summary", {"dated": dated})
-    assert (diagnosis.once_a_day(previous, "summary") is not None) == kept
-    assert diagnosis.once_a_day(previous, "dependencies") is None
+    now = datetime(2026, 3, 29, 2, 30, tzinfo=UTC)
+    previous = executed(
+        tmp_path / "60_diagnose.ipynb", "summary", diagnosis.dated({}, now - timedelta(hours=hours), data_version=1)
+    )
+    assert (diagnosis.once_a_day(previous, "summary", now) is not None) == kept
+    assert diagnosis.once_a_day(previous, "dependencies", now) is None
 
 
 def test_an_earlier_notebook_that_is_gone_or_damaged_is_no_reason_to_fail(tmp_path):
     (tmp_path / "torn.ipynb").write_text('{"cells": [')
     for previous in ("", str(tmp_path / "gone.ipynb"), str(tmp_path / "torn.ipynb")):
-        assert diagnosis.once_a_day(previous, "summary") is None
+        assert diagnosis.once_a_day(previous, "summary", datetime.now(UTC)) is None
 
 
 def test_the_column_with_most_missing_comes_first():

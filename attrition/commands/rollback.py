@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from attrition import params, publish, registry, safe
 from attrition.book import Book, Outcome
-from attrition.commits import commit_decision, commit_run
+from attrition.commits import commit_decision, commit_run, mend_current
 from attrition.home import Home, Place, UsageError
 from attrition.recovery import recover
 from attrition.runs import Run
@@ -46,8 +46,10 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         run = Run.start(place, name, at, {}, **facts)
         reason = f"{getpass.getuser()} rolled back from {state.champion} to {version}: {arguments.reason.strip()}"
         ended = {state.champion or "": "barred"} | ({state.challenger: "given_up"} if state.challenger else {})
-        outcome = Outcome("rolled_back", reason, state.judged_version, version, None, {}, ended=ended)
+        proven = _deployed(book)[version]
+        outcome = Outcome("rolled_back", reason, state.judged_version, version, None, {}, proven=proven, ended=ended)
         sequence = commit_decision(place, book, sequence, run, outcome, at)
+        mend_current(place, book)
         model = {"version": version, "sha256": book.model(version)["sha256"]}
         run.end("completed", at, decision=outcome.decision, reason=reason, model=model)
         publish.run_page(run, portfolio)
@@ -60,9 +62,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 def _before(place: Place, book: Book) -> str:
     barred = {model["version"] for model in book.models() if model["status"] == "barred"}
     champion = book.state().champion
-    for deployed in book.deployments():
-        if deployed["version"] not in barred and deployed["version"] != champion:
-            return str(deployed["version"])
+    for version in _deployed(book):
+        if version not in barred and version != champion:
+            return version
     raise UsageError(f"{place.name}: no earlier model to go back to")
 
 
@@ -74,4 +76,17 @@ def _servable(place: Place, book: Book, version: str) -> None:
         raise UsageError(f"{place.name}: model {version} serves already")
     if models[version]["status"] == "barred":
         raise UsageError(f"{place.name}: model {version} is barred: {models[version]['why']}")
-    registry.load(registry.version_path(place.models, version))  # never serve what cannot be loaded
+    if version not in _deployed(book):
+        raise UsageError(f"{place.name}: model {version} never served: only a proof may let it")
+    try:
+        registry.load(place.models / version, models[version]["sha256"])
+    except registry.ModelRefused as error:
+        raise UsageError(f"{place.name}: {error}") from None
+
+
+def _deployed(book: Book) -> dict[str, bool]:
+    """Versions that served at some time, the latest first, with whether they were proven then."""
+    found: dict[str, bool] = {}
+    for deployed in book.deployments():
+        found.setdefault(str(deployed["version"]), bool(deployed["proven"]))
+    return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from attrition.book import Book
-from attrition.home import Home, Place, UsageError
+from attrition.home import RUN, Home, Place, UsageError
 from attrition.runs import Run
 
 __all__ = ["configure", "main"]
@@ -46,7 +45,7 @@ def _newest(place: Place) -> str:
 
 
 def _folder(place: Place, run: str) -> Path:
-    if re.fullmatch(r"\d{8}T\d{6}Z-\d{4,}", run):
+    if RUN.fullmatch(run):
         for folder in (place.executed / run, place.staging / run):
             if (folder / "run.json").exists():
                 return folder

@@ -14,6 +14,15 @@ __all__ = ["HomePage", "Number", "PortfolioRow", "Quiet", "RunRow", "RunsPage", 
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """The ticks since the last run that found nothing to do."""
+
+    since: Any
+    last: Any
+    ticks: Any
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run in the list."""
 
@@ -26,6 +35,7 @@ class RunRow:
     seconds: Any
     rows: tuple[tuple[str, Any], ...]  # (what, how many)
     model: str  # version
+    quiet: Quiet | None  # the ticks after it
 
 
 @dataclass(frozen=True)
@@ -38,15 +48,6 @@ class State:
     challenger: str  # version on trial
     decision: str  # the last one
     reason: str  # its sentence
-
-
-@dataclass(frozen=True)
-class Quiet:
-    """The ticks since the last run that found nothing to do."""
-
-    since: Any
-    last: Any
-    ticks: Any
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ class RunsPage:
     runs: tuple[RunRow, ...]  # newest first
     manual: tuple[RunRow, ...]  # those that somebody ran by hand, newest first
     state: State | None  # on the newest page only: the others are not written again
-    quiet: Quiet | None
     page: int
     pages: int
     numbers: tuple[Number, ...]
@@ -101,7 +101,6 @@ def runs(
     title: str,
     rows: Sequence[Mapping[str, Any]],
     *,
-    quiet: Mapping[str, Any] | None,
     page: int,
     pages: int,
     state: Mapping[str, Any],
@@ -112,8 +111,8 @@ def runs(
         portfolio: its name.
         title: what people call it.
         rows: the runs of this page, newest first; keys run, status, decision, reason, started_at,
-            seconds, rows, model (version), manual, report (relative address).
-        quiet: since, last, ticks; None where the last tick had work.
+            seconds, rows, model (version), manual, report (relative address), quiet (since, last, ticks: the
+            ticks after it that found no work).
         page: which page, counted from 1, the oldest; the last is index.html, another runs-N.html.
         pages: how many there are.
         state: model (version), since, proven, challenger, decision, reason.
@@ -134,7 +133,6 @@ def runs(
             runs=tuple(_run(row) for row, manual in zip(rows, by_hand, strict=True) if not manual),
             manual=tuple(_run(row) for row, manual in zip(rows, by_hand, strict=True) if manual),
             state=_state(state) if newest else None,
-            quiet=Quiet(quiet.get("since"), quiet.get("last"), quiet.get("ticks")) if quiet and newest else None,
             page=page,
             pages=pages,
             numbers=_numbers(page, pages),
@@ -165,7 +163,7 @@ def home(portfolios: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _run(row: Mapping[str, Any]) -> RunRow:
-    counts = mapping(row.get("rows"))
+    counts, quiet = mapping(row.get("rows")), mapping(row.get("quiet"))
     return RunRow(
         run=text(row.get("run")),
         href=local(row.get("report")) or run_page(row.get("run")),
@@ -176,6 +174,7 @@ def _run(row: Mapping[str, Any]) -> RunRow:
         seconds=row.get("seconds"),
         rows=tuple((label, counts[key]) for key, label in COUNTS.items() if counts.get(key)),
         model=text(row.get("model")),
+        quiet=Quiet(quiet.get("since"), quiet.get("last"), quiet.get("ticks")) if quiet.get("ticks") else None,
     )
 
 

@@ -170,6 +170,5 @@ def _verify(target: Path, part: Staged) -> None:
 
 def _sync_log(folder: Path, version: int) -> None:
     log = folder / "_delta_log"
-    for path in [*log.glob(f"{version:020d}*"), *log.glob("_last_checkpoint")]:
-        safe.sync(path)
+    safe.sync(log / f"{version:020d}.json")
     safe.sync(log)

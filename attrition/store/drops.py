@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Waiting", "waiting"]
+__all__ = ["Waiting", "speakable", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
@@ -53,3 +53,14 @@ def _wait(stat: os.stat_result, settle: float, now: float) -> float:
     # A copy may carry a time from a clock that runs ahead; the inode's own time is then the better witness.
     touched = stat.st_mtime if stat.st_mtime <= now else stat.st_ctime
     return min(settle, touched + settle - now)
+
+
+def speakable(path: Path) -> Path:
+    """The drop under a name that can be written down: bytes that are not UTF-8 are renamed to ``%XX``."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raw = os.fsencode(path.name)
+        name = raw.decode("utf-8", errors="backslashreplace").replace("\\x", "%")
+        return path.rename(path.with_name(name))
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,11 +38,7 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) 
             db.execute("INSERT INTO everybody BY NAME SELECT * FROM assessed")
         db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
         if previous and previous.exists():
-            db.execute(
-                "INSERT INTO everybody BY NAME SELECT * EXCLUDE (rank) FROM read_parquet($path)"
-                " WHERE id NOT IN (SELECT id FROM mine)",
-                {"path": str(previous)},
-            )
+            _go_on(db, previous)
         ranks = f"row_number() OVER ({by_risk}) AS rank"
         db.execute(f"CREATE TABLE ranked AS SELECT {ranks}, * FROM everybody")  # noqa: S608 - all of our own making
         queries = {
@@ -54,3 +51,15 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) 
             db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
         ranked: pd.DataFrame = db.execute(queries["assessed"]).df()
     return ranked
+
+
+def _go_on(db: Any, previous: Path) -> None:
+    """Add the clients of an earlier ranking that are not assessed anew, in the columns that both have."""
+    described = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(previous)}).fetchall()
+    has = {name for name, *_ in db.execute("DESCRIBE everybody").fetchall()}
+    shared = listed(name for name, *_ in described if name in has)
+    db.execute(
+        f"INSERT INTO everybody BY NAME SELECT {shared} FROM read_parquet($path)"  # noqa: S608
+        " WHERE id NOT IN (SELECT id FROM mine)",
+        {"path": str(previous)},
+    )
