@@ -143,7 +143,7 @@ def test_scoring_speaks_of_the_newest_clients_that_the_model_was_judged_on(own):
 
 
 def test_a_csv_may_be_uploaded_as_a_file(client):
-    line = {name: value for name, value in homes.RECORD.items()}
+    line = homes.RECORD
     text = ",".join(line) + "\n" + ",".join(str(value) for value in line.values()) + "\n"
     sent = client.post("/prediction", data={"file": (io.BytesIO(text.encode()), "clients.csv")})
     same = client.post("/prediction", json=homes.RECORD)
