@@ -274,7 +274,8 @@ def test_labelled_test_rows(tmp_path: Path) -> None:
     assert rows["corporation"].dtype == object
     assert store.test_rows(capstone, tmp_path / "none") is None
     (tmp_path / "empty.csv").touch()
-    assert store.test_rows(capstone, tmp_path) is None
+    with pytest.raises(store.StoreError, match=r"test data empty\.csv: .*empty.*: mend the file, or take it out"):
+        store.test_rows(capstone, tmp_path)
 
 
 def test_test_rows_without_an_outcome_are_left_out(tmp_path: Path) -> None:

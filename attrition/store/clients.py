@@ -186,13 +186,17 @@ def commit_scores(folder: Path, parquet: Path, number: int, run: str) -> int:
 def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
     """Labelled rows from the files in ``folder``, shaped as by `Clients.frame` with ``_row`` in order of file and line.
 
-    What the check of a drop would quarantine is left out. None if no row is left.
+    Rows that the check of a drop would quarantine are left out. None if no row is left.
+
+    Raises:
+        StoreError: nothing of a file can be used; a measure on what is left of the test data would mislead.
     """
     target = quoted(portfolio.target.column)
     frames = []
     with connect() as connection:
         for path in waiting(folder, settle=0, now=float("inf")).ready:
-            check(connection, portfolio, path)
+            if refused := check(connection, portfolio, path).refused:
+                raise StoreError(f"test data {path.name}: {refused}: mend the file, or take it out of {folder}")
             found = connection.execute(
                 f"SELECT {_shaped(portfolio, None, own=())} FROM good WHERE {target} IS NOT NULL ORDER BY _line"
             )
