@@ -62,7 +62,7 @@ def scoring() -> Response:
     served = _server().portfolio(_asked())
     place, version = _place(), served.manifest.version
     told = {"run": served.manifest.run, "f1": served.manifest.metrics.get("f1"), "metrics": served.manifest.metrics}
-    judged = results.account(place, results.latest(place).get("monitor", ""))
+    judged = results.account(place, results.latest(place).get("judged", ""))
     if judged and judged.get("champion_before") == version and judged.get("performance"):
         told |= {"run": judged["run"], "f1": judged["performance"]["f1"], "metrics": judged["performance"]}
     trial = results.latest(place).get("score", "")

@@ -140,10 +140,14 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
 
 
 def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:
-    """latest.json: which run last ran each stage, so that no reader has to search through the runs."""
+    """latest.json: which run last ran each stage, and which last judged the champion on new clients, so that no
+    reader has to search through the runs.
+    """
     path = place.executed / "latest.json"
     latest = json.loads(path.read_text()) if path.exists() else {}
     latest |= {stage["name"]: folder.name for stage in report["stages"] if stage["status"] == "completed"}
+    if report.get("performance"):
+        latest["judged"] = folder.name
     safe.write(path, json.dumps({**latest, "run": folder.name, "finished_at": report["finished_at"]}, indent=1))
 
 

@@ -137,7 +137,7 @@ def test_scoring_speaks_of_the_newest_clients_that_the_model_was_judged_on(own):
     judged = {"champion_before": "0001", "performance": {"f1": {"value": 0.6}, "n": 26}}
     path.write_text(json.dumps(json.loads(path.read_text()) | judged))
     pointer = place.executed / "latest.json"
-    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"monitor": homes.LAST}))
+    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"judged": homes.LAST}))
     found = client.get("/scoring").get_json()
     assert (found["run"], found["f1"], found["metrics"]["n"]) == (homes.LAST, {"value": 0.6}, 26)
 
