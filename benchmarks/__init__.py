@@ -1,0 +1,1 @@
+"""Measurements: of the decision, on streams whose truth is known."""
