@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,6 @@ def start(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike, config: Config) 
     )
 
 
-
 def update(
     state: State,
     X: npt.ArrayLike,
@@ -123,8 +123,8 @@ def update(
         learnt = experts.refit(state.coefficients, design[:, past], l0[past], outcomes[past], due)
         state = replace(_restarted(played, looks[-1]), coefficients=learnt, rows=state.rows + high - low)
     last = slice(max(0, outcomes.size - experts.WINDOW), None)
-    kept = {"design": design[:, last].copy(), "l0": l0[last].copy(), "y": outcomes[last].copy()}
-    return replace(state, ticks=state.ticks + 1, **kept), _summed(looks)
+    kept = replace(state, design=design[:, last].copy(), l0=l0[last].copy(), y=outcomes[last].copy())
+    return replace(kept, ticks=state.ticks + 1), _summed(looks)
 
 
 def _checked(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:  # noqa: E741
@@ -143,7 +143,7 @@ def _micro_batches(n: int) -> list[tuple[int, int]]:
     if not n:
         return []
     edges = np.rint(np.linspace(0, n, min(max(1, round(n / MICRO_BATCH)), MOST_BATCHES) + 1)).astype(int).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _bets(state: State, design: Floats, l0: Floats, p: Floats, y: Floats, delta: float) -> Floats:

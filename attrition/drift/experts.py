@@ -100,7 +100,8 @@ def views(coefficients: Floats, design: Floats) -> Floats:
     for shadow, full in zip(SHADOWS, coefficients @ design, strict=True):
         moved += [share * full for share in shadow.blends]
     moved += [np.full(design.shape[1], shift) for shift in SHIFTS]
-    return np.clip(np.array(moved), -REACH, REACH)
+    found: Floats = np.clip(np.array(moved), -REACH, REACH)
+    return found
 
 
 def weights() -> Floats:

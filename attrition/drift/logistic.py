@@ -46,7 +46,9 @@ def log_likelihood(y: Floats, z: Floats) -> Floats:
 
 
 def fit(design: Floats, y: Floats, offset: Floats, ridge: float | Floats, start: Floats, steps: int = 1) -> Floats:
-    """Coefficients, shape ``(features,)``, of log-odds ``offset + coefficients @ design``, pulled to 0 by ``ridge``, one or one each.
+    """Coefficients, shape ``(features,)``, of log-odds ``offset + coefficients @ design``, pulled to 0 by ``ridge``.
+
+    ``ridge`` is one number or one a feature.
 
     At most ``steps`` Newton steps from ``start``; fewer once converged. One is enough where few rows have joined
     since ``start`` was fitted. ``design`` is ``(features, rows)``, ``y`` and ``offset`` ``(rows,)``; without rows
