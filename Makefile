@@ -7,10 +7,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--custom-compile-command "make lock" pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision lock sample clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, reason, report
 	@$(BIN)/python runner.py simulate
@@ -37,6 +37,9 @@ check: .venv/dev ## ruff, mypy, imports, notebooks, locks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest tests/test_notebooks.py
+
+bench-decision: .venv/run ## delays, false alarms and promotions on synthetic streams: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.decision --seeds 20 --first 1000
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt

@@ -1,4 +1,4 @@
-"""How long the detector takes, and how often it is wrong, on the synthetic streams; beside the goal of drift.md.
+"""How long the detector takes, and how often it is wrong, on the synthetic streams; beside the goal.
 
     python -m benchmarks.decision --seeds 20 --first 1000
 

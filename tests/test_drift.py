@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attrition.drift import LEAST, Comparison, better, changes, losses, worse
+from attrition.drift import Comparison, better, changes, losses, worse
+from attrition.metrics import LEAST
 from attrition.params import Portfolio
 
 PORTFOLIO = Portfolio.model_validate(

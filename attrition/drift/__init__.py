@@ -6,14 +6,13 @@ with its guarantee: ``bets`` (harm, and the proof that a promotion needs), ``exp
 """
 
 from attrition.drift.bets import Promotion, betting_upper_bound, lifetime_level
-from attrition.drift.comparison import LEAST, Comparison, better, changes, losses, worse
+from attrition.drift.comparison import Comparison, better, changes, losses, worse
 from attrition.drift.detector import start, update
 from attrition.drift.logistic import expit, logit
 from attrition.drift.order import order
 from attrition.drift.state import Config, Evidence, State
 
 __all__ = [
-    "LEAST",
     "Comparison",
     "Config",
     "Evidence",
