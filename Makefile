@@ -33,7 +33,7 @@ telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 
 check: .venv/dev ## ruff, mypy, imports, notebooks, locks
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest tests/test_notebooks.py
