@@ -76,6 +76,7 @@ class ModelParams(_Strict):
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
+    learning_rows: Annotated[int, Field(ge=0)] = 400  # trained on fewer, it is trained anew when rows have doubled
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from attrition.metrics import LEAST
 
-__all__ = ["DECISIONS", "Decision", "Verdict", "champion_verdict", "decide"]
+__all__ = ["DECISIONS", "Decision", "Verdict", "champion_verdict", "decide", "grown"]
 
 MOST_SHRINK = 100.0
 """How much narrower an interval may have to become before its rows are not worth waiting for."""
@@ -44,7 +44,7 @@ class Verdict:
     """What 20_monitor found.
 
     ``state`` is learning, first (there are enough rows for a first model), refused (the champion cannot be used
-    any more), holds or drift.
+    any more), drift, grown (it holds, but has learnt from few, and many more are known by now) or holds.
     """
 
     state: str
@@ -53,7 +53,7 @@ class Verdict:
     @property
     def train(self) -> bool:
         """Whether a challenger is wanted."""
-        return self.state in ("first", "refused", "drift")
+        return self.state in ("first", "refused", "drift", "grown")
 
     @property
     def decision(self) -> str | None:
@@ -87,6 +87,7 @@ def champion_verdict(
     losses: tuple[float, float] | None,
     too_few: str | None,
     refused: str | None = None,
+    grown: str | None = None,
 ) -> Verdict:
     """Does the champion hold?
 
@@ -97,6 +98,7 @@ def champion_verdict(
         losses: mean loss now and when deployed.
         too_few: why a model cannot be trained yet, if it cannot.
         refused: why the champion cannot be used any more, if it cannot.
+        grown: why it should be challenged although it holds (see ``grown``), if it should.
     """
     if refused:
         return Verdict("refused", f"Model {champion} cannot be used any more: {refused}. A new one takes its place.")
@@ -112,11 +114,27 @@ def champion_verdict(
     )
     if comparison.says:
         return Verdict("drift", f"Model {champion} no longer holds: {seen}; the whole interval is above zero.")
+    if grown:
+        return Verdict("grown", f"Model {champion} holds: {seen}, which is within chance. {grown}")
     if min(comparison.n_new, comparison.n_reference) < LEAST:
         few = f"With {comparison.n_new} new and {comparison.n_reference} reference clients nothing is claimed"
         return Verdict("holds", f"Model {champion} stays: {seen}. {few}: {new} clients prove little.")
     weak = f" {new} clients prove little: only a large change could show." if new < 100 else ""
     return Verdict("holds", f"Model {champion} holds: {seen}, which is within chance.{weak}")
+
+
+def grown(*, trained: int, labelled: int, held: int, learning_rows: int) -> str | None:
+    """Why a champion that has learnt from few clients should be challenged; None where it need not.
+
+    Args:
+        trained: rows that it was trained on.
+        labelled: rows with an outcome by now.
+        held: rows that a challenger would be held back from, to be judged on.
+        learning_rows: rows from which on only a change asks for training.
+    """
+    if trained >= learning_rows or labelled < 2 * trained or held < LEAST:
+        return None
+    return f"It has learnt from {trained:,} clients only, and {labelled:,} are known by now: a challenger is trained."
 
 
 def decide(

@@ -48,6 +48,18 @@ def test_beyond_chance_it_no_longer_holds():
     assert (drift.state, drift.train, drift.decision) == ("drift", True, None)
 
 
+def test_a_champion_that_has_learnt_from_few_is_challenged_when_rows_have_doubled():
+    few = {"trained": 378, "labelled": 756, "held": 126, "learning_rows": 400}
+    why = policy.grown(**few)
+    assert "378 clients only, and 756 are known" in why
+    assert policy.grown(**few | {"labelled": 755}) is None
+    assert policy.grown(**few | {"trained": 400, "labelled": 5000}) is None
+    assert policy.grown(**few | {"held": 19}) is None  # nobody could judge the challenger
+    said = verdict(comparison(), grown=why)
+    assert (said.state, said.train, said.decision) == ("grown", True, None)
+    assert verdict(comparison(says=True), grown=why).state == "drift"
+
+
 def test_the_first_model_is_deployed_and_marked_unproven():
     first = decide(None, champion=None)
     assert (first.decision, first.champion, first.challenger, first.proven) == ("promoted", "0002", None, False)
@@ -94,7 +106,7 @@ def test_every_decision_leaves_a_champion_and_one_challenger_at_most(difference,
     assert said.reason.endswith(".")
 
 
-@pytest.mark.parametrize("state", ["first", "drift", "holds", "learning"])
+@pytest.mark.parametrize("state", ["first", "refused", "drift", "grown", "holds", "learning"])
 def test_each_state_either_trains_or_decides(state):
     said = policy.Verdict(state, "")
     assert said.train != (said.decision is not None)

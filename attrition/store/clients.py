@@ -65,6 +65,12 @@ class Clients:
         (last,) = self._connection.execute("SELECT coalesce(max(_row), 0) FROM clients").fetchone()
         return int(last)
 
+    @property
+    def labelled(self) -> int:
+        """How many rows have an outcome."""
+        counted = self.sql(f"SELECT count({quoted(self.portfolio.target.column)}) AS labelled FROM clients")
+        return int(counted["labelled"].iloc[0])
+
     def frame(
         self,
         columns: Sequence[str] | None = None,
