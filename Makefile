@@ -31,7 +31,7 @@ lab: .venv/lab ## JupyterLab on the notebooks
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14
 
-check: .venv/dev ## ruff, mypy, imports, notebooks, locks
+check: .venv/dev ## ruff, mypy, imports, the form of the notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy

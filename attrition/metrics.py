@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-__all__ = ["CELLS", "EXACT", "LEAST", "bootstrap_means", "calibration", "checked", "gain_curve", "paired", "score"]
+__all__ = ["CELLS", "EXACT", "LEAST", "bootstrap_means", "calibration", "checked", "gain_curve", "score"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,31 +97,6 @@ def score(
         "recall": float(_ratio(tp, tp + fn)),
         "confusion": [[y.size - tp - fp - fn, fp], [fn, tp]],
     }
-
-
-def paired(
-    y: npt.ArrayLike,
-    p_a: npt.ArrayLike,
-    p_b: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Mean Brier loss of ``p_a`` less that of ``p_b`` on the same rows: above zero, b is the better one.
-
-    Gives ``{"difference", "low", "high", "n"}``.
-
-    Raises:
-        ValueError: as ``checked``.
-    """
-    y, p_a = checked(y, p_a)
-    y, p_b = checked(y, p_b)
-    gains = (p_a - y) ** 2 - (p_b - y) ** 2
-    drawn = bootstrap_means(gains[:, None], resamples=resamples, seed=seed)[:, 0]
-    room = float(gains.any())  # two sets of the same probabilities can never differ; others by 1 at most
-    interval = _interval(float(gains.mean()), drawn, y.size, confidence, (-room, room))
-    return {"difference": interval["value"], "low": interval["low"], "high": interval["high"], "n": int(y.size)}
 
 
 def bootstrap_means(values: Floats, *, resamples: int, seed: int | list[int]) -> Floats:

@@ -148,13 +148,19 @@ def test_a_tick_stopped_before_any_step_is_made_good_by_the_next(tmp_path):
         shutil.rmtree(place.root)
 
 
+def staged(place, portfolio, book):
+    """A run whose rows are staged and not committed yet, and the sequence that it goes on from."""
+    name, sequence = book.begin(STAMP, AT)
+    run = Run.start(place, name, AT, {})
+    ingest(portfolio, Clients(portfolio, place.clients), sorted(place.incoming.glob("*.csv")), run.folder, run=name)
+    return run, sequence
+
+
 def test_a_runner_that_slept_commits_nothing(tmp_path):
     place = home(tmp_path)
     portfolio = params.load(place.params)
     with Book.open(place.book) as book:
-        name, sequence = book.begin(STAMP, AT)
-        run = Run.start(place, name, AT, {})
-        ingest(portfolio, Clients(portfolio, place.clients), sorted(place.incoming.glob("*.csv")), run.folder, run=name)
+        run, sequence = staged(place, portfolio, book)
         book.begin(STAMP, AT)  # a later runner, while this one sleeps
         before = Clients(portfolio, place.clients).version
         with pytest.raises(Overtaken):
@@ -167,9 +173,7 @@ def test_a_drop_that_was_replaced_while_it_was_read_is_left_for_the_next_tick(tm
     place = home(tmp_path)
     portfolio = params.load(place.params)
     with Book.open(place.book) as book:
-        name, sequence = book.begin(STAMP, AT)
-        run = Run.start(place, name, AT, {})
-        ingest(portfolio, Clients(portfolio, place.clients), sorted(place.incoming.glob("*.csv")), run.folder, run=name)
+        run, sequence = staged(place, portfolio, book)
         replaced = place.incoming / "dataset3.csv"
         replaced.write_text(replaced.read_text() + "new1,1,2,3,1\n")
         commit_ingest(place, portfolio, book, sequence, run)

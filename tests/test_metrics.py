@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from attrition import metrics
-from attrition.metrics import calibration, gain_curve, paired, score
+from attrition.metrics import calibration, gain_curve, score
 
 INTERVALS = ("brier", "log_loss", "auc", "f1")
 rows = st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 0.2, 0.5, 0.7, 1])), min_size=1, max_size=30)
@@ -78,34 +78,19 @@ def test_intervals_of_few_rows_cover_the_truth_more_often_than_percentiles():
 
 def test_many_rows_are_pooled_without_moving_the_interval(monkeypatch):
     y, p = clients(6000)
-    each = score(y, p, resamples=1500), paired(y, p, p**1.1, resamples=1500)
+    each = score(y, p, resamples=1500)
     monkeypatch.setattr(metrics, "EXACT", 5000)
-    pooled = score(y, p, resamples=1500), paired(y, p, p**1.1, resamples=1500)
-    pairs = [(each[0][name], pooled[0][name]) for name in INTERVALS] + [each[1:] + pooled[1:]]
-    for exact, other in pairs:
+    pooled = score(y, p, resamples=1500)
+    for exact, other in [(each[name], pooled[name]) for name in INTERVALS]:
         width = exact["high"] - exact["low"]
         assert other["low"] == pytest.approx(exact["low"], abs=width / 8)
         assert other["high"] == pytest.approx(exact["high"], abs=width / 8)
 
 
-def test_paired_sees_the_better_model_through_the_noise_of_the_rows():
-    y, p = clients(2000)
-    found = paired(y, np.clip(p + 0.15, 0, 1), p)
-    assert found["difference"] == pytest.approx(np.mean((np.clip(p + 0.15, 0, 1) - y) ** 2 - (p - y) ** 2))
-    assert 0 < found["low"] < found["difference"] < found["high"]
-    turned = paired(y, p, np.clip(p + 0.15, 0, 1))
-    assert turned["high"] < 0
-
-
-def test_paired_with_itself_is_zero():
-    y, p = clients(50)
-    assert paired(y, p, p) == {"difference": 0, "low": 0, "high": 0, "n": 50}
-
-
-def test_paired_handles_100_000_rows():
+def test_of_100_000_rows_the_interval_is_the_normal_one():
     y, p = clients(100_000)
-    found = paired(y, p, p**1.1)
-    deviation = np.std((p - y) ** 2 - (p**1.1 - y) ** 2) / math.sqrt(100_000)
+    found = score(y, p)["brier"]
+    deviation = np.std((p - y) ** 2) / math.sqrt(100_000)
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * deviation, rel=0.08)
 
 
@@ -129,8 +114,6 @@ def test_the_seed_decides():
 def test_bad_input_is_named(y, p, said):
     with pytest.raises(ValueError, match=said):
         score(y, p)
-    with pytest.raises(ValueError, match=said):
-        paired(y, p, p)
 
 
 @given(rows)
