@@ -189,7 +189,7 @@ class Tick:
 
         state = self.book.state()
         why_not = None
-        if state.challenger and verdict.state != "refused":
+        if state.challenger and verdict.state != "refused" and not verdict.replaces:
             why_not = f"challenger {state.challenger} is on trial"
         elif verdict.state == "learning":
             why_not = verdict.sentence
@@ -223,7 +223,9 @@ class Tick:
         self._stage("deploy", champion=champion, challenger=challenger, **about)
         said = self._recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
-        left = {version: "retired" for version in (state.champion, state.challenger) if version} if not champion else {}
+        left = {state.champion: "retired"} if state.champion and not champion else {}
+        if trained and state.challenger:
+            left[state.challenger] = "given_up"
         # The watch over a new champion begins anew, with its own rows.
         evidence = watched if said["champion"] == state.champion else {}
         return Outcome(

@@ -146,7 +146,7 @@ class Evidence:
         """Bring the evidence forward; train when it asks for that and no challenger is on trial."""
         self._ticks += 1
         self._verdict = policy.champion_verdict(self._standing(past, champion))
-        if self._challenger or not self._verdict.train:
+        if not self._verdict.train or (self._challenger and not self._verdict.replaces):
             return None
         change = self._alarm.change if self._alarm and self._verdict.state == "drift" else None
         self._challenger = self._newest = past.train(number, champion, change)
@@ -197,6 +197,7 @@ class Evidence:
         return policy.Standing(
             champion=begun.champion,
             alarm=self._alarm is not None,
+            stale=self._alarm is not None and self._newest.data_version < (self._alarm.change or 0),
             grown=policy.grown(trained=champion.rows, newest=self._newest.rows, labelled=len(past.rows)),
         )
 

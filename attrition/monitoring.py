@@ -115,6 +115,7 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
         share=last.share if last else 0.0,
         alarm=alarm is not None,
         change=(alarm.change or 0) if alarm else 0,
+        stale=alarm is not None and latest.data_version < (alarm.change or 0),
         harmed=seen.watch.harmed,
         learning=policy.learning(
             trained=seen.manifest.rows,

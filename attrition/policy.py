@@ -44,6 +44,7 @@ class Standing:
         share: evidence that a refit would help, as a share of what a retrain needs; None while nothing is claimed.
         alarm: whether it has asked for a model that was not trained yet.
         change: the data version with which clients are thought to have changed; 0 where it cannot be told.
+        stale: whether the newest model was trained before that: a challenger that knows nothing of the change.
         harmed: whether its loss is above its reference though no refit would lower it.
         learning: why nothing is claimed yet; None when there are enough clients.
         too_few: why a model cannot be trained.
@@ -59,6 +60,7 @@ class Standing:
     share: float | None = None
     alarm: bool = False
     change: int = 0
+    stale: bool = False
     harmed: bool = False
     learning: str | None = None
     too_few: str | None = None
@@ -77,6 +79,7 @@ class Verdict:
 
     state: str
     sentence: str
+    replaces: bool = False  # whether a new challenger takes the place of one that is on trial
 
     @property
     def train(self) -> bool:
@@ -152,7 +155,7 @@ def champion_verdict(known: Standing) -> Verdict:
     if known.alarm:
         since = f", since data version {known.change} as far as can be told" if known.change else ""
         why = "the evidence has reached what a retrain needs: a refit would help"
-        return Verdict("drift", f"{name} no longer holds: {seen}; {why}{since}.")
+        return Verdict("drift", f"{name} no longer holds: {seen}; {why}{since}.", replaces=known.stale)
     if known.grown:
         return Verdict("grown", f"{name}: {seen}. {known.grown}")
     if known.learning:

@@ -71,6 +71,12 @@ def test_each_state_follows_from_what_is_known(changes, state, trains, decision)
     assert ("since data version 7" in verdict.sentence) == ("change" in changes)
 
 
+def test_a_challenger_that_knows_nothing_of_the_change_is_replaced_at_once():
+    assert champion_verdict(standing(alarm=True, change=7, stale=True)).replaces
+    assert not champion_verdict(standing(alarm=True, change=7)).replaces
+    assert not champion_verdict(standing(grown="Twice as many.")).replaces
+
+
 def test_clients_that_do_not_count_are_named_with_the_reason():
     said = champion_verdict(standing(n=0, loss=None, left_out={"came again": 26})).sentence
     assert "no outcome of a client that counts came (26 not counted: came again)" in said

@@ -39,10 +39,8 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
     An outcome joins the newest row of its client and day: the last of the table ``new``, in the order in which these
     will be numbered, else the one of the ``store`` (its Parquet files) with the largest ``_row``.
     """
-    keys, names = (
-        listed(dict.fromkeys(name for name in (portfolio.id, portfolio.as_of) if name)),
-        list(fields(portfolio)),
-    )
+    names = list(fields(portfolio))
+    keys = listed(dict.fromkeys(name for name in (portfolio.id, portfolio.as_of) if name))
     last = f"row_number() OVER (PARTITION BY {keys} ORDER BY _hash, {listed(names)})"
     connection.execute(
         f"CREATE TABLE base AS SELECT {listed(names)} FROM new SEMI JOIN told USING ({keys}) "
