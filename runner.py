@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -31,6 +32,7 @@ from attrition.signals import Interrupted, Stop, heeded
 from attrition.store.drops import speakable, waiting
 
 if TYPE_CHECKING:
+    from attrition.forks import Forks
     from attrition.params import Portfolio
     from attrition.policy import Verdict
 
@@ -65,8 +67,10 @@ def stamp(moment: datetime) -> str:
 class Tick:
     """One run of a portfolio: its stages, each for its reason, and the three commits between them."""
 
-    def __init__(self, place: Place, portfolio: Portfolio, book: Book, stop: Stop, *, clock: Clock, force: bool):
-        self.place, self.portfolio, self.book, self.stop = place, portfolio, book, stop
+    def __init__(
+        self, place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, *, clock: Clock, force: bool
+    ):
+        self.place, self.portfolio, self.book, self.stop, self.forks = place, portfolio, book, stop, forks
         self.clock, self.force = clock, force
         self.before = book.state()
         begun = clock()
@@ -240,7 +244,11 @@ class Tick:
                 NOTEBOOKS / notebook,
                 executed,
                 common | parameters,
-                deadline=self.portfolio.deadline,
+                forks=self.forks,
+                deadline=kernels.Deadline(
+                    self.portfolio.deadline,
+                    f"not done within {self.portfolio.deadline:g} s, the deadline of a stage",
+                ),
                 stop=self.stop,
             )
         except kernels.CellFailed as error:
@@ -327,18 +335,23 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
             say(place, "quiet: no drop waits, every row is judged")
         if not (work or closed):
             return DONE
-        from attrition import kernels, params, publish
+        with ExitStack() as closing:
+            if work:  # first of all, because it takes a while until the first kernel can be forked
+                from attrition import forks, kernels
 
-        portfolio = params.load(place.params)
-        _check_columns(place, portfolio)
-        for run in closed:
-            publish.run_page(run, portfolio)
-        status = DONE
-        if work:
-            kernels.environment(home.root / "executed" / ".cache")
-            status = Tick(place, portfolio, book, stop, clock=clock, force=force).run(drops)
-        publish.index_pages(place, portfolio, book)
-        return status
+                kernels.environment(home.root / "executed" / ".cache")
+                forked = closing.enter_context(forks.forking(partial(say, place)))
+            from attrition import params, publish
+
+            portfolio = params.load(place.params)
+            _check_columns(place, portfolio)
+            for run in closed:
+                publish.run_page(run, portfolio)
+            status = DONE
+            if work:
+                status = Tick(place, portfolio, book, stop, forked, clock=clock, force=force).run(drops)
+            publish.index_pages(place, portfolio, book)
+            return status
 
 
 def _checked(place: Place, book: Book | None = None) -> float:
