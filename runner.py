@@ -26,6 +26,7 @@ from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY, Home, Place, UsageError
+from attrition.progress import Progress
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -33,6 +34,7 @@ from attrition.store.drops import speakable, waiting
 
 if TYPE_CHECKING:
     from attrition.forks import Forks
+    from attrition.kernels import Deadline
     from attrition.params import Portfolio
     from attrition.policy import Verdict
 
@@ -72,6 +74,8 @@ class Tick:
     ):
         self.place, self.portfolio, self.book, self.stop, self.forks = place, portfolio, book, stop, forks
         self.clock, self.force = clock, force
+        self.progress = Progress(partial(say, place))
+        self.ends = time.monotonic() + portfolio.run_deadline
         self.before = book.state()
         begun = clock()
         name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun))
@@ -239,25 +243,35 @@ class Tick:
         }
         self.log.stage(name, "running")
         executed = self.log.folder / notebook
+        begun = time.monotonic()
         try:
             seconds = kernels.execute(
                 NOTEBOOKS / notebook,
                 executed,
                 common | parameters,
                 forks=self.forks,
-                deadline=kernels.Deadline(
-                    self.portfolio.deadline,
-                    f"not done within {self.portfolio.deadline:g} s, the deadline of a stage",
-                ),
+                deadline=self._deadline(),
                 stop=self.stop,
+                printed=self.progress.stage(name),
             )
-        except kernels.CellFailed as error:
-            self.log.stage(name, "failed", seconds=round(error.seconds, 2))
+        except (kernels.CellFailed, Interrupted) as error:
+            status = "interrupted" if isinstance(error, Interrupted) else "failed"
+            self.log.stage(name, status, seconds=round(time.monotonic() - begun, 2))
             if executed.exists():
-                self.log.stage(name, "failed", report=publish.stage_page(self.log, notebook))
+                self.log.stage(name, status, report=publish.stage_page(self.log, notebook))
             raise
         self.log.stage(name, "completed", seconds=round(seconds, 2), report=publish.stage_page(self.log, notebook))
-        say(self.place, f"{name} completed in {seconds:.1f} s")
+        self.progress.line(f"{name} completed in {seconds:.1f} s")
+
+    def _deadline(self) -> Deadline:
+        """How long the next stage may take: its own deadline, or what is left of the run's."""
+        from attrition.kernels import Deadline
+
+        stage, run = self.portfolio.deadline, self.portfolio.run_deadline
+        left = self.ends - time.monotonic()
+        if left < stage:
+            return Deadline(left, f"not done within {run:g} s, the deadline of a run")
+        return Deadline(stage, f"not done within {stage:g} s, the deadline of a stage")
 
     def _recorded(self, stage: str, name: str) -> Any:
         from attrition import record
@@ -324,7 +338,7 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
     if not place.book.exists():
         _checked(place)  # before anything is made: a portfolio that is none gets no folder
     with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
-        drops = _waiting(place, _checked(place, book))
+        drops = _waiting(place, _checked(place, book), stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
@@ -343,6 +357,9 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
                 forked = closing.enter_context(forks.forking(partial(say, place)))
             from attrition import params, publish
 
+            if work:
+                for name in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
+                    import_module(f"attrition.{name}")
             portfolio = params.load(place.params)
             _check_columns(place, portfolio)
             for run in closed:
@@ -377,10 +394,10 @@ def _check_columns(place: Place, portfolio: Portfolio) -> None:
         raise UsageError(f"{place.params}: {error}") from None
 
 
-def _waiting(place: Place, settle: float) -> list[Path]:
+def _waiting(place: Place, settle: float, stop: Stop) -> list[Path]:
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
-        time.sleep(found.unsettled)  # once, for the youngest file
+        stop.sleep(found.unsettled)  # once, for the youngest file
         found = waiting(place.incoming, settle, time.time())
     return [speakable(path) for path in found.ready]
 
@@ -417,6 +434,9 @@ def told(work: Callable[[], int]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return USAGE
+    except Interrupted as signal:
+        print(f"stopped by {signal}; nothing was started", file=sys.stderr)
+        return 128 + signal.number
     except OSError as error:
         print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
         return FAILED

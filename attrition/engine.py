@@ -94,7 +94,8 @@ class NotebookClient(PapermillNotebookClient):  # type: ignore[misc]
         self.cell_index = cell_index
         saving = asyncio.ensure_future(self._save_on())
         try:
-            return await super().async_execute_cell(cell, cell_index, *args, **kwargs)
+            executed: NotebookNode = await super().async_execute_cell(cell, cell_index, *args, **kwargs)
+            return executed
         except CellExecutionError:
             raise
         except Exception as error:

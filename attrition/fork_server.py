@@ -35,7 +35,9 @@ LIBRARIES = (
     *("matplotlib.backends.backend_agg", "matplotlib_inline.config", "PIL.PngImagePlugin"),
     *("sklearn.compose", "sklearn.impute", "sklearn.linear_model", "sklearn.metrics", "sklearn.pipeline"),
     *("sklearn.preprocessing", "sklearn.model_selection", "sklearn.utils._repr_html.estimator"),
-    *("duckdb", "pydantic", "yaml", "msgspec", "joblib", "threadpoolctl", "cloudpickle"),
+    *("duckdb", "sqlite3", "yaml", "msgspec", "joblib", "threadpoolctl", "cloudpickle"),
+    *("pydantic.main", "pydantic.types", "pydantic.functional_validators", "pydantic.plugin._schema_validator"),
+    *("pydantic._internal._generate_schema", "pydantic._internal._validators", "pydantic.plugin._loader"),
     *("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib"),
 )
 SET_DEATH_SIGNAL, BE_SUBREAPER = 1, 36  # prctl(2)
@@ -71,8 +73,9 @@ def serve(requests: socket.socket, prctl: Any) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
     kernels: dict[int, int] = {}  # process id -> the pipe that tells of it
+    watched: list[Any] = [requests, woken]
     while True:
-        ready, _, _ = select.select([requests, woken], [], [])
+        ready, _, _ = select.select(watched, [], [])
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
@@ -164,6 +167,8 @@ def run_kernel(connection_file: str, pipe: int) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     class App(IPKernelApp):  # type: ignore[misc]
+        iopub_port: int
+
         def init_iopub(self, context: Any) -> None:
             """As in ipykernel, without the TCP port for what a multiprocessing child prints."""
             import zmq

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Forks", "ForkFailed", "Kernel", "forking"]
+__all__ = ["ForkFailed", "Forks", "Kernel", "forking"]
 
 SERVER = Path(__file__).with_name("fork_server.py")
 PATIENCE = 60.0  # seconds until a kernel must be ready, with all imports

@@ -23,6 +23,7 @@ class Provisioner(LocalProvisioner):  # type: ignore[misc]
     """Starts a kernel by a fork, or as jupyter_client does where that fails; its end is awaited, not polled for."""
 
     forks: Forks
+    process: Any
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Start it; a forked one listens already when this returns."""
@@ -80,6 +81,7 @@ def manager(forks: Forks) -> type[AsyncKernelManager]:
     """A kernel manager class, as nbclient wants it, whose kernels come from ``forks``."""
 
     class Manager(AsyncKernelManager):  # type: ignore[misc]
+        provisioner: Any
         client_factory = Type(klass=AsyncKernelClient, default_value=Client)
 
         async def start_kernel(self, **kwargs: Any) -> None:
