@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode, v4
 from papermill.clientwrap import PapermillNotebookClient
@@ -19,7 +21,7 @@ from attrition import safe
 from attrition.forks import Forks
 from attrition.kernel_manager import manager
 
-__all__ = ["NAME", "Watcher"]
+__all__ = ["NAME", "Execution", "Watcher", "event_loop"]
 
 NAME = "attrition"
 EVERY = 2.0  # seconds between two saves while cells run
@@ -117,6 +119,21 @@ class NotebookClient(PapermillNotebookClient):  # type: ignore[misc]
         while True:
             await asyncio.sleep(EVERY)
             self.nb_man.save()
+
+
+@contextmanager
+def event_loop() -> Iterator[None]:
+    """The event loop that nbclient uses in this thread, closed at the end with all that it opened."""
+    loop = ensure_event_loop()
+    try:
+        yield
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 class ForkingEngine(Engine):  # type: ignore[misc]

@@ -32,7 +32,7 @@ from typing import Any
 # takes no thread along. One that is missing is left to the stage that wants it.
 LIBRARIES = (
     *("numpy", "pandas", "scipy.stats", "matplotlib.pyplot", "seaborn", "psutil"),
-    *("matplotlib.backends.backend_agg", "matplotlib_inline.config", "PIL.PngImagePlugin"),
+    *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin"),
     *("sklearn.compose", "sklearn.impute", "sklearn.linear_model", "sklearn.metrics", "sklearn.pipeline"),
     *("sklearn.preprocessing", "sklearn.model_selection", "sklearn.utils._repr_html.estimator"),
     *("duckdb", "sqlite3", "yaml", "msgspec", "joblib", "threadpoolctl", "cloudpickle"),
@@ -55,7 +55,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # of the runner's terminal; the runner decides what ends
         signal.signal(number, signal.SIG_IGN)
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else ipykernel's debugger warns of what it does not do here
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as ipykernel sets it
+    # As ipykernel sets it. The backend itself must not be imported here: it looks for its shell when it is.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

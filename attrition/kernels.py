@@ -153,7 +153,7 @@ def _papermill(
     try:
         # Sockets in a folder of this user's alone: a TCP port would be open to everybody on the machine. The
         # folder is short because a socket's path may have no more than 107 bytes.
-        with tempfile.TemporaryDirectory(prefix="attrition-") as sockets:
+        with engine.event_loop(), tempfile.TemporaryDirectory(prefix="attrition-") as sockets:
             connection = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/k.json"}
             papermill.execute_notebook(
                 str(notebook),
