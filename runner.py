@@ -337,7 +337,7 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
     place = home.place(name)
     if not place.book.exists():
         _checked(place)  # before anything is made: a portfolio that is none gets no folder
-    with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
+    with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
         drops = _waiting(place, _checked(place, book), stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:

@@ -1,6 +1,7 @@
 """The runner as a process: started, watched, and what is left of it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,7 +37,10 @@ def at_work(place, stage, process, printed=""):
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         for path in place.staging.glob("*/run.json"):
-            report = json.loads(path.read_text())
+            try:
+                report = json.loads(path.read_text())
+            except FileNotFoundError:  # of an earlier run, that is closed at this moment
+                continue
             if statuses(report)[stage] == "running" and kernels_of(process.pid):
                 while printed and printed not in process.stdout.readline():
                     assert process.poll() is None
@@ -48,8 +52,9 @@ def kernels_of(pid):
     """The kernels of a runner, as psutil knows them."""
     try:
         below = psutil.Process(pid).children()
-        return [kernel for each in below if FORKER in str(each.cmdline()) for kernel in each.children()]
-    except psutil.NoSuchProcess:
+        forked = [child for each in below if FORKER in str(each.cmdline()) for child in each.children()]
+        return [child for child in forked if os.getsid(child.pid) == child.pid]
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return []
 
 
