@@ -140,8 +140,8 @@ def lock(path: Path, since: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Held(path, _holder(handle)) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).encode(), 0)
+        # Always as long: a file system may wait for its disk when a file becomes shorter.
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).ljust(120).encode(), 0)
         yield
     finally:
         os.close(handle)
