@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -26,7 +27,6 @@ from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY, Home, Place, UsageError
-from attrition.progress import Progress
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -34,7 +34,6 @@ from attrition.store.drops import speakable, waiting
 
 if TYPE_CHECKING:
     from attrition.forks import Forks
-    from attrition.kernels import Deadline
     from attrition.params import Portfolio
     from attrition.policy import Verdict
 
@@ -66,29 +65,56 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks of a tick beyond looking for work."""
+
+    force: bool = False  # train though the champion holds
+    resume: bool = False  # take over what a run that failed had completed
+    stage: str = ""  # execute from here on, on what an earlier run left; commit nothing
+    only: bool = False  # and that stage alone
+    given: tuple[tuple[str, str], ...] = ()  # keys of the YAML that are otherwise for this run
+
+
 class Tick:
     """One run of a portfolio: its stages, each for its reason, and the three commits between them."""
 
     def __init__(
-        self, place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, *, clock: Clock, force: bool
+        self,
+        place: Place,
+        portfolio: Portfolio,
+        book: Book,
+        stop: Stop,
+        forks: Forks,
+        *,
+        clock: Clock,
+        wish: Wish,
+        changed: str = "",
     ):
-        self.place, self.portfolio, self.book, self.stop, self.forks = place, portfolio, book, stop, forks
-        self.clock, self.force = clock, force
-        self.progress = Progress(partial(say, place))
-        self.ends = time.monotonic() + portfolio.run_deadline
+        from attrition.stage_runner import StageRunner
+
+        self.place, self.portfolio, self.book = place, portfolio, book
+        self.clock, self.force = clock, wish.force
         self.before = book.state()
         begun = clock()
-        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun))
+        earlier = _broken(place, book) if wish.resume else None
+        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
         self.log = Run.start(
             place,
             name,
             stamp(begun),
             STAGES,
+            manual=bool(changed),
             data_version=self.before.data_version,
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
         )
+        if changed:
+            safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
+        self.stages = StageRunner(self.log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
+        if earlier:
+            self.stages.take_over(earlier)
         self._serving(self.before.champion)
 
     def run(self, drops: Sequence[Path]) -> int:
@@ -231,47 +257,13 @@ class Tick:
 
     def _stage(self, name: str, **parameters: Any) -> None:
         """Execute one notebook and make its page, also when it fails."""
-        from attrition import kernels, publish
-
-        self.stop.check()
-        notebook = STAGES[name]
         common = {
             "home": str(self.place.root),
             "portfolio": self.place.name,
             "staging": str(self.log.folder),
             "run": self.log.name,
         }
-        self.log.stage(name, "running")
-        executed = self.log.folder / notebook
-        begun = time.monotonic()
-        try:
-            seconds = kernels.execute(
-                NOTEBOOKS / notebook,
-                executed,
-                common | parameters,
-                forks=self.forks,
-                deadline=self._deadline(),
-                stop=self.stop,
-                printed=self.progress.stage(name),
-            )
-        except (kernels.CellFailed, Interrupted) as error:
-            status = "interrupted" if isinstance(error, Interrupted) else "failed"
-            self.log.stage(name, status, seconds=round(time.monotonic() - begun, 2))
-            if executed.exists():
-                self.log.stage(name, status, report=publish.stage_page(self.log, notebook))
-            raise
-        self.log.stage(name, "completed", seconds=round(seconds, 2), report=publish.stage_page(self.log, notebook))
-        self.progress.line(f"{name} completed in {seconds:.1f} s")
-
-    def _deadline(self) -> Deadline:
-        """How long the next stage may take: its own deadline, or what is left of the run's."""
-        from attrition.kernels import Deadline
-
-        stage, run = self.portfolio.deadline, self.portfolio.run_deadline
-        left = self.ends - time.monotonic()
-        if left < stage:
-            return Deadline(left, f"not done within {run:g} s, the deadline of a run")
-        return Deadline(stage, f"not done within {stage:g} s, the deadline of a stage")
+        self.stages.run(name, STAGES[name], common | parameters)
 
     def _recorded(self, stage: str, name: str) -> Any:
         from attrition import record
@@ -327,23 +319,26 @@ def say(place: Place, text: str) -> None:
     print(f"{prefix}{place.name}: {text}", flush=True)
 
 
-def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> int:
+def tick(home: Home, name: str, *, wish: Wish = Wish(), clock: Clock = now) -> int:
     """One tick of one portfolio; the exit status.
 
     Raises:
         Held: another run is at work.
-        ParamsError: the portfolio's YAML is missing or wrong; nothing was started.
+        UsageError: the portfolio's YAML is missing or wrong, or what is asked cannot be done; nothing was started.
     """
     place = home.place(name)
-    if not place.book.exists():
-        _checked(place)  # before anything is made: a portfolio that is none gets no folder
+    if wish.given or not place.book.exists():
+        _checked(place, wish=wish)  # before anything is made: a portfolio that is none gets no folder
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
-        drops = _waiting(place, _checked(place, book), stop)
+        drops = [] if wish.stage else _waiting(place, _checked(place, book), stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
+        if wish.resume:
+            _broken(place, book)
         state = book.state()
-        work = bool(drops) or force or state.data_version > state.judged_version or state.scores_owed
+        asked = wish.force or wish.resume or wish.stage
+        work = bool(drops) or bool(asked) or state.data_version > state.judged_version or state.scores_owed
         if not work:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
@@ -355,24 +350,60 @@ def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> i
 
                 kernels.environment(home.root / "executed" / ".cache")
                 forked = closing.enter_context(forks.forking(partial(say, place)))
-            from attrition import params, publish
+            from attrition import overrides, params, publish
 
             if work:
-                for name in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
-                    import_module(f"attrition.{name}")
-            portfolio = params.load(place.params)
+                for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
+                    import_module(f"attrition.{each}")
+            portfolio, changed = overrides.changed(place.params, wish.given) if wish.given else (None, "")
+            portfolio = portfolio or params.load(place.params)
             _check_columns(place, portfolio)
             for run in closed:
                 publish.run_page(run, portfolio)
             status = DONE
-            if work:
-                status = Tick(place, portfolio, book, stop, forked, clock=clock, force=force).run(drops)
+            if wish.stage:
+                status = _attempt(place, portfolio, book, stop, forked, wish, clock)
+            elif work:
+                run_ = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
+                status = run_.run(drops)
             publish.index_pages(place, portfolio, book)
             return status
 
 
-def _checked(place: Place, book: Book | None = None) -> float:
+def _attempt(place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, wish: Wish, clock: Clock) -> int:
+    """A manual run of some stages, of which nothing is committed."""
+    from attrition import attempt, publish
+    from attrition.stage_runner import StageRunner
+
+    base, names = attempt.wanted(place, STAGES, wish.stage, only=wish.only)
+    log, sequence = attempt.begin(place, book, base, STAGES, clock().strftime("%Y%m%dT%H%M%SZ"), stamp(clock()))
+    runner = StageRunner(log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
+    status, reason = attempt.attempt(runner, place, book, base, STAGES, names)
+    log.end(status, stamp(clock()), reason=reason)
+    attempt.end(place, portfolio, book, log, sequence)
+    say(place, f"{log.name} {status}: {reason}")
+    last = next((line for line in reversed(log.report["stages"]) if line["name"] in names and line["report"]), None)
+    say(place, f"report: {log.folder / last['report'] if last else publish.report_path(log)}")
+    if status == "interrupted":
+        return 128 + (stop.number or 0)
+    return DONE if status == "completed" else FAILED
+
+
+def _broken(place: Place, book: Book) -> Path:
+    """The folder of the last run, which did not end well."""
+    for last in book.runs(limit=1):
+        if last["status"] in ("failed", "interrupted"):
+            return place.executed / str(last["run"])
+        raise UsageError(f"{place.name}: nothing to resume: the last run {last['run']} is {last['status']}")
+    raise UsageError(f"{place.name}: nothing to resume: no run yet")
+
+
+def _checked(place: Place, book: Book | None = None, wish: Wish = Wish()) -> float:
     """The settle time from a good YAML; one that the book knows to be good is not read again."""
+    if wish.given:
+        from attrition import overrides
+
+        return overrides.changed(place.params, wish.given)[0].settle
     if book and place.params.exists():
         state = book.state()
         if safe.sha256(place.params) == state.params_sha256:
@@ -402,11 +433,11 @@ def _waiting(place: Place, settle: float, stop: Stop) -> list[Path]:
     return [speakable(path) for path in found.ready]
 
 
-def tick_all(home: Home, *, force: bool = False) -> int:
+def tick_all(home: Home, wish: Wish) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
     statuses = {DONE}
     for name in sorted(home.portfolios(), key=_oldest(home)):
-        status = told(partial(tick, home, name, force=force))
+        status = told(partial(tick, home, name, wish=wish))
         if status > 128:  # stopped by a signal, and so are those that would come next
             return status
         statuses.add(status)
@@ -451,6 +482,47 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("portfolio", nargs="?", help="a file of params/, without .yaml")
     which.add_argument("--all", action="store_true", help="every portfolio in params/")
     parser.add_argument("--force", action="store_true", help="train a challenger although the champion holds")
+    parser.add_argument("--resume", action="store_true", help="go on from the stage in which the last run failed")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--only", metavar="STAGE", help="this stage once more, on what the last run left; commits nothing"
+    )
+    part.add_argument("--from", metavar="STAGE", dest="first", help="as --only, and those after it")
+    parser.add_argument("--commit", action="store_true", help="with --only or --from: judge, decide and commit anew")
+    parser.add_argument(
+        *("-p", "--param"),
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="a key of the YAML, otherwise for this run: -p model.C 0.5",
+    )
+
+
+COMMITS = ("ingest", "monitor", "train")
+
+
+def _wish(arguments: argparse.Namespace) -> Wish:
+    """What the command line asks for.
+
+    Raises:
+        UsageError: it asks for what does not go together.
+    """
+    stage = arguments.only or arguments.first or ""
+    given = tuple((key, value) for key, value in arguments.param)
+    if arguments.all and (stage or given or arguments.resume):
+        raise UsageError("--all goes with --force only: the other wishes speak of one portfolio")
+    if arguments.commit and not stage:
+        raise UsageError("--commit goes with --only or --from: any other tick commits")
+    if stage and (arguments.force or arguments.resume or given):
+        raise UsageError("--only and --from repeat what an earlier run did: no --force, --resume or -p beside them")
+    if arguments.commit:
+        if stage not in COMMITS or arguments.only:
+            raise UsageError(
+                f"--commit goes with --from {', '.join(COMMITS)}: what decides is judged on the newest rows, once"
+            )
+        return Wish(force=stage != "ingest")
+    return Wish(arguments.force, arguments.resume, stage, bool(arguments.only), given)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -468,9 +540,12 @@ def main(words: Sequence[str] | None = None) -> int:
     home = Home.here()
     if arguments.verb != "tick":
         return told(partial(command.main, arguments, home))
-    if arguments.all:
-        return tick_all(home, force=arguments.force)
-    return told(partial(tick, home, arguments.portfolio, force=arguments.force))
+    return told(partial(_tick, home, arguments))
+
+
+def _tick(home: Home, arguments: argparse.Namespace) -> int:
+    wish = _wish(arguments)
+    return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 
 if __name__ == "__main__":
