@@ -47,6 +47,8 @@ STAGES = {
     "assess": "70_assess.ipynb",
     "report": "80_report.ipynb",
 }
+OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
+"""The stages that a tick has its reasons for; any other one runs after the one before it."""
 NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
@@ -152,7 +154,7 @@ class Tick:
         settle_drops(self.place, self.log)
         taken = self._recorded("ingest", "rows")
         self.log.note(data_version=self.book.state().data_version, rows=taken)
-        return None
+        return self._further("ingest")
 
     def judge(self, drops: Sequence[Path]) -> None:
         """20_monitor to 50_deploy: is another model needed, is there a better one; commit 2."""
@@ -264,6 +266,13 @@ class Tick:
             "run": self.log.name,
         }
         self.stages.run(name, STAGES[name], common | parameters)
+        if name != "ingest":  # whose rows are not committed yet
+            self._further(name)
+
+    def _further(self, name: str) -> None:
+        """Execute the stage after this one, if it is one of those that follow without a reason of their own."""
+        for following in _following(name):
+            self._stage(following, data_version=self.book.state().data_version)
 
     def _recorded(self, stage: str, name: str) -> Any:
         from attrition import record
@@ -279,6 +288,7 @@ class Tick:
     def _skip(self, why: str, *names: str) -> None:
         for name in names:
             self.log.stage(name, "skipped", reason=why)
+            self._skip(f"{name} was skipped", *_following(name))
 
     def _serving(self, champion: str | None) -> None:
         if champion:
@@ -308,6 +318,12 @@ class Tick:
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
         say(self.place, f"report: {publish.report_path(self.log)}")
+
+
+def _following(name: str) -> list[str]:
+    """The stage right after this one, unless a tick has its own reasons for it."""
+    order = list(STAGES)
+    return [each for each in order[order.index(name) + 1 :][:1] if each not in OWN]
 
 
 # ---- the front door
@@ -534,7 +550,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text)
         if name == words[0]:
-            command = import_module(f"attrition.commands.{name}")
+            command = import_module(f"attrition.commands.{name.replace('-', '_')}")
             command.configure(verb)
     arguments = parser.parse_args(words)
     home = Home.here()

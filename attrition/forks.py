@@ -51,8 +51,10 @@ class Kernel:
         Raises:
             ForkFailed: it came to its end before, but not by SIGKILL, which is no reason to try another way.
         """
-        if self._line(1, PATIENCE) != "ready" and self.poll() != -signal.SIGKILL:
-            raise ForkFailed(f"the forked kernel ended with {self.poll()} before it was ready")
+        if self._line(1, PATIENCE) != "ready":
+            ended = self.wait(5)
+            if ended != -signal.SIGKILL:
+                raise ForkFailed(f"the forked kernel ended with {ended} before it was ready")
 
     def poll(self) -> int | None:
         """None while it runs, then as ``subprocess.Popen``: its exit status, or minus the signal that ended it."""

@@ -15,7 +15,7 @@ import nbformat
 
 from attrition import record
 from attrition.home import REPOSITORY, Home
-from runner import DONE, tick
+from runner import DONE, Wish, tick
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home"
 LINES = (REPOSITORY / "tests" / "data" / "telco_sample.csv").read_text().splitlines(keepends=True)
@@ -37,7 +37,7 @@ def main() -> None:
             drop = place.incoming / f"clients-{number}.csv"
             drop.write_text(HEADER + "".join(lines))
             drop.with_name(f"{drop.name}.done").touch()
-            if tick(home, "sample", force=number == 2, clock=lambda: moment) != DONE:  # noqa: B023
+            if tick(home, "sample", wish=Wish(force=number == 2), clock=lambda: moment) != DONE:  # noqa: B023
                 raise SystemExit("the sample's tick failed")
         cut_down(place)
         (place.incoming / "clients-2.csv").write_text(HEADER + "".join(SECOND))
