@@ -14,15 +14,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import safe
+from attrition import safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
@@ -31,6 +29,7 @@ from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
 from attrition.store.drops import speakable, waiting
+from attrition.wishes import Wish
 
 if TYPE_CHECKING:
     from attrition.forks import Forks
@@ -65,17 +64,6 @@ def now() -> datetime:
 def stamp(moment: datetime) -> str:
     """A moment as the book and run.json write it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a person asks of a tick beyond looking for work."""
-
-    force: bool = False  # train though the champion holds
-    resume: bool = False  # take over what a run that failed had completed
-    stage: str = ""  # execute from here on, on what an earlier run left; commit nothing
-    only: bool = False  # and that stage alone
-    given: tuple[tuple[str, str], ...] = ()  # keys of the YAML that are otherwise for this run
 
 
 class Tick:
@@ -335,7 +323,7 @@ def say(place: Place, text: str) -> None:
     print(f"{prefix}{place.name}: {text}", flush=True)
 
 
-def tick(home: Home, name: str, *, wish: Wish = Wish(), clock: Clock = now) -> int:
+def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now) -> int:
     """One tick of one portfolio; the exit status.
 
     Raises:
@@ -360,30 +348,45 @@ def tick(home: Home, name: str, *, wish: Wish = Wish(), clock: Clock = now) -> i
             say(place, "quiet: no drop waits, every row is judged")
         if not (work or closed):
             return DONE
-        with ExitStack() as closing:
-            if work:  # first of all, because it takes a while until the first kernel can be forked
-                from attrition import forks, kernels
+        if not work:
+            return _pages(place, book, closed)
+        return _work(place, book, stop, drops, closed, wish, clock)
 
-                kernels.environment(home.root / "executed" / ".cache")
-                forked = closing.enter_context(forks.forking(partial(say, place)))
-            from attrition import overrides, params, publish
 
-            if work:
-                for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
-                    import_module(f"attrition.{each}")
-            portfolio, changed = overrides.changed(place.params, wish.given) if wish.given else (None, "")
-            portfolio = portfolio or params.load(place.params)
-            _check_columns(place, portfolio)
-            for run in closed:
-                publish.run_page(run, portfolio)
-            status = DONE
-            if wish.stage:
-                status = _attempt(place, portfolio, book, stop, forked, wish, clock)
-            elif work:
-                run_ = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
-                status = run_.run(drops)
-            publish.index_pages(place, portfolio, book)
-            return status
+def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
+    """The pages of runs that were closed for others, and the lists that name them."""
+    from attrition import params, publish
+
+    portfolio = params.load(place.params)
+    for run in closed:
+        publish.run_page(run, portfolio)
+    publish.index_pages(place, portfolio, book)
+    return DONE
+
+
+def _work(
+    place: Place, book: Book, stop: Stop, drops: Sequence[Path], closed: Sequence[Run], wish: Wish, clock: Clock
+) -> int:
+    """The tick itself, or what a person asked for in its place."""
+    from attrition import forks, kernels
+
+    kernels.environment(place.root / "executed" / ".cache")
+    with forks.forking(partial(say, place)) as forked:  # first, because the libraries take a while to import
+        from attrition import overrides, publish
+
+        for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
+            import_module(f"attrition.{each}")
+        portfolio, changed = overrides.changed(place.params, wish.given)
+        _check_columns(place, portfolio)
+        for run in closed:
+            publish.run_page(run, portfolio)
+        if wish.stage:
+            status = _attempt(place, portfolio, book, stop, forked, wish, clock)
+        else:
+            ticking = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
+            status = ticking.run(drops)
+        publish.index_pages(place, portfolio, book)
+        return status
 
 
 def _attempt(place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, wish: Wish, clock: Clock) -> int:
@@ -414,7 +417,7 @@ def _broken(place: Place, book: Book) -> Path:
     raise UsageError(f"{place.name}: nothing to resume: no run yet")
 
 
-def _checked(place: Place, book: Book | None = None, wish: Wish = Wish()) -> float:
+def _checked(place: Place, book: Book | None = None, wish: Wish = wishes.NONE) -> float:
     """The settle time from a good YAML; one that the book knows to be good is not read again."""
     if wish.given:
         from attrition import overrides
@@ -492,61 +495,12 @@ def told(work: Callable[[], int]) -> int:
         return FAILED
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The words that follow ``runner.py tick``."""
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("portfolio", nargs="?", help="a file of params/, without .yaml")
-    which.add_argument("--all", action="store_true", help="every portfolio in params/")
-    parser.add_argument("--force", action="store_true", help="train a challenger although the champion holds")
-    parser.add_argument("--resume", action="store_true", help="go on from the stage in which the last run failed")
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument(
-        "--only", metavar="STAGE", help="this stage once more, on what the last run left; commits nothing"
-    )
-    part.add_argument("--from", metavar="STAGE", dest="first", help="as --only, and those after it")
-    parser.add_argument("--commit", action="store_true", help="with --only or --from: judge, decide and commit anew")
-    parser.add_argument(
-        *("-p", "--param"),
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="a key of the YAML, otherwise for this run: -p model.C 0.5",
-    )
-
-
-COMMITS = ("ingest", "monitor", "train")
-
-
-def _wish(arguments: argparse.Namespace) -> Wish:
-    """What the command line asks for.
-
-    Raises:
-        UsageError: it asks for what does not go together.
-    """
-    stage = arguments.only or arguments.first or ""
-    given = tuple((key, value) for key, value in arguments.param)
-    if arguments.all and (stage or given or arguments.resume):
-        raise UsageError("--all goes with --force only: the other wishes speak of one portfolio")
-    if arguments.commit and not stage:
-        raise UsageError("--commit goes with --only or --from: any other tick commits")
-    if stage and (arguments.force or arguments.resume or given):
-        raise UsageError("--only and --from repeat what an earlier run did: no --force, --resume or -p beside them")
-    if arguments.commit:
-        if stage not in COMMITS or arguments.only:
-            raise UsageError(
-                f"--commit goes with --from {', '.join(COMMITS)}: what decides is judged on the newest rows, once"
-            )
-        return Wish(force=stage != "ingest")
-    return Wish(arguments.force, arguments.resume, stage, bool(arguments.only), given)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """What ``python runner.py`` does; returns the exit status."""
     words = list(sys.argv[1:] if words is None else words) or ["tick", "demo"]
     parser = argparse.ArgumentParser(prog="runner.py", description="Without words: one tick of the portfolio demo.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    configure(verbs.add_parser("tick", help="look for work in a portfolio, and do it"))
+    wishes.configure(verbs.add_parser("tick", help="look for work in a portfolio, and do it"))
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text)
         if name == words[0]:
@@ -560,7 +514,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _tick(home: Home, arguments: argparse.Namespace) -> int:
-    wish = _wish(arguments)
+    wish = wishes.wish_of(arguments)
     return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 

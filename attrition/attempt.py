@@ -75,6 +75,9 @@ def attempt(
         return "failed", f"The run failed in stage {name}: {failure.name}: {failure.message.partition(chr(10))[0]}"
     except Interrupted as signal:
         return "interrupted", f"The run stopped by {signal}. {NOTHING}"
+    except Exception as error:  # the run ends with its account, whatever it was
+        log.note(error={"stage": None, "cell": None, "name": type(error).__name__, "message": str(error), "advice": ""})
+        return "failed", f"The run failed between two stages: {type(error).__name__}: {error}"
     return "completed", NOTHING
 
 

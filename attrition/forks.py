@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,10 +40,11 @@ class Kernel:
     def __init__(self, pipe: int):
         """``pipe`` is the end at which its id, ``ready`` and its wait status arrive."""
         self._pipe, self._said = pipe, b""
+        self._lock = threading.Lock()  # the thread that executes and the one that watches may both look
         self.returncode: int | None = None
         self.pid = int(self._line(0, PATIENCE) or 0)
         if not self.pid:
-            self._close()
+            self.close()
             raise ForkFailed("the process that forks kernels is gone")
 
     def ready(self) -> None:
@@ -58,7 +60,8 @@ class Kernel:
 
     def poll(self) -> int | None:
         """None while it runs, then as ``subprocess.Popen``: its exit status, or minus the signal that ended it."""
-        self._read(0)
+        if self.returncode is None:
+            self._read(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -87,21 +90,22 @@ class Kernel:
         lines = self._said.decode().splitlines()
         return lines[number] if len(lines) > number else None
 
-    def _read(self, timeout: float | None) -> None:
-        if self.returncode is not None or not select.select([self._pipe], [], [], timeout)[0]:
-            return
-        found = os.read(self._pipe, 4096)
-        self._said += found
-        if not found:  # its last line is its wait status; without one, who forked it is gone and it was killed
-            last = self._said.decode().splitlines()[-1:]
-            status = int(last[0]) if last and last[0].isdigit() and self._said.count(b"\n") > 1 else signal.SIGKILL
-            self.returncode = os.waitstatus_to_exitcode(status)
-            self._close()
-
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the pipe, once nobody waits for it any more."""
         os.close(self._pipe)
-        if self.returncode is None:
-            self.returncode = -signal.SIGKILL
+
+    def _read(self, timeout: float | None) -> None:
+        if not select.select([self._pipe], [], [], timeout)[0]:
+            return
+        with self._lock:
+            if self.returncode is not None or not select.select([self._pipe], [], [], 0)[0]:
+                return
+            found = os.read(self._pipe, 4096)
+            self._said += found
+            if not found:  # the last line is its wait status; without one, who forked it is gone, and it was killed
+                last = self._said.decode().splitlines()[-1:]
+                told = bool(last) and last[0].isdigit() and self._said.count(b"\n") > 1
+                self.returncode = os.waitstatus_to_exitcode(int(last[0]) if told else signal.SIGKILL)
 
 
 class Forks:
@@ -111,6 +115,7 @@ class Forks:
         """Start it; ``told`` is called once, with the reason, when ordinary kernels take the place of forked ones."""
         self.told, self.refused = told, ""
         self.latest: Any = None  # the last kernel's process, forked or not
+        self._ended = False
         self._server: subprocess.Popen[bytes] | None = None
         if not sys.platform.startswith("linux"):
             self.refuse("this platform has no prctl")
@@ -128,10 +133,11 @@ class Forks:
 
         Raises:
             ForkFailed: there is none; it is told why, and from now on every call fails.
+            RuntimeError: all was killed meanwhile.
         """
         if self.refused or self._server is None:
             raise ForkFailed(self.refused)
-        theirs = -1
+        self._let_go()
         try:
             message = json.dumps({"connection_file": connection_file, "cwd": cwd, "env": dict(environment)})
             ours, theirs = os.pipe()
@@ -143,6 +149,8 @@ class Forks:
             kernel.ready()
             return kernel
         except (OSError, ForkFailed) as error:
+            if self._ended:
+                raise RuntimeError("stopped while a kernel was starting") from error
             self.refuse(str(error))
             raise ForkFailed(self.refused) from error
 
@@ -159,7 +167,8 @@ class Forks:
                 os.killpg(self.latest.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill the kernel at work, or the process that is about to fork it."""
+        """Kill the kernel at work, or the process that is about to fork it. None is forked after that."""
+        self._ended = True
         if self.latest is not None and self.latest.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.latest.pid, signal.SIGKILL)
@@ -168,6 +177,7 @@ class Forks:
 
     def close(self) -> None:
         """Let go of it: what still runs is killed, and it ends by itself."""
+        self._let_go()
         if self._server is not None:
             self._requests.close()
             try:
@@ -175,6 +185,11 @@ class Forks:
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
+
+    def _let_go(self) -> None:
+        latest, self.latest = self.latest, None
+        if isinstance(latest, Kernel):
+            latest.close()
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -43,7 +45,8 @@ class Provisioner(LocalProvisioner):  # type: ignore[misc]
         """Kill it, with its process group, and wait until it is gone."""
         await super().kill(restart)
         if self.process is not None:
-            await asyncio.to_thread(self.process.wait, 5)
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self.process.wait, 5)
 
 
 class Client(AsyncKernelClient):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from attrition.signals import Stop
 __all__ = ["CellFailed", "Deadline", "Failure", "environment", "execute"]
 
 KERNEL = "python3"  # not what somebody's laptop wrote into the notebook
+SOCKETS = "attrition-kernel-"
 GRACE = 4.0  # seconds that a cell has to end after it was interrupted
 
 
@@ -59,6 +61,10 @@ def environment(cache: Path) -> None:
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
     for name in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
         os.environ[name] = str(safe.make_folder(cache / name.split("_DIR")[0].removesuffix("DIR").lower()))
+    for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
+        pid = left.name.removeprefix(SOCKETS).partition("-")[0]
+        if left.stat().st_uid == os.getuid() and Path("/proc").exists() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
     # One thread a kernel: the same sums in the same order on every machine, and no fight for two cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -153,7 +159,7 @@ def _papermill(
     try:
         # Sockets in a folder of this user's alone: a TCP port would be open to everybody on the machine. The
         # folder is short because a socket's path may have no more than 107 bytes.
-        with engine.event_loop(), tempfile.TemporaryDirectory(prefix="attrition-") as sockets:
+        with engine.event_loop(), tempfile.TemporaryDirectory(prefix=f"{SOCKETS}{os.getpid()}-") as sockets:
             connection = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/k.json"}
             papermill.execute_notebook(
                 str(notebook),

@@ -19,7 +19,7 @@ __all__ = ["changed"]
 
 
 def changed(path: Path, given: Sequence[tuple[str, str]]) -> tuple[Portfolio, str]:
-    """The portfolio of a YAML file with changes, and the YAML that says the same.
+    """The portfolio of a YAML file with changes, and the YAML that says the same; none without changes.
 
     Args:
         path: the file.
@@ -28,7 +28,9 @@ def changed(path: Path, given: Sequence[tuple[str, str]]) -> tuple[Portfolio, st
     Raises:
         ParamsError: the file is wrong, a key does not exist, or a value is not of its type.
     """
-    params.load(path)
+    portfolio = params.load(path)
+    if not given:
+        return portfolio, ""
     document = yaml.safe_load(path.read_bytes())
     for key, text in given:
         _put(document, key, text)

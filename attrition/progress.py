@@ -36,6 +36,7 @@ class Progress:
             self._flush()
             self._at = (name, index)
         *lines, self._left = (self._left + text.replace("\r\n", "\n")).split("\n")
+        self._left = self._left.rpartition("\r")[2]  # of a bar that a cell draws, its newest state
         if lines:
             self._clear()
         for line in lines:

@@ -15,7 +15,8 @@ import nbformat
 
 from attrition import record
 from attrition.home import REPOSITORY, Home
-from runner import DONE, Wish, tick
+from attrition.wishes import Wish
+from runner import DONE, tick
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home"
 LINES = (REPOSITORY / "tests" / "data" / "telco_sample.csv").read_text().splitlines(keepends=True)

@@ -113,8 +113,7 @@ def test_twenty_runs_with_a_random_kill_are_all_told_truly(home, tmp_path, good)
     expected = {}
     for _ in range(20):
         with started(home, "tick", "capstone", "--force", **slow) as process:
-            at_work(place, chance.choice(["monitor", "diagnose"]), process)
-            run = max(path.name for path in place.staging.iterdir())
+            run = at_work(place, chance.choice(["monitor", "diagnose"]), process)
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0, 0.1))
             processes = family(process.pid)
@@ -128,7 +127,7 @@ def test_twenty_runs_with_a_random_kill_are_all_told_truly(home, tmp_path, good)
                 expected[run] = "failed" if kernels else "completed"
             process.communicate(timeout=30)
             assert not survivors(processes)
-    assert cli(home, "tick", "capstone", **good).returncode == 0
+    assert cli(home, "tick", "capstone", "--force", **good).returncode == 0
     told = {report["run"]: report["status"] for report in reports(place)}
     for report in reports(place):
         if told[report["run"]] == "completed":  # the kernel had done its work, or was not there yet
