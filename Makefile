@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -45,6 +45,9 @@ bench-decision: .venv/telco ## delays, false alarms, promotions, losses, stress 
 
 bench-short: .venv/run ## the claims of bench-decision in a minute; fails where one no longer holds
 	@$(BIN)/python -m benchmarks.decision --short
+
+bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.runner --rounds 5
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt

@@ -199,6 +199,7 @@ class Portfolio(_Strict):
     bands: Bands = Bands()
     top: Annotated[int, Field(ge=1, le=10_000)] = 50  # clients in the list to call first
     deadline: Annotated[int, Field(ge=1)] = 900  # seconds for one stage
+    run_deadline: Annotated[int, Field(ge=1)] = 3600  # seconds for all stages of a run
 
     @model_validator(mode="after")
     def _checks(self) -> Self:

@@ -44,7 +44,9 @@ class Stage:
             ParamsError: the portfolio's YAML is missing or wrong.
         """
         place = Home(Path(home) if home else SAMPLE).place(portfolio)
-        return cls(place, params.load(place.params), Path(staging) if staging else _scratch(place))
+        folder = Path(staging) if staging else _scratch(place)
+        changed = folder / "params" / place.params.name  # of a run with -p
+        return cls(place, params.load(changed if changed.exists() else place.params), folder)
 
     def recorded(self, notebook: str, name: str) -> Any:
         """A value that an earlier stage of this run recorded, such as ``recorded("20_monitor", "verdict")``.

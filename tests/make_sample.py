@@ -15,6 +15,7 @@ import nbformat
 
 from attrition import record
 from attrition.home import REPOSITORY, Home
+from attrition.wishes import Wish
 from runner import DONE, tick
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home"
@@ -39,7 +40,7 @@ def main() -> None:
             drop = place.incoming / f"clients-{number}.csv"
             drop.write_text(HEADER + "".join(lines))
             drop.with_name(f"{drop.name}.done").touch()
-            if tick(home, "sample", force=number == 2, clock=lambda: moment) != DONE:  # noqa: B023
+            if tick(home, "sample", wish=Wish(force=number == 2), clock=lambda: moment) != DONE:  # noqa: B023
                 raise SystemExit("the sample's tick failed")
         cut_down(place)
         (place.incoming / "clients-2.csv").write_text(HEADER + "".join(SECOND))
