@@ -198,3 +198,46 @@ def test_what_is_promised_names_what_the_yaml_leaves_open(stage):
     assert "nobody acted on the scores" in said
     assert "(id)" not in said
     assert watch.config(stage.portfolio.rules, 3).k == 3
+
+
+@pytest.fixture(scope="module")
+def early(tmp_path_factory):
+    """A portfolio whose leavers are told of within a week, its stayers when their four weeks are over; nothing changes."""
+    folder = tmp_path_factory.mktemp("early")
+    home = Home(folder / "home")
+    place = home.place("demo")
+    place.params.parent.mkdir(parents=True)
+    given = (REPOSITORY / "params" / "demo.yaml").read_text()
+    place.params.write_text(f"{given}\nhorizon: 28d\n")
+    stage = Kept.open(str(home.root), "demo", str(folder))
+    clients, waiting = stream("none", seed=7, change=99, start=date(2026, 1, 5)), {}
+    for week in range(14):
+        frame = clients.tick(week, 200)
+        frame["as_of"] = pd.Timestamp(2026, 1, 5) + pd.Timedelta(weeks=week)
+        waiting[week] = frame[["client_id", "as_of", "churned"]]
+        arrive(stage, frame.assign(churned=None), folder)
+        told = [waiting[week - 1][lambda each: each["churned"] == 1]] if week >= 1 else []
+        told += [waiting[week - 4][lambda each: each["churned"] == 0]] if week >= 4 else []
+        if told:
+            (folder / f"told-{week}").mkdir()
+            arrive(stage, pd.concat(told), folder / f"told-{week}")
+    return stage
+
+
+def test_who_is_told_of_early_does_not_decide_who_is_held_back_or_who_judges(early):
+    newest = early.clients().version
+    known = evidence.trainable(early.clients())
+    assert len(known) > 1500
+    train, held, _ = model.split(early.portfolio, known)
+    assert held["churned"].mean() == pytest.approx(train["churned"].mean(), abs=0.05)
+    at = int(known["_counted"].quantile(0.5))
+    assert trained(early, "0001", at).rows > 400
+    Kept.kept = None
+    seen = monitoring.judge(early, early.clients(), "0001", judged_version=at, deployed=(1, at, False))
+    assert seen.watch.reference.left / seen.watch.reference.n == pytest.approx(known["churned"].mean(), abs=0.08)
+    assert len(seen.watch.looks) >= 4
+    assert seen.watch.alarm(after=0) is None
+    later = monitoring.unseen_by(early, early.clients(), [seen.manifest])
+    assert later["churned"].mean() == pytest.approx(known["churned"].mean(), abs=0.08)
+    assert later["_counted"].min() > at
+    assert later["_counted"].max() <= newest

@@ -98,11 +98,12 @@ def test_an_outcome_counts_when_its_window_has_closed_of_churners_too(tmp_path: 
         [("ann", at(0), 1, None), ("bob", at(1), 0, None)],
         [("cat", at(4), None, None)],
         [("cat", at(5), None, None)],
-        [],
+        [("eve", at(5), None, None)],
         [("dan", at(9), None, None)],
+        [("fay", at(9), None, None)],
     ]
-    assert rows(tmp_path / "c", given_shop, *versions) == [(1, 3), (2, 5)]
-    for version, waiting, train in [(2, 2, []), (3, 1, [1]), (4, 1, [1]), (5, 0, [1, 2])]:
+    assert rows(tmp_path / "c", given_shop, *versions) == [(1, 4), (2, 6)]  # the version after the one that closes
+    for version, waiting, train in [(2, 2, []), (3, 2, []), (4, 1, [1]), (5, 1, [1]), (6, 0, [1, 2])]:
         clients = Clients(given_shop, tmp_path / "c", version)
         assert counted(clients, after_version=0).left_out.get("window still open", 0) == waiting
         assert "window still open" not in counted(clients, after_version=1).left_out, (
@@ -114,17 +115,19 @@ def test_an_outcome_counts_when_its_window_has_closed_of_churners_too(tmp_path: 
 def test_windows_of_one_client_do_not_overlap(tmp_path: Path) -> None:
     given_shop = shop(horizon="5d")
     days = [0, 4, 5, 9, 10]
-    versions: list[list[Client]] = [[("ann", at(day), 1, None) for day in days], [("bob", at(30), None, None)]]
-    assert rows(tmp_path / "c", given_shop, *versions) == [(1, 1), (3, 1), (5, 2)]
+    last: list[list[Client]] = [[("bob", at(30), None, None)], [("cat", at(30), None, None)]]
+    versions: list[list[Client]] = [[("ann", at(day), 1, None) for day in days], *last]
+    assert rows(tmp_path / "c", given_shop, *versions) == [(1, 2), (3, 2), (5, 3)]
     assert counted(Clients(given_shop, tmp_path / "c"), after_version=0).left_out == {"came again": 2}
 
 
 def test_the_row_that_counts_first_keeps_the_window(tmp_path: Path) -> None:
     versions: list[list[Client]] = [
         [("ann", at(7), 1, None), ("bob", at(20), None, None)],
+        [("cat", at(20), None, None)],
         [("ann", at(3), 0, None), ("ann", at(12), 0, None)],
     ]
-    assert rows(tmp_path / "c", shop(horizon="5d"), *versions) == [(1, 1), (4, 2)]
+    assert rows(tmp_path / "c", shop(horizon="5d"), *versions) == [(1, 2), (5, 3)]
 
 
 def test_the_prediction_is_the_last_that_was_made_before_the_row_counted(tmp_path: Path) -> None:
@@ -167,6 +170,7 @@ def test_hostile_texts_are_texts(tmp_path: Path, client: str) -> None:
         csv(tmp_path, f"{field},2026-01-31,1", header='"cl""ient",day,left'),
         csv(tmp_path, later, name="later.csv", header=header),
     )
+    ticks.take(csv(tmp_path, later.replace("new", "other"), name="last.csv", header=header))
     found = counted(ticks.clients, after_version=1, scores=tmp_path / "scores").rows
     assert found[['cl"ient', "_model"]].to_numpy().tolist() == [[client, "0001"]]
     assert trainable(ticks.clients)['cl"ient'].tolist() == [client]
@@ -189,12 +193,13 @@ def by_hand(given_shop: Portfolio, versions: list[list[Client]]) -> tuple[dict[i
     about: dict[Any, tuple[int, str]] = {}
     settled: set[Any] = set()
     kept: dict[str, list[int]] = {}
-    clock, row, horizon = -1, 0, given_shop.horizon
+    latest, row, horizon = -1, 0, given_shop.horizon
     for version, arrived in enumerate(versions, start=1):
+        clock = latest if arrived else -1  # an empty version is none
         for client, date, outcome, called in arrived:
             row += 1
             day = (datetime.date.fromisoformat(date) - BEFORE).days
-            clock = max(clock, day)
+            latest = max(latest, day)
             if outcome is None:
                 continue
             unit = row if given_shop.id is None else (client, day if given_shop.as_of else 0)
@@ -203,7 +208,7 @@ def by_hand(given_shop: Portfolio, versions: list[list[Client]]) -> tuple[dict[i
                 why.append((version, "came again"))
             else:
                 told.setdefault(unit, []).append((row, version, bool(called)))
-        closing = [unit for unit in told if horizon is None or about[unit][0] + horizon <= clock]
+        closing = [unit for unit in told if horizon is None or (arrived and about[unit][0] + horizon <= clock)]
         for unit in sorted(closing, key=lambda unit: (about[unit][0], told[unit][-1][0])):
             *before, (number, _, _) = said = told.pop(unit)
             settled.add(unit)
@@ -292,14 +297,15 @@ def test_the_order_of_what_counts_does_not_know_the_outcomes(tmp_path: Path) -> 
     versions: list[list[Client]] = [
         [(one, at(0), None, None) for one in people],
         [(one, at(0), 1, None) for one in people[:30]],
-        [(one, at(0), 0, None) for one in people[30:]] + [("new", at(9), None, None)],
+        [("new", at(9), None, None)],
+        [(one, at(0), 0, None) for one in people[30:]],
     ]
     history(tmp_path / "c", given_shop, versions)
     for found in (
         counted(Clients(given_shop, tmp_path / "c"), after_version=0).rows,
         trainable(Clients(given_shop, tmp_path / "c")),
     ):
-        assert (found["_counted"] == 3).all()
+        assert (found["_counted"] == 4).all()
         assert 8 <= found["left"].tail(30).sum() <= 22
 
 
@@ -309,10 +315,11 @@ def test_the_last_word_before_the_window_closes_is_what_counts(tmp_path: Path) -
         [("ann", at(0), 0, None), ("bob", at(0), 0, None)],
         [("ann", at(0), 1, None), ("bob", at(0), 0, True)],
         [("new", at(9), None, None)],
+        [("other", at(9), None, None)],
         [("ann", at(0), 0, None)],
     ]
-    assert rows(tmp_path / "c", given_shop, *versions) == [(3, 3)]  # that ann has left; that bob was called
-    assert trainable(Clients(given_shop, tmp_path / "c"))["_row"].tolist() == [6]
+    assert rows(tmp_path / "c", given_shop, *versions) == [(3, 4)]  # that ann has left; that bob was called
+    assert trainable(Clients(given_shop, tmp_path / "c"))["_row"].tolist() == [7]
 
 
 def test_a_window_that_overlaps_that_of_a_called_one_does_not_count(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ __all__ = ["AGAIN", "CALLED", "LISTED", "OPEN", "Counted", "counted", "held_out"
 
 CALLED, AGAIN, OPEN, LISTED = "called", "came again", "window still open", "on the list to be called"
 
+NO_DAY = -(10**6)
+"""Before any date."""
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -52,7 +55,7 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
     Version by version or all at once, the rows are the same. Without an id each row with an outcome is a unit; with an
     id alone each client is, once; with an as-of date each client and day. A unit counts in the version of its first
     outcome, or with a horizon in the first whose clock has reached the end of its window; the clock is the latest as-of
-    date of all rows so far. What counts is the last word on it at that moment; what is said later is learnt from
+    date of all rows before that version. What counts is the last word on it at that moment; what is said later is learnt from
     (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose window overlaps
     that of an earlier one of the same client.
 
@@ -135,7 +138,11 @@ def trainable(clients: Clients, *, scores: Path | None = None) -> pd.DataFrame:
 
 
 class _Clock:
-    """The latest as-of date of all rows up to each version, in days since 1970; it stands still without a horizon."""
+    """The latest as-of date of all rows before each version, in days since 1970; it stands still without a horizon.
+
+    Before, not up to: what closes a window often comes just ahead of the outcomes of those who stayed, and those who
+    left, being known already, would otherwise count a version earlier than they.
+    """
 
     def __init__(self, clients: Clients):
         self.horizon, self.never = clients.portfolio.horizon or 0, clients.version + 1
@@ -143,7 +150,7 @@ class _Clock:
         latest = f"SELECT _version, max({_day(clients.portfolio)}) AS day FROM clients WHERE {some} GROUP BY _version"
         found = clients.sql(f"{latest} ORDER BY _version")
         self._versions: Ints = found["_version"].to_numpy(np.int64)
-        self._days: Ints = found["day"].cummax().to_numpy(np.int64)
+        self._days: Ints = found["day"].cummax().shift(1, fill_value=NO_DAY).to_numpy(np.int64)
 
     def at(self, version: int) -> int | None:
         """Its day in a version; None before the first row, or without a horizon."""
