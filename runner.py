@@ -151,15 +151,15 @@ class Tick:
         if not unjudged and not self.force:
             self.log.note(reason=NOTHING_NEW if drops else JUDGED_BEFORE)
             return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
-        verdict = self._monitor()
+        verdict, watched = self._monitor()
         trained = self._train(verdict)
         challenger = trained or state.challenger
         if challenger is None:
             self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
             decision, reason = verdict.decision or "held", verdict.sentence
-            outcome = Outcome(decision, reason, state.data_version, state.champion, None, state.evidence, proven=None)
+            outcome = Outcome(decision, reason, state.data_version, state.champion, None, watched, proven=None)
         else:
-            outcome = self._deploy(challenger, verdict, trained=trained is not None, ticked=unjudged)
+            outcome = self._deploy(challenger, verdict, watched, trained=trained is not None, ticked=unjudged)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
         self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
         mend_current(self.place, self.book)
@@ -187,19 +187,25 @@ class Tick:
 
     # ---- the branch that may change the model
 
-    def _monitor(self) -> Verdict:
+    def _monitor(self) -> tuple[Verdict, dict[str, Any]]:
+        """What 20_monitor found, and the evidence about the champion that the book is to keep."""
         from attrition.policy import Verdict
 
         state = self.book.state()
+        deployed = self.book.deployments(1)[0] if state.champion else {}
         self._stage(
             "monitor",
             data_version=state.data_version,
             judged_version=state.judged_version,
             champion=state.champion or "",
-            deployed_version=self.book.deployments(1)[0]["data_version"] if state.champion else 0,
+            newest=f"{state.versions:04d}" if state.champion else "",
+            deployment=deployed.get("number", 0),
+            deployed_version=deployed.get("data_version", 0),
+            proven=deployed.get("proven", False),
         )
-        self.log.note(performance=self._recorded("monitor", "performance"))
-        return Verdict(**self._recorded("monitor", "verdict"))
+        self.log.note(performance=self._recorded("monitor", "performance"), evidence=self._recorded("monitor", "look"))
+        kept = self._recorded("monitor", "watch")
+        return Verdict(**self._recorded("monitor", "verdict")), {"watch": kept} if kept else {}
 
     def _train(self, verdict: Verdict) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
@@ -207,7 +213,7 @@ class Tick:
 
         state = self.book.state()
         why_not = None
-        if state.challenger and verdict.state != "refused":
+        if state.challenger and verdict.state != "refused" and not verdict.replaces:
             why_not = f"challenger {state.challenger} is on trial"
         elif verdict.state == "learning":
             why_not = verdict.sentence
@@ -218,13 +224,18 @@ class Tick:
             return None
         version = f"{state.versions + 1:04d}"
         newer_than = state.judged_version
-        if state.champion and verdict.state == "holds" and newer_than == state.data_version:
+        if state.champion and not verdict.train and newer_than == state.data_version:
             # Forced, and no row is new to the champion's judges: new are those since it was trained.
             newer_than = registry.read_manifest(self.place.models / state.champion).data_version
-        self._stage("train", data_version=state.data_version, newer_than=newer_than, version=version)
+        change = self._recorded("monitor", "change") if verdict.state == "drift" else 0
+        champion = "" if verdict.state == "refused" else state.champion or ""
+        about = {"champion": champion, "change_version": change, "version": version}
+        self._stage("train", data_version=state.data_version, newer_than=newer_than, **about)
         return version
 
-    def _deploy(self, challenger: str, verdict: Verdict, *, trained: bool, ticked: bool) -> Outcome:
+    def _deploy(
+        self, challenger: str, verdict: Verdict, watched: dict[str, Any], *, trained: bool, ticked: bool
+    ) -> Outcome:
         from attrition import registry
 
         state = self.book.state()
@@ -232,12 +243,18 @@ class Tick:
         self._stage("score", data_version=state.data_version, champion=champion, challenger=challenger)
         ticks = 1 if trained else int(state.evidence.get("trial_ticks", 0)) + int(ticked)
         sentence = f"{verdict.sentence} Training was asked for." if self.force and trained else verdict.sentence
-        self._stage("deploy", champion=champion, challenger=challenger, trial_ticks=ticks, verdict=sentence)
+        about = {"trial_ticks": ticks, "state": verdict.state, "verdict": sentence}
+        self._stage("deploy", champion=champion, challenger=challenger, **about)
         said = self._recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
-        left = {version: "retired" for version in (state.champion, state.challenger) if version} if not champion else {}
+        left = {state.champion: "retired"} if state.champion and not champion else {}
+        if trained and state.challenger:
+            left[state.challenger] = "given_up"
+        # The watch over a new champion begins anew, with its own rows.
+        evidence = watched if said["champion"] == state.champion else {}
         return Outcome(
-            **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven", "evidence")},
+            **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven")},
+            evidence=evidence | ({"trial_ticks": ticks} if said["challenger"] else {}),
             ended=said["ended"] | left,
             judged_version=state.data_version,
             trained={"version": manifest.version, "sha256": manifest.sha256} if manifest else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from attrition import value
 from attrition.model import BASE
 from attrition.params import BANDS, Portfolio
 
-__all__ = ["bands", "call_list", "check_sum", "frame", "top"]
+__all__ = ["bands", "call_list", "check_sum", "frame", "held_out", "top"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,6 +43,18 @@ def check_sum(parts: Floats, base: Mapping[str, float], risks: Floats) -> None:
         raise AssertionError(f"reasons and base miss the model's logit by {worst:.1e}; they are not its reasons")
 
 
+def held_out(portfolio: Portfolio, ids: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Which clients are not to be called, though their risk be high, shape ``(clients,)``.
+
+    Where calls are recorded (``treated``), those who were called are no evidence of who leaves by himself, so a random
+    share of the clients (``hold_out``) must stay uncalled. The same clients on every day: it is a hash of the id.
+    """
+    if portfolio.treated is None:
+        return np.zeros(len(ids), dtype=bool)
+    hashes = (hashlib.sha256(f"{portfolio.name} {client}".encode()).digest()[:8] for client in ids)
+    return np.array([int.from_bytes(each) < portfolio.hold_out * 2**64 for each in hashes], dtype=bool)
+
+
 def frame(
     portfolio: Portfolio,
     clients: pd.DataFrame,
@@ -64,6 +78,7 @@ def frame(
             "run": run,
             "probability": risks,
             "band": pd.cut(risks, edges, right=False, labels=[*reversed(BANDS)]).astype(str),
+            "hold_out": held_out(portfolio, ids),
             "reasons": list(reasons),
             **{name: clients[name] for name in portfolio.show},
         }
@@ -71,10 +86,10 @@ def frame(
 
 
 def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
-    """Whom to call first: the current clients of highest risk."""
-    hidden = ("_row", "data_version", "model_version", "run", *(() if portfolio.as_of else ("as_of",)))
+    """Whom to call first: the current clients of highest risk, but for those who are held out."""
+    hidden = ("_row", "data_version", "model_version", "run", "hold_out", *(() if portfolio.as_of else ("as_of",)))
     rows = duckdb.execute(
-        "SELECT * FROM read_parquet($path) WHERE rank <= $top ORDER BY rank",
+        "SELECT * FROM read_parquet($path) WHERE NOT hold_out ORDER BY rank LIMIT $top",
         {"path": str(ranking), "top": portfolio.top},
     ).df()
     rows["reasons"] = ["; ".join(each) for each in rows["reasons"]]
@@ -94,11 +109,21 @@ def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.D
             "client": client["id"],
             **{portfolio.label(name): client[name] for name in portfolio.show},
             "risk": f"{client['probability']:.0%}",
+            **_worth(portfolio, client["probability"]),
             "why": client["reasons"],
         }
         for client in listed
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _worth(portfolio: Portfolio, probability: float) -> dict[str, str]:
+    """What a call of the client is expected to bring, where the portfolio says what a call costs."""
+    if portfolio.costs is None:
+        return {}
+    costs = portfolio.costs
+    gain = float(value.expected_gain([probability], costs.call, costs.client, costs.kept)[0])
+    return {"a call is worth": f"{gain:+,.2f} {costs.currency}".strip()}
 
 
 def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dict[str, Any]]:

@@ -30,10 +30,12 @@ __all__ = [
     "build",
     "coefficients",
     "contributions",
+    "encoded",
     "fit",
     "probabilities",
     "reasons",
     "split",
+    "terms",
     "too_few",
     "usual",
 ]
@@ -132,6 +134,22 @@ def probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> Floats:
         return np.empty(0)
     found: Floats = pipeline.predict_proba(_inputs(pipeline, frame))[:, 1]
     return found
+
+
+def encoded(pipeline: Pipeline, frame: pd.DataFrame) -> Floats:
+    """The features as the classifier reads them: filled, scaled and one-hot, shape ``(rows, terms)``.
+
+    Raises:
+        ValueError: a feature's column is not there.
+    """
+    if frame.empty:
+        return np.empty((0, len(_terms(pipeline))))
+    return np.asarray(pipeline["columns"].transform(_inputs(pipeline, frame)), dtype=np.float64)
+
+
+def terms(pipeline: Pipeline, portfolio: Portfolio) -> list[str]:
+    """What a person calls each of the columns of ``encoded``."""
+    return [portfolio.label(name) + (f" {level}" if level is not None else "") for name, level in _terms(pipeline)]
 
 
 def coefficients(pipeline: Pipeline, portfolio: Portfolio) -> list[dict[str, Any]]:

@@ -92,6 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     data_version: int
     rows: int  # trained on
+    left: int  # of these, clients that left
     trained_to: int
     features: list[str]
     params: dict[str, Any]

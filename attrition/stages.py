@@ -67,6 +67,12 @@ class Stage:
 
         return Clients(self.portfolio, self.place.clients, version)
 
+    def watched(self) -> dict[str, Any] | None:
+        """The evidence about the champion that the book keeps (``watch.Watch.to_dict``); None where it keeps none."""
+        with Book.open(self.place.book, read_only=True) as book:
+            kept: dict[str, Any] | None = book.state().evidence.get("watch")
+        return kept
+
     def model(self, version: str) -> tuple[Pipeline, Manifest]:
         """A model and its manifest: the one that this run has just trained, or one among the versions.
 
