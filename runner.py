@@ -51,6 +51,7 @@ OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "r
 NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
+ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 Clock = Callable[[], datetime]
@@ -159,7 +160,7 @@ class Tick:
             decision, reason = verdict.decision or "held", verdict.sentence
             outcome = Outcome(decision, reason, state.data_version, state.champion, None, watched, proven=None)
         else:
-            outcome = self._deploy(challenger, verdict, watched, trained=trained is not None, ticked=unjudged)
+            outcome = self._deploy(challenger, verdict, watched, trained=trained is not None)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
         self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
         mend_current(self.place, self.book)
@@ -209,8 +210,6 @@ class Tick:
 
     def _train(self, verdict: Verdict) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
-        from attrition import registry
-
         state = self.book.state()
         why_not = None
         if state.challenger and verdict.state != "refused" and not verdict.replaces:
@@ -223,27 +222,21 @@ class Tick:
             self._skip(why_not, "train")
             return None
         version = f"{state.versions + 1:04d}"
-        newer_than = state.judged_version
-        if state.champion and not verdict.train and newer_than == state.data_version:
-            # Forced, and no row is new to the champion's judges: new are those since it was trained.
-            newer_than = registry.read_manifest(self.place.models / state.champion).data_version
         change = self._recorded("monitor", "change") if verdict.state == "drift" else 0
         champion = "" if verdict.state == "refused" else state.champion or ""
         about = {"champion": champion, "change_version": change, "version": version}
-        self._stage("train", data_version=state.data_version, newer_than=newer_than, **about)
+        self._stage("train", data_version=state.data_version, **about)
         return version
 
-    def _deploy(
-        self, challenger: str, verdict: Verdict, watched: dict[str, Any], *, trained: bool, ticked: bool
-    ) -> Outcome:
+    def _deploy(self, challenger: str, verdict: Verdict, watched: dict[str, Any], *, trained: bool) -> Outcome:
         from attrition import registry
 
         state = self.book.state()
         champion = "" if verdict.state == "refused" else state.champion or ""
         self._stage("score", data_version=state.data_version, champion=champion, challenger=challenger)
-        ticks = 1 if trained else int(state.evidence.get("trial_ticks", 0)) + int(ticked)
-        sentence = f"{verdict.sentence} Training was asked for." if self.force and trained else verdict.sentence
-        about = {"trial_ticks": ticks, "state": verdict.state, "verdict": sentence}
+        asked = "" if not self.force else " Training was asked for." if trained else f" {ONE_AT_A_TIME}"
+        sentence = verdict.sentence + asked
+        about = {"state": verdict.state, "verdict": sentence}
         self._stage("deploy", champion=champion, challenger=challenger, **about)
         said = self._recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
@@ -254,7 +247,7 @@ class Tick:
         evidence = watched if said["champion"] == state.champion else {}
         return Outcome(
             **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven")},
-            evidence=evidence | ({"trial_ticks": ticks} if said["challenger"] else {}),
+            evidence=evidence,
             ended=said["ended"] | left,
             judged_version=state.data_version,
             trained={"version": manifest.version, "sha256": manifest.sha256} if manifest else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,14 @@ import pandas as pd
 from attrition import value
 from attrition.model import BASE
 from attrition.params import BANDS, Portfolio
+from attrition.store.evidence import held_out
 
-__all__ = ["bands", "call_list", "check_sum", "frame", "held_out", "top"]
+__all__ = ["bands", "call_list", "check_sum", "frame", "listed", "top"]
 
 Floats = npt.NDArray[np.float64]
+
+CALLABLE = "NOT hold_out AND NOT gone"
+"""Of a ranking, who may be called."""
 
 
 def check_sum(parts: Floats, base: Mapping[str, float], risks: Floats) -> None:
@@ -41,18 +44,6 @@ def check_sum(parts: Floats, base: Mapping[str, float], risks: Floats) -> None:
     worst = max(off.max(initial=0.0), np.abs(1 / (1 + np.exp(-logits)) - risks).max())
     if worst > 1e-9:
         raise AssertionError(f"reasons and base miss the model's logit by {worst:.1e}; they are not its reasons")
-
-
-def held_out(portfolio: Portfolio, ids: pd.Series[Any]) -> npt.NDArray[np.bool_]:
-    """Which clients are not to be called, though their risk be high, shape ``(clients,)``.
-
-    Where calls are recorded (``treated``), those who were called are no evidence of who leaves by himself, so a random
-    share of the clients (``hold_out``) must stay uncalled. The same clients on every day: it is a hash of the id.
-    """
-    if portfolio.treated is None:
-        return np.zeros(len(ids), dtype=bool)
-    hashes = (hashlib.sha256(f"{portfolio.name} {client}".encode()).digest()[:8] for client in ids)
-    return np.array([int.from_bytes(each) < portfolio.hold_out * 2**64 for each in hashes], dtype=bool)
 
 
 def frame(
@@ -79,6 +70,7 @@ def frame(
             "probability": risks,
             "band": pd.cut(risks, edges, right=False, labels=[*reversed(BANDS)]).astype(str),
             "hold_out": held_out(portfolio, ids),
+            "gone": (clients[portfolio.target.column] == 1).to_numpy(),
             "reasons": list(reasons),
             **{name: clients[name] for name in portfolio.show},
         }
@@ -86,10 +78,13 @@ def frame(
 
 
 def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
-    """Whom to call first: the current clients of highest risk, but for those who are held out."""
-    hidden = ("_row", "data_version", "model_version", "run", "hold_out", *(() if portfolio.as_of else ("as_of",)))
+    """Whom to call first: the current clients of highest risk, but for those who have left or are held out."""
+    hidden = (
+        *("_row", "data_version", "model_version", "run", "hold_out", "gone"),
+        *(() if portfolio.as_of else ("as_of",)),
+    )
     rows = duckdb.execute(
-        "SELECT * FROM read_parquet($path) WHERE NOT hold_out ORDER BY rank LIMIT $top",
+        f"SELECT * FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank LIMIT $top",  # noqa: S608 - our own words
         {"path": str(ranking), "top": portfolio.top},
     ).df()
     rows["reasons"] = ["; ".join(each) for each in rows["reasons"]]
@@ -98,6 +93,12 @@ def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
     return [
         {str(name): value for name, value in row.items()} for row in rows.drop(columns=[*hidden]).to_dict("records")
     ]
+
+
+def listed(ranking: Path) -> Floats:
+    """The risks of all clients who could be called, highest first, shape ``(clients,)``."""
+    query = f"SELECT probability FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank"  # noqa: S608
+    return duckdb.execute(query, {"path": str(ranking)}).df()["probability"].to_numpy(dtype=np.float64)
 
 
 def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:

@@ -8,7 +8,7 @@ package's own strategy is the one of the stage notebooks, by the same functions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,14 +24,19 @@ __all__ = ["Always", "Every", "Evidence", "Naive", "Never", "Played", "Strategy"
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and what it was trained on: rows to ``trained_to`` of ``data_version``, of whom ``left``."""
+    """A model, and what it was trained on.
+
+    At ``data_version`` there were ``known`` clients to learn from, of whom ``left``; its coefficients rest on ``rows``.
+    ``held_back`` marks those that it has not seen (``model.split``).
+    """
 
     number: int
     pipeline: Pipeline
     data_version: int
-    trained_to: int
     rows: int
+    known: int
     left: int
+    held_back: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,29 @@ class Past:
     rows: pd.DataFrame
     new: pd.DataFrame
 
-    def train(self, number: int, champion: Trained | None = None, change: int | None = None) -> Trained:
-        """A model of what is known, but for the rows held back to judge it (as ``30_train``)."""
-        train, _ = model.split(self.portfolio, self.rows, self.version - 1)
-        since = train.loc[train["_counted"] >= change, "_row"].min() if change else None
-        tried = candidates.tried(
+    def first(self) -> Trained:
+        """The first model, with some rows held back to be its reference (as ``30_train``)."""
+        train, _, mark = model.split(self.portfolio, self.rows)
+        return replace(self._trained(1, model.fit(self.portfolio, train), train, len(train)), held_back=mark)
+
+    def train(self, number: int, champion: Trained, change: int) -> Trained:
+        """A challenger of all that is known (as ``30_train``)."""
+        best = candidates.tried(
             self.portfolio,
-            train,
-            champion=champion.pipeline if champion else None,
-            trained_to=champion.trained_to if champion else 0,
-            since_row=None if pd.isna(since) else int(since),
-        )
-        return self._trained(number, tried[0].pipeline, train)
+            self.rows,
+            champion=champion.pipeline,
+            trained_version=champion.data_version,
+            since_version=change,
+        )[0]
+        return self._trained(number, best.pipeline, self.rows, best.rows + (champion.rows if best.mends else 0))
 
     def train_on_all(self, number: int) -> Trained:
         """A model of all that is known, nothing held back."""
-        return self._trained(number, model.fit(self.portfolio, self.rows), self.rows)
+        return self._trained(number, model.fit(self.portfolio, self.rows), self.rows, len(self.rows))
 
-    def _trained(self, number: int, pipeline: Pipeline, train: pd.DataFrame) -> Trained:
-        left = int(train[self.portfolio.target.column].sum())
-        return Trained(number, pipeline, self.version, int(train["_row"].max()), len(train), left)
+    def _trained(self, number: int, pipeline: Pipeline, known: pd.DataFrame, rows: int) -> Trained:
+        left = int(known[self.portfolio.target.column].sum())
+        return Trained(number, pipeline, self.version, rows, len(known), left)
 
     def can_train(self) -> bool:
         """Whether there is enough for a first model."""
@@ -103,12 +111,12 @@ class Played:
 
 
 def play(portfolio: Portfolio, rows: pd.DataFrame, strategy: Strategy) -> Played:
-    """Play ``rows`` (those that count, with ``_row``, ``_counted`` and ``_key``) through a strategy."""
+    """Play ``rows`` (those that count, with ``_counted`` and ``_key``) through a strategy."""
     played, champion, number = Played(), None, 1
     for past in _versions(portfolio, rows):
         if champion is None:
             if past.can_train():
-                champion = past.train(number)
+                champion = past.first()
             continue
         p = model.probabilities(champion.pipeline, past.new)
         loss = float(drift.losses(past.new[portfolio.target.column], p).mean())
@@ -124,12 +132,11 @@ def play(portfolio: Portfolio, rows: pd.DataFrame, strategy: Strategy) -> Played
 
 
 def _versions(portfolio: Portfolio, rows: pd.DataFrame) -> Iterator[Past]:
-    ordered = rows.sort_values(["_counted", "_row"], kind="stable", ignore_index=True)
-    # Learnt from and held back in the order in which outcomes were final: here that is the order of arrival.
-    ordered = ordered.assign(_row=np.arange(1, len(ordered) + 1), _version=ordered["_counted"])
-    ends = np.flatnonzero(np.diff(ordered["_counted"], append=np.inf)) + 1
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        yield Past(portfolio, int(ordered["_counted"].iloc[start]), ordered.iloc[:end], ordered.iloc[start:end])
+    places = [np.flatnonzero(rows["_counted"] == version) for version in sorted(rows["_counted"].unique())]
+    ordered = [place[drift.order(rows["_key"].iloc[place])] for place in places]
+    for index, place in enumerate(ordered):
+        past = rows.iloc[np.concatenate(ordered[: index + 1])].reset_index(drop=True)
+        yield Past(portfolio, int(rows["_counted"].iloc[place[0]]), past, past.tail(len(place)))
 
 
 class Evidence:
@@ -140,35 +147,27 @@ class Evidence:
         self._alarm: Look | None = None
         self._newest: Trained | None = None
         self._challenger: Trained | None = None
-        self._deployments, self._ticks = 1, 0
+        self._deployments = 1
 
     def after(self, past: Past, champion: Trained, number: int) -> Trained | None:
         """Bring the evidence forward; train when it asks for that and no challenger is on trial."""
-        self._ticks += 1
         self._verdict = policy.champion_verdict(self._standing(past, champion))
         if not self._verdict.train or (self._challenger and not self._verdict.replaces):
             return None
-        change = self._alarm.change if self._alarm and self._verdict.state == "drift" else None
+        change = (self._alarm.change or 0) if self._alarm and self._verdict.state == "drift" else 0
         self._challenger = self._newest = past.train(number, champion, change)
-        self._ticks = 1
         return self._challenger
 
     def deployed(self, past: Past, champion: Trained) -> Trained:
         """The challenger once it is proven."""
         if self._challenger is None:
             return champion
-        challenger, rules, target = self._challenger, past.portfolio.rules, past.portfolio.target.column
-        unseen = past.rows[past.rows["_row"] > max(champion.trained_to, challenger.trained_to)]
-        rate = challenger.left / challenger.rows
-        p, q = (model.probabilities(each.pipeline, unseen) for each in (champion, challenger))
-        epsilon = rules.gain * rate * (1 - rate)
-        trial = watch.trial(unseen[target], p, q, k=challenger.number - 1, epsilon=epsilon)
+        challenger, rules = self._challenger, past.portfolio.rules
         said = policy.decide(
-            trial,
+            self._trial(past, champion, challenger),
             verdict=self._verdict,
             champion=str(champion.number),
             challenger=str(challenger.number),
-            ticks=self._ticks,
             give_up=(rules.give_up, rules.give_up_rows),
             ticks_a_year=rules.ticks_a_year,
         )
@@ -176,29 +175,45 @@ class Evidence:
             self._challenger = None
         if said.decision != "promoted":
             return champion
-        self._watch, self._deployments = watch.begin(str(challenger.number), past.version), self._deployments + 1
+        self._deployments += 1
+        settings = watch.config(rules, self._deployments)
+        self._watch = watch.begin(str(challenger.number), past.version, settings, rules)
         return challenger
 
+    def _trial(self, past: Past, champion: Trained, challenger: Trained) -> policy.Trial:
+        unseen = past.rows[past.rows["_counted"] > challenger.data_version]
+        p, q = (model.probabilities(each.pipeline, unseen) for each in (champion, challenger))
+        return watch.trial(
+            unseen[past.portfolio.target.column],
+            p,
+            q,
+            number=challenger.number,
+            rate=challenger.left / challenger.known,
+            gain=past.portfolio.rules.gain,
+            ticks=unseen["_counted"].nunique(),
+        )
+
     def _standing(self, past: Past, champion: Trained) -> policy.Standing:
-        rules, learning_rows = past.portfolio.rules, past.portfolio.model.learning_rows
-        self._newest = self._newest or champion
-        begun = self._watch or watch.begin(str(champion.number), champion.data_version - 1)
-        rows = past.rows[(past.rows["_counted"] > begun.since) & (past.rows["_row"] > champion.trained_to)]
+        rules, self._newest = past.portfolio.rules, self._newest or champion
+        settings = watch.config(rules, self._deployments)
+        begun = self._watch or watch.begin(str(champion.number), 0, settings, rules)
+        rows = past.rows[past.rows["_counted"] > begun.since]
+        rows = rows[watch.unseen(rows, champion.data_version, champion.held_back)]
         rows = watch.predicted(champion.pipeline, begun.champion, rows.assign(_model=None, _probability=np.nan))
         known = self._watch = watch.bring_forward(
             begun,
             watch.rows_of(past.portfolio, champion.pipeline, rows),
             past.version,
-            watch.config(rules, self._deployments),
+            settings,
             rules,
-            claims=champion.rows >= learning_rows,
+            claims=champion.rows >= past.portfolio.model.learning_rows,
         )
         self._alarm = known.alarm(after=self._newest.data_version)
         return policy.Standing(
             champion=begun.champion,
             alarm=self._alarm is not None,
             stale=self._alarm is not None and self._newest.data_version < (self._alarm.change or 0),
-            grown=policy.grown(trained=champion.rows, newest=self._newest.rows, labelled=len(past.rows)),
+            grown=policy.grown(known=champion.known, newest=self._newest.known, labelled=len(past.rows)),
         )
 
 

@@ -58,6 +58,11 @@ class Candidate:
     scored: int
     pipeline: Pipeline
 
+    @property
+    def mends(self) -> bool:
+        """Whether it is the old model with something set anew, so that it rests on that model's rows as well."""
+        return self.name in ("recalibrated", "offset")
+
 
 @dataclass(frozen=True)
 class _Way:
@@ -73,14 +78,15 @@ def tried(
     portfolio: Portfolio,
     train: pd.DataFrame,
     champion: Pipeline | None = None,
-    trained_to: int = 0,
-    since_row: int | None = None,
+    trained_version: int = 0,
+    since_version: int = 0,
 ) -> list[Candidate]:
     """The candidates, the one to take first, the others by their loss; each fitted on all rows that it may use.
 
-    ``train`` are rows with the portfolio's columns and ``_row``, in its order; those without an outcome are left
-    out. ``champion`` was trained on rows up to ``trained_to``; a change is thought to have set in at row
-    ``since_row`` (None: unknown). From the simplest: *recalibrated*, the champion with a new intercept and slope;
+    ``train`` are rows with the portfolio's columns and ``_counted``, the data version in which each became known, in
+    its order and within one version in one that does not know the outcomes; those without an outcome are left out.
+    ``champion`` was trained on rows up to ``trained_version``; a change is thought to have set in with
+    ``since_version`` (0: unknown). From the simplest: *recalibrated*, the champion with a new intercept and slope;
     *offset*, with every coefficient corrected besides; *recent*, a new model on the rows since the change;
     *weighted*, on all rows, the older the less; *all*. The first two are for a champion that is a logistic
     regression, and learn from rows that it has not seen; without ``ENOUGH`` of those there is *all* only.
@@ -91,17 +97,17 @@ def tried(
     Raises:
         TooFew: no candidate can be trained.
     """
-    labelled = train[train[portfolio.target.column].notna()]
-    change = None if since_row is None else since_row - 1
-    unseen = trained_to if champion is not None else 0
-    if change is not None and not _enough(portfolio, _after(labelled, max(unseen, change))):
-        change = None  # with so few rows since, it is as if it were unknown
-    start = max(unseen, change or 0)
+    labelled = train[train[portfolio.target.column].notna()].reset_index(drop=True)
+    change = max(0, since_version - 1)
+    unseen = trained_version if champion is not None else 0
+    if not _enough(portfolio, _after(labelled, max(unseen, change))):
+        change = 0  # with so few rows since, it is as if it were unknown
+    start = max(unseen, change)
     fresh = _after(labelled, start)
-    if _enough(portfolio, fresh):
+    if start and _enough(portfolio, fresh):
         ways, judged = _ways(portfolio, labelled, champion, start, change), fresh
     else:  # nothing to mend an old model on
-        ways, judged = _ways(portfolio, labelled, None, 0, None), labelled.tail(math.ceil(len(labelled) / 4))
+        ways, judged = _ways(portfolio, labelled, None, 0, 0), labelled.tail(math.ceil(len(labelled) / 4))
     with threadpool_limits(limits=1):
         losses = {way.name: _progressive(portfolio, labelled, judged, way) for way in ways}
         found = [one for way in ways if (one := _candidate(way, labelled, losses[way.name]))]
@@ -147,7 +153,7 @@ def _progressive(portfolio: Portfolio, labelled: pd.DataFrame, judged: pd.DataFr
     for begin, end in pairwise(cuts[1:]):
         block = judged.iloc[begin:end]
         try:
-            pipeline = way.fit(labelled[labelled["_row"] < block["_row"].iloc[0]])
+            pipeline = way.fit(labelled.iloc[: block.index[0]])
         except model.TooFew:
             return None
         y, p = checked(block[portfolio.target.column], model.probabilities(pipeline, block))
@@ -160,17 +166,17 @@ def _enough(portfolio: Portfolio, rows: pd.DataFrame) -> bool:
     return len(rows) >= ENOUGH and min(left, len(rows) - left) >= portfolio.model.least_each
 
 
-def _after(rows: pd.DataFrame, row: int) -> pd.DataFrame:
-    return rows[rows["_row"] > row]
+def _after(rows: pd.DataFrame, version: int) -> pd.DataFrame:
+    return rows[rows["_counted"] > version]
 
 
 def _ways(
-    portfolio: Portfolio, labelled: pd.DataFrame, champion: Pipeline | None, start: int, change: int | None
+    portfolio: Portfolio, labelled: pd.DataFrame, champion: Pipeline | None, start: int, change: int
 ) -> list[_Way]:
     """The ways of training that these rows allow, the simplest first.
 
-    Rows after ``start`` are new: the champion has not seen them, and they came after ``change`` (the last row
-    before it; None: unknown). A way is given the rows up to some moment, and takes its own of them.
+    Rows after version ``start`` are new: the champion has not seen them, and they came after ``change`` (the last
+    version before it; 0: unknown). A way is given the rows up to some moment, and takes its own of them.
     """
     rows, new = len(labelled), len(_after(labelled, start))
     everybody, ways = f"a new model on all {rows:,} clients", []
@@ -190,11 +196,11 @@ def _ways(
                 lambda known: _offset(old, _after(known, start), target),
             ),
         ]
-    if change is not None:
+    if change:
         since = len(_after(labelled, change))
         words = f"a new model on the {since:,} clients since the change"
         ways += [_Way("recent", words, since, lambda known: model.fit(portfolio, _after(known, change)))]
-    if champion is not None or change is not None:
+    if champion is not None or change:
         words = f"{everybody}, each counting half as much as one {new:,} clients later"
         ways += [_Way("weighted", words, rows, lambda known: _weighted(portfolio, known, len(_after(known, start))))]
     return [*ways, _Way("all", f"{everybody} alike", rows, lambda known: model.fit(portfolio, known))]

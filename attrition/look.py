@@ -30,6 +30,7 @@ __all__ = [
     "theme",
     "trial_table",
     "worth",
+    "worth_table",
 ]
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -81,6 +82,20 @@ def trial_table(trial: Trial) -> pd.DataFrame | str:
         "proven": "yes" if trial.proven else "no",
     }
     return pd.DataFrame({"": figures})
+
+
+def worth_table(worth: Mapping[str, Mapping[str, Any]], currency: str) -> pd.DataFrame:
+    """A column a model: what calling by its list would have brought, of :func:`attrition.value.realised`."""
+    columns = {
+        f"model {version}": {
+            "called": f"{found['called']:,}",
+            "of them left": f"{found['left']:,}",
+            "gain": f"{found['gain']['value']:,.0f} ({found['gain']['low']:,.0f} to {found['gain']['high']:,.0f})",
+            "promised": f"{found['expected']:,.0f}",
+        }
+        for version, found in worth.items()
+    }
+    return pd.DataFrame(columns).rename_axis(currency or None)
 
 
 def _times(log10: float) -> str:

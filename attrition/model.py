@@ -6,8 +6,9 @@ client's reasons are exact: what each feature adds to the logit beyond what it a
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ __all__ = [
     "contributions",
     "encoded",
     "fit",
+    "held_back_hash",
     "probabilities",
     "reasons",
     "split",
@@ -98,16 +100,22 @@ def fit(portfolio: Portfolio, frame: pd.DataFrame) -> Pipeline:
     return pipeline
 
 
-def split(portfolio: Portfolio, labelled: pd.DataFrame, newer_than: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows to train on, and the newest that are held back: at least one, ``model.holdback`` of the new ones.
+def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The rows to train a first model on, those held back to be its reference, and the mark that parts them.
 
-    New are the rows after data version ``newer_than``; all, where none is. A share of all rows ever would hold
-    back just those that a change has made different. ``labelled`` is in the order in which the rows came.
+    The share ``model.holdback`` is held back, at least one: those whose ``_key`` has the smallest ``held_back_hash``,
+    up to the mark. Chance decides, and neither time nor outcome: leavers are often known before those who stay.
     """
-    new = int((labelled["_version"] > newer_than).sum()) or len(labelled)
-    held = max(1, math.floor(new * portfolio.model.holdback))
-    cut = max(0, len(labelled) - held)
-    return labelled.iloc[:cut], labelled.iloc[cut:]
+    hashes = held_back_hash(labelled["_key"])
+    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    mark = sorted(hashes)[held - 1] if len(labelled) else ""
+    back = np.array([each <= mark for each in hashes], dtype=bool)
+    return labelled[~back], labelled[back], mark
+
+
+def held_back_hash(keys: Iterable[object]) -> list[str]:
+    """The hash of each row's key that says whether a first model has not seen it."""
+    return [hashlib.sha256(f"held back {key}".encode()).hexdigest() for key in keys]
 
 
 def too_few(portfolio: Portfolio, labelled: pd.DataFrame) -> str | None:

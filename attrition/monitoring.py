@@ -11,6 +11,7 @@ import pandas as pd
 
 from attrition import drift, model, policy, registry, watch
 from attrition.drift import unlabelled
+from attrition.drift.experts import WINDOW
 from attrition.params import Portfolio
 from attrition.stages import Stage
 from attrition.store import evidence
@@ -75,29 +76,30 @@ def judge(
     number, deployed_version, proven = deployed
     pipeline, manifest = stage.model(champion)
     rules, scores = stage.portfolio.rules, stage.place.scores
-    begun = watch.resume(stage.watched(), champion, judged_version)
+    settings = watch.config(rules, number)
+    begun = watch.resume(stage.watched(), champion, judged_version, settings, rules)
     if begun is None:
-        held_back = not proven and manifest.data_version == deployed_version  # these promoted nobody
-        since = clients.version_of(manifest.trained_to) - 1 if held_back else deployed_version
-        begun = watch.begin(champion, since)
+        # What was held back promoted nobody, if it was deployed unproven in the tick that trained it.
+        held_back = not proven and manifest.data_version == deployed_version
+        begun = watch.begin(champion, 0 if held_back else deployed_version, settings, rules)
     this = evidence.counted(clients, after_version=judged_version, scores=scores)
     rows = this.rows
     if begun.since < judged_version:
         rows = evidence.counted(clients, after_version=begun.since, scores=scores).rows
-    rows = rows[watch.unseen(rows, manifest.trained_to, manifest.data_version)]
+    rows = rows[watch.unseen(rows, manifest.data_version, manifest.held_back)]
     rows = watch.predicted(pipeline, champion, rows)
     new = rows[rows["_counted"] > judged_version]
-    retired = len(this.rows) - len(new)
     forward = watch.bring_forward(
         begun,
         watch.rows_of(stage.portfolio, pipeline, rows),
         clients.version,
-        watch.config(rules, number),
+        settings,
         rules,
         claims=manifest.rows >= stage.portfolio.model.learning_rows,
     )
-    left_out = {**this.left_out, EARLIER: retired}
-    return Seen(pipeline, manifest, new, rows, {why: n for why, n in left_out.items() if n}, forward)
+    left_out = {**this.left_out, EARLIER: len(this.rows) - len(new)}
+    counts = {why: n for why, n in left_out.items() if n}
+    return Seen(pipeline, manifest, new, rows.tail(WINDOW), counts, forward)
 
 
 def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.Standing:
@@ -115,6 +117,7 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
         share=last.share if last else 0.0,
         alarm=alarm is not None,
         change=(alarm.change or 0) if alarm else 0,
+        since=_day_of(clients, alarm.change) if alarm and alarm.change else "",
         stale=alarm is not None and latest.data_version < (alarm.change or 0),
         harmed=seen.watch.harmed,
         learning=policy.learning(
@@ -123,13 +126,24 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
             reference=(reference.n, reference.left),
             least=(rules.reference_rows, rules.reference_each),
         ),
-        grown=policy.grown(trained=seen.manifest.rows, newest=latest.rows, labelled=_trainable(clients, latest.rows)),
+        grown=policy.grown(
+            known=seen.manifest.known, newest=latest.known, labelled=_trainable(stage, clients, latest.known)
+        ),
     )
 
 
-def _trainable(clients: Clients, trained: int) -> int:
+def _trainable(stage: Stage, clients: Clients, known: int) -> int:
     """How many clients can be learnt from; counted only when there may be twice as many as were."""
-    return len(evidence.trainable(clients)) if clients.labelled >= 2 * trained else 0
+    return len(evidence.trainable(clients, scores=stage.place.scores)) if clients.labelled >= 2 * known else 0
+
+
+def _day_of(clients: Clients, version: int) -> str:
+    """A data version as a person knows it: the first day that its rows describe."""
+    day = clients.portfolio.as_of
+    if day is None:
+        return f"data version {version}"
+    first = clients.frame([day], after_version=version - 1, to_version=version)[day].min()
+    return f"the clients of {first:%Y-%m-%d}" if pd.notna(first) else f"data version {version}"
 
 
 def known_then(clients: Clients, deployed_version: int) -> pd.DataFrame:
@@ -177,9 +191,9 @@ def changed_terms(seen: Seen, labels: Sequence[str]) -> pd.DataFrame | str:
 
 
 def unseen_by(stage: Stage, clients: Clients, models: Sequence[Manifest]) -> pd.DataFrame:
-    """The rows that count and that no model of these was trained on."""
-    since = clients.version_of(max(manifest.trained_to for manifest in models)) - 1
-    rows = evidence.counted(clients, after_version=since, scores=stage.place.scores).rows
-    for manifest in models:
-        rows = rows[watch.unseen(rows, manifest.trained_to, manifest.data_version)]
-    return rows
+    """The rows that count and that came after the last of these models was trained.
+
+    What was held back from a first model is not among them: it may have raised the alarm for the second.
+    """
+    since = max(manifest.data_version for manifest in models)
+    return evidence.counted(clients, after_version=since, scores=stage.place.scores).rows

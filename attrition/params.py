@@ -30,7 +30,7 @@ __all__ = [
 BANDS = ("high", "medium", "low")
 RANKED = {
     *("rank", "id", "as_of", "data_version", "model_version"),
-    *("run", "probability", "band", "hold_out", "reasons"),
+    *("run", "probability", "band", "hold_out", "gone", "reasons"),
 }
 """What a list of clients by risk holds of its own."""
 

@@ -43,7 +43,8 @@ class Standing:
         left_out: clients with an outcome that do not count, by reason.
         share: evidence that a refit would help, as a share of what a retrain needs; None while nothing is claimed.
         alarm: whether it has asked for a model that was not trained yet.
-        change: the data version with which clients are thought to have changed; 0 where it cannot be told.
+        change: the data version with which clients are thought to have changed; 0 where it cannot be told; ``since``
+            says it for a person.
         stale: whether the newest model was trained before that: a challenger that knows nothing of the change.
         harmed: whether its loss is above its reference though no refit would lower it.
         learning: why nothing is claimed yet; None when there are enough clients.
@@ -60,6 +61,7 @@ class Standing:
     share: float | None = None
     alarm: bool = False
     change: int = 0
+    since: str = ""
     stale: bool = False
     harmed: bool = False
     learning: str | None = None
@@ -101,6 +103,7 @@ class Trial:
             them, within ``low`` and ``high``. None without clients.
         log10: log10 of the evidence that it is better; ``needed`` what a promotion needs; ``proven`` whether it has it.
         lost: whether the evidence that it is *not* better is as good as that of one in twenty.
+        ticks: data versions that these clients came in.
     """
 
     n: int
@@ -111,6 +114,7 @@ class Trial:
     needed: float
     proven: bool
     lost: bool
+    ticks: int
 
     @property
     def clients_needed(self) -> int | None:
@@ -153,7 +157,7 @@ def champion_verdict(known: Standing) -> Verdict:
         return Verdict("first", "There are enough labelled clients for a first model.")
     seen = _seen(known)
     if known.alarm:
-        since = f", since data version {known.change} as far as can be told" if known.change else ""
+        since = f", since {known.since} as far as can be told" if known.since else ""
         why = "the evidence has reached what a retrain needs: a refit would help"
         return Verdict("drift", f"{name} no longer holds: {seen}; {why}{since}.", replaces=known.stale)
     if known.grown:
@@ -161,8 +165,10 @@ def champion_verdict(known: Standing) -> Verdict:
     if known.learning:
         return Verdict("early", f"{name} stays: {seen}. Nothing is claimed of it yet: {known.learning}.")
     if known.harmed:
-        why = "clients have become harder to predict, and no refit that was tried would mend it"
-        return Verdict("harmed", f"{name} does worse than it promised: {seen}; {why} (evidence at {_share(known)}).")
+        why = "nothing yet shows that a refit would do better, so clients may have become harder to predict"
+        return Verdict(
+            "harmed", f"{name} does worse than it promised: {seen}; {why} (evidence for a refit at {_share(known)})."
+        )
     if known.n == 0:
         return Verdict("holds", f"{name} holds: {seen}, so nothing speaks against it.")
     return Verdict("holds", f"{name} holds: {seen}; evidence at {_share(known)} of what a retrain needs.")
@@ -191,12 +197,17 @@ def learning(*, trained: int, learning_rows: int, reference: tuple[int, int], le
         least: clients, and clients of each outcome, that a reference needs.
     """
     n, left = reference
-    if trained >= learning_rows and n >= least[0] and min(left, n - left) >= least[1]:
-        return None
-    return (
-        f"{trained:,} clients trained it and {n:,} others, of whom {left:,} left, are its reference; these prove"
-        f" little: a claim needs {learning_rows:,} and {least[0]:,}, {least[1]} of each outcome among them"
-    )
+    short = [
+        f"it has learnt from {trained:,} clients, and a claim needs {learning_rows:,}"
+        if trained < learning_rows
+        else "",
+        f"{n:,} clients, of whom {left:,} left, are its reference, and a claim needs {least[0]:,}, {least[1]} of each"
+        " outcome among them"
+        if n < least[0] or min(left, n - left) < least[1]
+        else "",
+    ]
+    found = "; ".join(filter(None, short))
+    return f"so few prove little: {found}" if found else None
 
 
 def promises(*, alpha: float, tolerance: float, ticks_a_year: float, give_up: tuple[int, int]) -> list[str]:
@@ -223,17 +234,17 @@ def assumptions(*, treated: bool, horizon: bool, named: bool) -> list[str]:
     return [sentence for sentence, given in said.items() if not given]
 
 
-def grown(*, trained: int, newest: int, labelled: int) -> str | None:
+def grown(*, known: int, newest: int, labelled: int) -> str | None:
     """Why a champion should be challenged though nothing speaks against it; None where it need not.
 
     Args:
-        trained: clients that it was trained on.
-        newest: clients that the newest model, which may have been given up, was trained on.
+        known: clients that could be learnt from when it was trained.
+        newest: the same of the newest model, which may have been given up.
         labelled: clients with an outcome to train on by now.
     """
-    if labelled < 2 * max(trained, newest):
+    if labelled < 2 * max(known, newest):
         return None
-    return f"It has learnt from {trained:,} clients, and {labelled:,} are known by now: a challenger is trained."
+    return f"{known:,} clients were known when it was trained, and {labelled:,} are by now: a challenger is trained."
 
 
 def decide(
@@ -242,7 +253,6 @@ def decide(
     verdict: Verdict,
     champion: str | None,
     challenger: str,
-    ticks: int,
     give_up: tuple[int, int],
     ticks_a_year: float,
 ) -> Decision:
@@ -253,7 +263,6 @@ def decide(
         verdict: of 20_monitor in this tick, or why a challenger was trained.
         champion: version that serves now; None before the first model.
         challenger: version that was just trained or is on trial.
-        ticks: that it has been judged on, this one included.
         give_up: ticks and clients after both of which it is given up.
         ticks_a_year: to say ticks in days.
     """
@@ -264,12 +273,14 @@ def decide(
         return Decision("promoted", reason, challenger, None, False, needs)
     seen = _proof(trial, challenger)
     if trial.proven:
-        reason = f"Model {challenger} replaces {champion}: {seen}."
+        reason = f"Model {challenger} replaces {champion}: {seen}. {verdict.sentence}".strip()
         return Decision("promoted", reason, challenger, None, True, "nothing", ended={champion: "retired"})
-    if why_not := _hopeless(trial, verdict, ticks, give_up):
-        reason = f"Model {champion} stays: {seen}, and {challenger} is given up, as {why_not}."
+    if why_not := _hopeless(trial, verdict, give_up):
+        reason = (
+            f"Model {champion} stays: {seen}, and {challenger} is given up, as {why_not}. {verdict.sentence}".strip()
+        )
         return Decision("kept", reason, champion, None, None, "a new challenger", ended={challenger: "given_up"})
-    needs = _needs(trial, ticks, give_up, DAYS / ticks_a_year)
+    needs = _needs(trial, give_up, DAYS / ticks_a_year)
     reason = f"Model {champion} stays, {challenger} is on trial: {seen}. To be promoted it needs {needs}."
     return Decision("on_trial", f"{reason} {verdict.sentence}".strip(), champion, challenger, None, needs)
 
@@ -281,9 +292,14 @@ def _proof(trial: Trial, challenger: str) -> str:
     interval = f"{trial.low:+.3f} to {trial.high:+.3f}"
     return (
         f"on {_clients(trial.n)} that neither has seen, the error (Brier) of {challenger} is"
-        f" {abs(trial.gain):.3f} {better} (gain {interval} at 95%), and the proof that it is better stands at"
-        f" {_odds(trial.log10)} of the {_odds(trial.needed)} that a promotion needs"
+        f" {abs(trial.gain):.3f} {better} (gain {interval} at 95%), and the proof that it is better {_stands(trial)}"
     )
+
+
+def _stands(trial: Trial) -> str:
+    if trial.proven:
+        return f"is {_odds(trial.log10 - trial.needed)} times what a promotion needs"
+    return f"stands at {_odds(trial.log10)} of the {_odds(trial.needed)} that a promotion needs"
 
 
 def _odds(log10: float) -> str:
@@ -291,27 +307,27 @@ def _odds(log10: float) -> str:
     return "over a million" if log10 > 6 else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _hopeless(trial: Trial, verdict: Verdict, ticks: int, give_up: tuple[int, int]) -> str | None:
+def _hopeless(trial: Trial, verdict: Verdict, give_up: tuple[int, int]) -> str | None:
     if trial.lost:
         return "it is not better"
-    if ticks > 1 and not trial.on_pace(give_up[1]):
+    if trial.ticks and not trial.on_pace(give_up[1]):
         if verdict.state == "drift":
             return "clients have gone on changing since it was trained; the next one learns from them"
         if verdict.state == "grown":
             return "twice as many clients are known as it has learnt from; the next one learns from all"
-    if ticks >= give_up[0] and trial.n >= give_up[1]:
-        return f"{ticks} ticks and {trial.n:,} clients did not show that it is better"
+    if trial.ticks >= give_up[0] and trial.n >= give_up[1]:
+        return f"{trial.ticks} ticks and {trial.n:,} clients did not show that it is better"
     return None
 
 
-def _needs(trial: Trial, ticks: int, give_up: tuple[int, int], days: float) -> str:
+def _needs(trial: Trial, give_up: tuple[int, int], days: float) -> str:
     patience = f"it is given up after {give_up[0]} ticks ({_days(give_up[0] * days)}) and {give_up[1]:,} clients"
     more = trial.clients_needed
     if more is None:
         return f"to be better on clients that neither has seen; {patience}"
     if not trial.on_pace(give_up[1]):
         return f"a clearer gain than so far; {patience}"
-    wait = more / (trial.n / ticks) * days
+    wait = more / (trial.n / max(trial.ticks, 1)) * days
     return f"about {more:,} more such clients at this pace, {_days(wait)}; {patience}"
 
 

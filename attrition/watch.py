@@ -22,6 +22,7 @@ from attrition.drift import (
     Evidence,
     Promotion,
     State,
+    detector,
     expit,
     logit,
     losses,
@@ -31,7 +32,6 @@ from attrition.drift import (
     start,
     update,
 )
-from attrition.drift.detector import WEIGHTS
 from attrition.drift.experts import WINDOW
 from attrition.params import Portfolio, Rules
 from attrition.policy import Trial
@@ -105,12 +105,13 @@ class Look:
 class Watch:
     """All that is known against a champion up to a data version.
 
-    ``since`` is the data version after which rows are needed when it is brought forward.
+    ``since`` is the data version after which rows are needed when it is brought forward, ``settings`` by which rules.
     """
 
     champion: str
     version: int
     since: int
+    settings: str
     reference: Reference = field(default_factory=Reference)
     state: State | None = None
     looks: tuple[Look, ...] = ()
@@ -138,7 +139,7 @@ class Watch:
     def from_dict(saved: Mapping[str, Any]) -> Watch:
         """What ``to_dict`` gave, after JSON."""
         return Watch(
-            **{key: saved[key] for key in ("champion", "version", "since")},
+            **{key: saved[key] for key in ("champion", "version", "since", "settings")},
             reference=Reference(**saved["reference"]),
             state=State.from_dict(saved["state"]) if saved["state"] else None,
             looks=tuple(Look(**look) for look in saved["looks"]),
@@ -150,12 +151,15 @@ def config(rules: Rules, deployment: int) -> Config:
     return Config(alpha=rules.alpha, delta=rules.tolerance, k=deployment)
 
 
-def unseen(frame: pd.DataFrame, trained_to: int, data_version: int) -> pd.Series[bool]:
-    """Which rows that count a model was not trained on: it stopped at row ``trained_to`` of ``data_version``.
+def unseen(frame: pd.DataFrame, data_version: int, held_back: str = "") -> npt.NDArray[np.bool_]:
+    """Which rows that count a model has not learnt from, shape ``(rows,)``.
 
-    A row that came before but whose label window closed later was not there for it either.
+    It learnt from what counted up to ``data_version``, but for those that were held back (``model.split``'s mark).
     """
-    return (frame["_row"] > trained_to) | (frame["_counted"] > data_version)
+    later: npt.NDArray[np.bool_] = (frame["_counted"] > data_version).to_numpy()
+    if not held_back:
+        return later
+    return later | np.array([each <= held_back for each in model.held_back_hash(frame["_key"])], dtype=bool)
 
 
 def predicted(pipeline: Pipeline, champion: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -181,34 +185,51 @@ def rows_of(portfolio: Portfolio, pipeline: Pipeline, frame: pd.DataFrame) -> Ro
     )
 
 
-def trial(y: npt.ArrayLike, p: npt.ArrayLike, q: npt.ArrayLike, *, k: int, epsilon: float, seed: int = 0) -> Trial:
+def trial(
+    y: npt.ArrayLike,
+    p: npt.ArrayLike,
+    q: npt.ArrayLike,
+    *,
+    number: int,
+    rate: float,
+    gain: float,
+    ticks: int,
+    seed: int = 0,
+) -> Trial:
     """How far the proof has come that a challenger's probabilities ``q`` are better than the champion's ``p``.
 
-    All of shape ``(rows,)``, on clients that count and that neither model has seen. The challenger is the ``k``-th
-    ever tried here (1, 2 …), and must gain more than ``epsilon``. See ``drift.Promotion``.
+    All of shape ``(rows,)``, on clients that count and that neither model has seen, which came in ``ticks`` data
+    versions. The challenger is model ``number`` of the portfolio, the first of which had none to beat. Among the
+    clients that were known when it was trained the share ``rate`` left; it must gain more than the share ``gain`` of
+    that variance. See ``drift.Promotion``.
     """
-    proof = Promotion(k, epsilon)
+    proof = Promotion(max(1, number - 1), gain * rate * (1 - rate))
     if not np.size(y):
-        return Trial(0, None, None, None, proof.log10, proof.log10_needed, proven=False, lost=False)
+        return Trial(0, None, None, None, proof.log10, proof.log10_needed, proven=False, lost=False, ticks=ticks)
     gains = losses(y, p) - losses(y, q)
     proof = proof.update(gains)
     # Giving up for nothing costs a training, promoting for nothing costs clients: here one in twenty will do.
     lost = Promotion(1, 0.0).update(-gains).log10 >= math.log10(20)
-    gain = mean_interval(gains, seed=seed)
-    return Trial(len(gains), *gain, proof.log10, proof.log10_needed, proven=proof.proven, lost=lost)
+    found = mean_interval(gains, seed=seed)
+    return Trial(len(gains), *found, proof.log10, proof.log10_needed, proven=proof.proven, lost=lost, ticks=ticks)
 
 
-def begin(champion: str, since: int) -> Watch:
+def begin(champion: str, since: int, settings: Config, rules: Rules) -> Watch:
     """The watch over a champion before its first row, which comes after data version ``since``."""
-    return Watch(champion, since, since)
+    return Watch(champion, since, since, _settings(settings, rules))
 
 
-def resume(saved: Mapping[str, Any] | None, champion: str, version: int) -> Watch | None:
-    """The watch that was kept, if it is this champion's, at this data version, and of this detector; else None."""
+def _settings(settings: Config, rules: Rules) -> str:
+    return f"{settings} {rules.reference_rows} {rules.reference_each} {detector.WEIGHTS.tolist()}"
+
+
+def resume(
+    saved: Mapping[str, Any] | None, champion: str, version: int, settings: Config, rules: Rules
+) -> Watch | None:
+    """The watch that was kept, if it is this champion's, at this data version, by these rules; else None."""
     if not saved or (saved["champion"], saved["version"]) != (champion, version):
         return None
-    watch = Watch.from_dict(saved)
-    return None if watch.state and len(watch.state.m) != len(WEIGHTS) else watch
+    return Watch.from_dict(saved) if saved["settings"] == _settings(settings, rules) else None
 
 
 def bring_forward(watch: Watch, rows: Rows, version: int, settings: Config, rules: Rules, *, claims: bool) -> Watch:

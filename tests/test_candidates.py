@@ -29,7 +29,7 @@ def scene(kind, seed):
     """Old clients, new ones after the change of ``kind``, and the champion of the old ones."""
     stream = generator.stream(kind, seed=seed, change=1, start=date(2026, 1, 5))
     train = pd.concat([clients(stream, 0, OLD), clients(stream, 1, NEW)], ignore_index=True)
-    train = train.assign(_row=np.arange(len(train)) + 1, _version=1)
+    train = train.assign(_row=np.arange(len(train)) + 1, _counted=np.arange(len(train)) + 1)  # a version a row
     return stream, train, model.fit(DEMO, train.head(OLD))
 
 
@@ -156,26 +156,28 @@ def test_the_same_rows_give_the_same_candidates_to_the_last_bit(changed, found):
 
 def test_rows_without_an_outcome_change_nothing(changed, found):
     _, train, champion = changed
-    waiting = train.tail(50).assign(churned=np.nan, _row=train["_row"].tail(50) + 50)
+    waiting = train.tail(50).assign(
+        churned=np.nan, _row=train["_row"].tail(50) + 50, _counted=train["_row"].tail(50) + 50
+    )
     again = tried(DEMO, pd.concat([train, waiting]), champion, OLD, OLD + 1)
     assert [(one.name, one.loss) for one in again] == [(one.name, one.loss) for one in found]
 
 
 @pytest.mark.parametrize(
-    ("champion", "trained_to", "since_row", "names"),
+    ("champion", "trained_version", "since_version", "names"),
     [
-        (False, 0, None, ["all"]),
+        (False, 0, 0, ["all"]),
         (False, 0, OLD + 1, ["recent", "weighted", "all"]),
         (True, OLD, OLD + 1, ALL),
-        (True, OLD, None, ["recalibrated", "offset", "weighted", "all"]),
+        (True, OLD, 0, ["recalibrated", "offset", "weighted", "all"]),
         (True, OLD, OLD + NEW - 20, ["recalibrated", "offset", "weighted", "all"]),  # 21 rows tell nothing of a change
         (True, OLD + NEW - 20, OLD + 1, ["all"]),  # 20 rows that the champion has not seen mend nothing
-        (True, OLD + NEW, None, ["all"]),
+        (True, OLD + NEW, 0, ["all"]),
     ],
 )
-def test_what_can_be_tried_depends_on_what_is_known(changed, champion, trained_to, since_row, names):
+def test_what_can_be_tried_depends_on_what_is_known(changed, champion, trained_version, since_version, names):
     _, train, pipeline = changed
-    found = tried(DEMO, train, pipeline if champion else None, trained_to, since_row)
+    found = tried(DEMO, train, pipeline if champion else None, trained_version, since_version)
     assert sorted(one.name for one in found) == sorted(names)
     assert all(one.loss is not None for one in found)
 

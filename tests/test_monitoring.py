@@ -33,17 +33,18 @@ def arrive(stage, frame, tmp_path):
 
 
 def trained(stage, version, data_version):
-    """A model of everything known at a data version but for the newest, held back."""
-    train, _ = model.split(stage.portfolio, evidence.trainable(stage.clients(data_version)), data_version - 1)
+    """A model of everything known at a data version but for what is held back."""
+    train, _, mark = model.split(stage.portfolio, evidence.trainable(stage.clients(data_version)))
     pipeline = candidates.tried(stage.portfolio, train)[0].pipeline
     folder = stage.place.models / version
     folder.mkdir(parents=True)
     facts = provenance.facts(stage.portfolio, pipeline, train)
-    numbers = {"rows": len(train), "left": int(train["churned"].sum()), "trained_to": int(train["_row"].max())}
+    numbers = {"rows": len(train), "known": len(train), "left": int(train["churned"].sum()), "held_back": mark}
     return registry.write(
         folder,
         pipeline,
         **{"version": version, "run": "20260101T000000Z-0001", "data_version": data_version, **numbers},
+        trained_to=int(train["_row"].max()),
         **{"metrics": {}, "coefficients": [], "base": model.baseline(pipeline, train)},
         **facts,
     )
@@ -111,9 +112,12 @@ def test_several_versions_at_once_are_judged_one_by_one(stage):
 
 def test_the_reference_of_an_unproven_champion_begins_with_what_was_held_back(stage):
     manifest = registry.read_manifest(stage.place.models / "0001")
-    held = TRAINED * 162 - manifest.rows
-    assert judged(stage, TRAINED + 1, TRAINED).watch.reference.n == held + 162
-    assert judged(stage, TRAINED + 1, TRAINED, proven=True).watch.reference.n == 162  # these promoted it: none of them
+    held = TRAINED * 162 - manifest.known
+    unproven = judged(stage, TRAINED + 1, TRAINED).watch
+    assert (unproven.reference.n, unproven.reference.full) == (held, True)
+    assert [look.version for look in unproven.looks] == [TRAINED + 1]
+    proven = judged(stage, TRAINED + 1, TRAINED, proven=True).watch
+    assert (proven.reference.n, proven.looks) == (162, ())  # those before promoted it: none of them
 
 
 def test_a_verdict_says_what_was_seen_and_names_the_change(stage):
@@ -127,13 +131,11 @@ def test_a_verdict_says_what_was_seen_and_names_the_change(stage):
     assert CHANGE - 1 <= later.change <= CHANGE + 4
 
 
-def test_unseen_rows_are_those_that_no_model_learnt_from(stage):
+def test_a_challenger_is_judged_by_those_who_came_after_it_was_trained(stage):
     manifest = registry.read_manifest(stage.place.models / "0001")
     rows = monitoring.unseen_by(stage, stage.clients(8), [manifest])
-    assert (rows["_row"] > manifest.trained_to).all()
-    assert rows["_counted"].max() == 8
-    train = evidence.trainable(stage.clients(8), to_row=manifest.trained_to)
-    assert len(rows) + len(train) == len(evidence.trainable(stage.clients(8)))
+    assert rows["_counted"].tolist() == [6] * 162 + [7] * 162 + [8] * 162
+    assert monitoring.unseen_by(stage, stage.clients(TRAINED), [manifest]).empty
 
 
 def test_a_client_whom_an_earlier_model_scored_is_shown_and_not_counted(stage, tmp_path):
@@ -188,7 +190,7 @@ def test_a_refit_names_the_terms_that_it_would_move(stage):
     moved = monitoring.changed_terms(seen, labels)
     # Satisfaction kept clients before the change and drives them away after it; what it moves is among the first.
     assert "satisfaction" in moved.index[:4]
-    assert isinstance(monitoring.changed_terms(judged(stage, TRAINED + 1, TRAINED), labels), str)
+    assert isinstance(monitoring.changed_terms(judged(stage, TRAINED + 1, TRAINED, proven=True), labels), str)
 
 
 def test_what_is_promised_names_what_the_yaml_leaves_open(stage):

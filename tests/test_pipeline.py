@@ -66,7 +66,7 @@ def test_the_manifest_says_all_that_is_needed_to_make_the_model_again(first):
     place = first[0].place("capstone")
     pipeline, manifest = registry.load(place.models / "0001")
     assert manifest.sha256 == registry.current(place.models).sha256
-    assert (manifest.data_version, manifest.rows, manifest.trained_to) == (1, 20, 20)
+    assert (manifest.data_version, manifest.rows, manifest.known, manifest.way) == (1, 20, 20, "all")
     assert manifest.features == ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
     assert manifest.run == reports(place)[0]["run"]
     assert pipeline[-1].coef_.ravel().tolist() == pytest.approx(

@@ -16,7 +16,7 @@ from store_kit import CALLED, COLUMNS, ROW, Client, Shop, csv, history, portfoli
 
 from attrition.params import Portfolio
 from attrition.store.clients import Clients
-from attrition.store.evidence import counted, trainable
+from attrition.store.evidence import counted, held_out, trainable
 
 BEFORE, DAYS = datetime.date(2026, 1, 1), 5
 
@@ -33,7 +33,7 @@ def rows(folder: Path, given_shop: Portfolio, *versions: list[Client]) -> list[t
     """Row and version of what counts in a history."""
     history(folder, given_shop, list(versions))
     found = counted(Clients(given_shop, folder), after_version=0).rows
-    return list(zip(found["_row"], found["_counted"], strict=True))
+    return sorted(zip(found["_row"], found["_counted"], strict=True))
 
 
 def test_before_the_first_rows(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_each_row_is_a_unit_without_an_id(tmp_path: Path) -> None:
     given_shop = shop(id=None, as_of=None)
     history(tmp_path / "c", given_shop, [[("ann", at(0), 1, False), ("ann", at(0), 1, None), ("ann", at(0), 0, True)]])
     found = counted(Clients(given_shop, tmp_path / "c"), after_version=0)
-    assert (found.rows["_key"].tolist(), found.left_out) == (["999", "998"], {"called": 1})
-    assert trainable(Clients(given_shop, tmp_path / "c"))["_row"].tolist() == [1, 2]
+    assert (found.rows["_key"].tolist(), found.left_out) == (["998", "999"], {"called": 1})
+    assert sorted(trainable(Clients(given_shop, tmp_path / "c"))["_row"]) == [1, 2]
 
 
 def test_a_client_without_a_date_counts_once_ever(tmp_path: Path) -> None:
@@ -73,7 +73,6 @@ def test_a_client_without_a_date_counts_once_ever(tmp_path: Path) -> None:
     clients = Clients(given_shop, tmp_path / "c")
     assert counted(clients, after_version=2).left_out == {"came again": 1}
     assert trainable(clients)["_row"].tolist() == [3]
-    assert trainable(clients, to_row=2)["_row"].tolist() == [2]
 
 
 def test_a_corrected_label_does_not_count_again_but_is_learnt_from(tmp_path: Path) -> None:
@@ -89,8 +88,8 @@ def test_a_called_client_neither_counts_nor_trains(tmp_path: Path) -> None:
     ]
     assert rows(tmp_path / "c", shop(), *versions) == [(2, 1)]
     clients = Clients(shop(), tmp_path / "c")
-    assert counted(clients, after_version=0).left_out == {"called": 2, "came again": 1}
-    assert trainable(clients)["_row"].tolist() == [3], "the newest that is known of a unit says whether it was called"
+    assert counted(clients, after_version=0).left_out == {"called": 1, "came again": 2}
+    assert trainable(clients).empty, "neither who was called when it counted nor of whom it is known since"
 
 
 def test_an_outcome_counts_when_its_window_has_closed_of_churners_too(tmp_path: Path) -> None:
@@ -105,7 +104,10 @@ def test_an_outcome_counts_when_its_window_has_closed_of_churners_too(tmp_path: 
     assert rows(tmp_path / "c", given_shop, *versions) == [(1, 3), (2, 5)]
     for version, waiting, train in [(2, 2, []), (3, 1, [1]), (4, 1, [1]), (5, 0, [1, 2])]:
         clients = Clients(given_shop, tmp_path / "c", version)
-        assert counted(clients, after_version=version - 1).left_out.get("window still open", 0) == waiting
+        assert counted(clients, after_version=0).left_out.get("window still open", 0) == waiting
+        assert "window still open" not in counted(clients, after_version=1).left_out, (
+            "told when it came, not ever again"
+        )
         assert trainable(clients)["_row"].tolist() == train
 
 
@@ -179,14 +181,15 @@ def test_a_whole_number_is_a_name_beyond_the_doubles(tmp_path: Path) -> None:
     assert found["_model"].to_dict() == {str(big[0]): None, str(big[1]): "0001"}
 
 
-def by_hand(given_shop: Portfolio, versions: list[list[Client]]) -> tuple[dict[int, int], list[tuple[int, str]], int]:
-    """The rules said again, version by version: rows that count, why others do not, and how many wait."""
+def by_hand(given_shop: Portfolio, versions: list[list[Client]]) -> tuple[dict[int, int], list[tuple[int, str]]]:
+    """The rules said again, version by version: rows that count, and why others do not."""
     counts: dict[int, int] = {}
     why: list[tuple[int, str]] = []
-    seen: set[Any] = set()
+    told: dict[Any, list[tuple[int, int, bool]]] = {}  # of units whose window is open
+    about: dict[Any, tuple[int, str]] = {}
+    settled: set[Any] = set()
     kept: dict[str, list[int]] = {}
-    waiting: list[tuple[int, int, str]] = []
-    clock, row = -1, 0
+    clock, row, horizon = -1, 0, given_shop.horizon
     for version, arrived in enumerate(versions, start=1):
         for client, date, outcome, called in arrived:
             row += 1
@@ -195,25 +198,29 @@ def by_hand(given_shop: Portfolio, versions: list[list[Client]]) -> tuple[dict[i
             if outcome is None:
                 continue
             unit = row if given_shop.id is None else (client, day if given_shop.as_of else 0)
-            if called:
-                why.append((version, "called"))
-            elif unit in seen:
+            about[unit] = (day, client)
+            if unit in settled:
                 why.append((version, "came again"))
             else:
-                waiting.append((day, row, client))
-            seen.add(unit)
-        horizon = given_shop.horizon
-        for day, number, client in sorted(waiting):
-            if horizon is None:
+                told.setdefault(unit, []).append((row, version, bool(called)))
+        closing = [unit for unit in told if horizon is None or about[unit][0] + horizon <= clock]
+        for unit in sorted(closing, key=lambda unit: (about[unit][0], told[unit][-1][0])):
+            *before, (number, _, _) = said = told.pop(unit)
+            settled.add(unit)
+            day, client = about[unit]
+            overlaps = horizon is not None and any(abs(day - other) < horizon for other in kept.get(client, []))
+            if not overlaps:
+                kept.setdefault(client, []).append(day)
+            if any(called for *_, called in said):
+                why.append((version, "called"))
+            elif overlaps:
+                why.append((version, "came again"))
+            else:
                 counts[number] = version
-            elif day + horizon <= clock:
-                if any(abs(day - other) < horizon for other in kept.get(client, [])):
-                    why.append((version, "came again"))
-                else:
-                    counts[number] = version
-                    kept.setdefault(client, []).append(day)
-        waiting = [each for each in waiting if horizon is not None and each[0] + horizon > clock]
-    return counts, why, len(waiting)
+            why += [(came, "came again") for _, came, _ in before]
+    for *before, (_, version, _) in told.values():
+        why += [*((came, "came again") for _, came, _ in before), (version, "window still open")]
+    return counts, why
 
 
 arrivals = st.tuples(
@@ -243,10 +250,11 @@ def test_replay_equals_increments_and_the_rules_said_again(
     whole, steps = counted(Clients(given_shop, folder), after_version=0), []
     for after, upto in ((0, cut), (cut, last), (0, last)):
         found = counted(Clients(given_shop, folder, upto), after_version=after)
-        counts, why, waiting = by_hand(given_shop, versions[:upto])
+        counts, why = by_hand(given_shop, versions[:upto])
         wanted = sorted((version, row) for row, version in counts.items() if version > after)
-        assert list(zip(found.rows["_counted"], found.rows["_row"], strict=True)) == wanted
-        left = Counter(reason for version, reason in why if version > after) + Counter({"window still open": waiting})
+        assert sorted(zip(found.rows["_counted"], found.rows["_row"], strict=True)) == wanted
+        assert found.rows["_counted"].is_monotonic_increasing
+        left = Counter(reason for version, reason in why if version > after)
         assert found.left_out == dict(left)
         for _, keys in found.rows.groupby("_counted")["_key"]:
             assert keys.is_unique
@@ -257,27 +265,75 @@ def test_replay_equals_increments_and_the_rules_said_again(
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(given_shop=shops, versions=histories, to_row=st.one_of(st.none(), st.integers(0, 15)))
-def test_what_is_trained_on_is_the_newest_of_each_unit(
-    tmp_path_factory: pytest.TempPathFactory,
-    given_shop: Portfolio,
-    versions: list[list[Client]],
-    to_row: int | None,
+@given(given_shop=shops, versions=histories)
+def test_what_is_trained_on_is_the_last_word_on_each_unit_that_counts(
+    tmp_path_factory: pytest.TempPathFactory, given_shop: Portfolio, versions: list[list[Client]]
 ) -> None:
     folder = tmp_path_factory.mktemp("shop") / "clients"
     history(folder, given_shop, versions)
     everybody = [row for arrived in versions for row in arrived]
-    latest = max((row[1] for row in everybody), default="")
-    newest: dict[Any, int] = {}
-    for number, (client, date, outcome, _) in enumerate(everybody, start=1):
-        if outcome is not None and (to_row is None or number <= to_row):
-            newest[number if given_shop.id is None else (client, date if given_shop.as_of else "")] = number
 
-    def learnt(number: int) -> bool:
-        _, date, _, called = everybody[number - 1]
-        closes = datetime.date.fromisoformat(date) + datetime.timedelta(given_shop.horizon or 0)
-        return not called and (given_shop.horizon is None or str(closes) <= latest)
+    def unit(number: int) -> Any:
+        client, date, *_ = everybody[number - 1]
+        return number if given_shop.id is None else (client, date if given_shop.as_of else "")
 
-    found = trainable(Clients(given_shop, folder), to_row=to_row)
-    assert found["_row"].tolist() == sorted(filter(learnt, newest.values()))
-    assert found.columns.tolist() == [*given_shop.columns, "left", "_row", "_version"]
+    newest = {unit(number): number for number, row in enumerate(everybody, start=1) if row[2] is not None}
+    counts, _ = by_hand(given_shop, versions)
+    wanted = {newest[unit(row)]: version for row, version in counts.items()}
+    found = trainable(Clients(given_shop, folder))
+    learnt = {row: version for row, version in wanted.items() if not everybody[row - 1][3]}
+    assert dict(zip(found["_row"], found["_counted"], strict=True)) == learnt
+    assert found.columns.tolist() == [*given_shop.columns, "left", "_row", "_version", "_key", "_counted"]
+
+
+def test_the_order_of_what_counts_does_not_know_the_outcomes(tmp_path: Path) -> None:
+    """Leavers are told of at once and stayers when the window closes: sorted by row, the last would be stayers."""
+    given_shop, people = shop(horizon="5d"), [f"p{number}" for number in range(60)]
+    versions: list[list[Client]] = [
+        [(one, at(0), None, None) for one in people],
+        [(one, at(0), 1, None) for one in people[:30]],
+        [(one, at(0), 0, None) for one in people[30:]] + [("new", at(9), None, None)],
+    ]
+    history(tmp_path / "c", given_shop, versions)
+    for found in (
+        counted(Clients(given_shop, tmp_path / "c"), after_version=0).rows,
+        trainable(Clients(given_shop, tmp_path / "c")),
+    ):
+        assert (found["_counted"] == 3).all()
+        assert 8 <= found["left"].tail(30).sum() <= 22
+
+
+def test_the_last_word_before_the_window_closes_is_what_counts(tmp_path: Path) -> None:
+    given_shop = shop(horizon="5d")
+    versions: list[list[Client]] = [
+        [("ann", at(0), 0, None), ("bob", at(0), 0, None)],
+        [("ann", at(0), 1, None), ("bob", at(0), 0, True)],
+        [("new", at(9), None, None)],
+        [("ann", at(0), 0, None)],
+    ]
+    assert rows(tmp_path / "c", given_shop, *versions) == [(3, 3)]  # that ann has left; that bob was called
+    assert trainable(Clients(given_shop, tmp_path / "c"))["_row"].tolist() == [6]
+
+
+def test_a_window_that_overlaps_that_of_a_called_one_does_not_count(tmp_path: Path) -> None:
+    versions: list[list[Client]] = [[("ann", at(0), 0, True), ("ann", at(3), 1, None), ("bob", at(30), None, None)]]
+    assert rows(tmp_path / "c", shop(horizon="5d"), *versions) == []
+
+
+def test_who_was_on_the_list_counts_only_when_held_out(tmp_path: Path) -> None:
+    people = [f"p{number}" for number in range(80)]
+    versions: list[list[Client]] = [
+        [(one, at(0), None, None) for one in people],
+        [(one, at(0), 1, None) for one in people],
+    ]
+    history(tmp_path / "c", shop(), versions)
+    risks = {one: 0.9 if number < 60 else 0.1 for number, one in enumerate(people)}
+    predictions(tmp_path / "scores", [(1, one, at(0), 1, "0001", risk) for one, risk in risks.items()])
+    clients = Clients(shop(), tmp_path / "c")
+    found = counted(clients, after_version=1, scores=tmp_path / "scores")
+    spared = held_out(shop(), pd.Series(people))
+    wanted = {one for one, out in zip(people, spared, strict=True) if risks[one] < 0.5 or out}
+    assert set(found.rows["client"]) == wanted
+    assert 20 < len(wanted) < 40
+    assert found.left_out == {"on the list to be called": 80 - len(wanted)}
+    assert set(trainable(clients, scores=tmp_path / "scores")["client"]) == wanted

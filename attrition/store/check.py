@@ -185,6 +185,8 @@ def _fault(portfolio: Portfolio, name: str) -> str:
         cases = [_unless(_among(value, _outcomes(portfolio)), "neither {!r} nor {!r}".format(*_outcomes(portfolio)))]
     else:
         nullable, cases = column.nullable, list(_cases(column, value))
+        if portfolio.horizon and name == portfolio.as_of:  # one date in the future would close every window for good
+            cases.append(_unless(f"TRY_CAST({value} AS DATE) <= current_date + 1", "in the future"))
     missing = "NULL" if nullable else "'missing'"
     return f"CASE WHEN {value} IS NULL THEN {missing} {' '.join(cases)} END"
 

@@ -75,6 +75,7 @@ class Clients:
         columns: Sequence[str] | None = None,
         *,
         after_version: int = 0,
+        to_version: int | None = None,
         after_row: int = 0,
         to_row: int | None = None,
         labelled: bool | None = None,
@@ -87,6 +88,7 @@ class Clients:
         Args:
             columns: names of columns, the target's among them.
             after_version: only rows that came with a later version.
+            to_version: only rows that came up to this version.
             after_row: only rows beyond this one.
             to_row: only rows up to this one.
             labelled: only rows with an outcome (True) or without (False).
@@ -96,6 +98,9 @@ class Clients:
         """
         where = ["_version > $after_version", "_row > $after_row"]
         given = {"after_version": after_version, "after_row": after_row}
+        if to_version is not None:
+            where.append("_version <= $to_version")
+            given["to_version"] = to_version
         if to_row is not None:
             where.append("_row <= $to_row")
             given["to_row"] = to_row
@@ -103,19 +108,6 @@ class Clients:
             where.append(f"{quoted(self.portfolio.target.column)} IS {'NOT ' if labelled else ''}NULL")
         query = f"SELECT {shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
         return self.sql(query, **given)
-
-    def version_of(self, row: int) -> int:
-        """The data version that a row came with; 0 before the first row.
-
-        Raises:
-            StoreError: there is no such row.
-        """
-        if row == 0:
-            return 0
-        found = self._connection.execute("SELECT _version FROM clients WHERE _row = $row", {"row": row}).fetchone()
-        if found is None:
-            raise StoreError(f"there is no row {row} as of version {self.version}")
-        return int(found[0])
 
     def newest(self, rows: int, *, to_version: int) -> pd.DataFrame:
         """The last ``rows`` rows up to a version, shaped as by `frame`."""

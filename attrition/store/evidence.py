@@ -7,9 +7,11 @@ What an outcome says never has a say in whether it counts.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +23,9 @@ from attrition.store.clients import SCORES, Clients
 from attrition.store.engine import connect, listed, literal, quoted
 from attrition.store.frames import plain, shaped
 
-__all__ = ["AGAIN", "CALLED", "OPEN", "Counted", "counted", "trainable"]
+__all__ = ["AGAIN", "CALLED", "LISTED", "OPEN", "Counted", "counted", "held_out", "trainable"]
 
-CALLED, AGAIN, OPEN = "called", "came again", "window still open"
+CALLED, AGAIN, OPEN, LISTED = "called", "came again", "window still open", "on the list to be called"
 
 Ints = npt.NDArray[np.int64]
 
@@ -36,7 +38,7 @@ class Counted:
         rows: as by `Clients.frame`, with ``_counted`` (int64, the data version in which the row counts), ``_key``
             (text, no two the same in one such version: id and date, or the row's hash), ``_model`` (text or None) and
             ``_probability`` (float64, NaN): the last prediction that was made of this client and day before the row
-            counted. In order of ``_counted``, then ``_row``.
+            counted. In order of ``_counted``, then of a hash of the key: outcomes have a say in what comes first.
         left_out: by reason, how many rows do not count; those whose window is open may do so later.
     """
 
@@ -48,10 +50,14 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
     """Rows that count in a data version beyond ``after_version`` and up to that of ``clients``.
 
     Version by version or all at once, the rows are the same. Without an id each row with an outcome is a unit; with an
-    id alone each client is, once; with an as-of date each client and day. Of a unit the first row with an outcome
-    counts, in the version that it came with, or with a horizon in the first whose clock has reached the end of its
-    window; the clock is the latest as-of date of all rows so far. A row that was treated does not count, nor one whose
-    window overlaps that of a row of the same client that counts already.
+    id alone each client is, once; with an as-of date each client and day. A unit counts in the version of its first
+    outcome, or with a horizon in the first whose clock has reached the end of its window; the clock is the latest as-of
+    date of all rows so far. What counts is the last word on it at that moment; what is said later is learnt from
+    (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose window overlaps
+    that of an earlier one of the same client.
+
+    Where calls are recorded, neither does a client whom the model's last word had put on the list (a risk at or above
+    the threshold), unless he is held out: who leaves before he can be called would count, who stays would be called.
 
     Args:
         clients: the rows of all versions up to now.
@@ -74,29 +80,58 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
         after=after_version,
     )
     good = units.loc[units["_why"] == "", ["_row", "_decided"]].rename(columns={"_decided": "_counted"})
-    rows = rows.merge(good, on="_row").sort_values(["_counted", "_row"], ignore_index=True)
-    why = units.loc[units["_why"] != "", "_why"].value_counts()
-    rows = _with_predictions(clients.portfolio, rows, scores)
-    return Counted(rows, {reason: int(why[reason]) for reason in (CALLED, AGAIN, OPEN) if reason in why})
+    rows = _with_predictions(clients.portfolio, _in_order(rows.merge(good, on="_row")), scores)
+    listed_too = _listed(clients.portfolio, rows)
+    told = units["_why"].mask((units["_why"] == OPEN) & (units["_version"] <= after_version), "")  # told before
+    why = told[told != ""].value_counts()
+    left_out = {reason: int(why[reason]) for reason in (CALLED, AGAIN, OPEN) if reason in why}
+    if listed_too.any():
+        left_out[LISTED] = int(listed_too.sum())
+    return Counted(rows[~listed_too].reset_index(drop=True), left_out)
 
 
-def trainable(clients: Clients, *, to_row: int | None = None) -> pd.DataFrame:
-    """Rows to learn from, as by `Clients.frame`: of each unit the newest with an outcome, up to row ``to_row``.
+def held_out(portfolio: Portfolio, ids: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Which clients are not to be called, though their risk be high, shape ``(clients,)``.
 
-    A unit is what it is for `counted`. Rows that were treated, and those whose window is open as of the version of
-    ``clients``, are left out.
+    Where calls are recorded (``treated``), those who were called are no evidence of who leaves by himself, so a random
+    share of the clients (``hold_out``) must stay uncalled. The same clients on every day: it is a hash of the id.
     """
-    portfolio, clock = clients.portfolio, _Clock(clients)
+    if portfolio.treated is None:
+        return np.zeros(len(ids), dtype=bool)
+    hashes = (hashlib.sha256(f"{portfolio.name} {client}".encode()).digest()[:8] for client in ids)
+    return np.array([int.from_bytes(each) < portfolio.hold_out * 2**64 for each in hashes], dtype=bool)
+
+
+def _listed(portfolio: Portfolio, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Who was on the list to be called, by the last prediction before the row counted, and not held out."""
+    if portfolio.treated is None or portfolio.id is None or rows.empty:
+        return np.zeros(len(rows), dtype=bool)
+    wanted: npt.NDArray[np.bool_] = (rows["_probability"] >= portfolio.threshold).to_numpy()
+    return wanted & ~held_out(portfolio, rows[portfolio.id])
+
+
+def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """By the version in which they count, then by a hash of their keys: leavers come early, so ``_row`` knows."""
+    hashes = [hashlib.sha256(str(key).encode()).digest() for key in rows["_key"]]
+    order = rows.assign(_hashed=hashes).sort_values(["_counted", "_hashed"], ignore_index=True)
+    return order.drop(columns="_hashed")
+
+
+def trainable(clients: Clients, *, scores: Path | None = None) -> pd.DataFrame:
+    """Rows to learn from: the last word on each unit that counts, as of the version of ``clients``.
+
+    As `Counted.rows`, without predictions, and in the same order. A unit of which it has become known since that it
+    was treated is left out.
+    """
+    portfolio = clients.portfolio
+    units = counted(clients, after_version=0, scores=scores).rows[["_key", "_counted"]]
     newest = f"SELECT max(_row) AS _row FROM clients WHERE {_labelled(portfolio)}"
-    newest += "" if to_row is None else f" AND _row <= {to_row:d}"
-    where = [f"{quoted(portfolio.treated)} IS NOT TRUE"] if portfolio.treated else []
-    if (now := clock.at(clients.version)) is not None:
-        where.append(f"{_day(portfolio)} <= {now - clock.horizon}")
-    return clients.sql(
-        f"SELECT {shaped(portfolio, None)} FROM clients "
+    rows = clients.sql(
+        f"SELECT {shaped(portfolio, None)}, {_key(portfolio)} AS _key FROM clients "
         f"SEMI JOIN ({newest} GROUP BY {listed(_unit(portfolio)) or '_row'}) USING (_row) "
-        f"WHERE {' AND '.join(where or ['true'])} ORDER BY _row"
+        f"WHERE {f'{quoted(portfolio.treated)} IS NOT TRUE' if portfolio.treated else 'true'}"
     )
+    return units.merge(rows, on="_key")[[*rows.columns, "_counted"]]
 
 
 class _Clock:
@@ -126,8 +161,7 @@ class _Clock:
 def _units(clients: Clients, undecided: str, after_version: int) -> pd.DataFrame:
     """All rows with an outcome, by ``_row``, of the units that ``undecided`` rows belong to, or of their clients.
 
-    ``_row``, ``_version``, ``_id`` (text), ``_day`` (days since 1970, 0 without a date), ``_treated``, ``_again``: a
-    row of the same unit came before.
+    ``_row``, ``_version``, ``_id`` (text), ``_day`` (days since 1970, 0 without a date), ``_treated``, ``_unit``.
     """
     portfolio = clients.portfolio
     # Windows of a client may overlap: with a horizon all of its rows are looked up, not those of that day alone.
@@ -139,19 +173,21 @@ def _units(clients: Clients, undecided: str, after_version: int) -> pd.DataFrame
         f"WHERE {_labelled(portfolio) if keys else undecided} ORDER BY _row",
         after=after_version,
     )
-    return units.assign(_again=units.duplicated(["_id", "_day"]) if keys else False)
+    return units.assign(_unit=units.groupby(["_id", "_day"]).ngroup() if keys else range(len(units)))
 
 
 def _decided(units: pd.DataFrame, clock: _Clock) -> pd.DataFrame:
     """With ``_why`` a row does not count ("": it does), and ``_decided``, the version in which that was known."""
-    came, closed = units["_version"].to_numpy(), clock.closed(units["_day"].to_numpy(), units["_version"].to_numpy())
-    at_once = (units["_treated"] | units["_again"]).to_numpy(bool)
-    waiting = ~at_once & (closed == clock.never)
-    units = units.assign(_decided=np.where(at_once, came, closed), _why="")
-    units.loc[_overlaps(units[~at_once & ~waiting], clock.horizon), "_why"] = AGAIN
-    units.loc[waiting, "_why"] = OPEN
-    units.loc[units["_again"], "_why"] = AGAIN
-    units.loc[units["_treated"], "_why"] = CALLED
+    first = units.groupby("_unit")["_version"].transform("min").to_numpy()
+    closed = clock.closed(units["_day"].to_numpy(), first)
+    known = units["_version"].to_numpy() <= closed  # when its window closed
+    last = units["_row"].where(known).groupby(units["_unit"]).transform("max") == units["_row"]
+    treated = (units["_treated"] & known).groupby(units["_unit"]).transform("any")
+    units = units.assign(_decided=np.where(last, closed, units["_version"]), _why=np.where(last, "", AGAIN))
+    open_still = last & (closed == clock.never)
+    units.loc[_overlaps(units[last & ~open_still], clock.horizon), "_why"] = AGAIN
+    units.loc[last & treated, "_why"] = CALLED
+    units.loc[open_still, "_why"] = OPEN
     return units
 
 
