@@ -7,8 +7,8 @@ killed and this process ends, whatever became of the runner.
     python -P fork_server.py SOCKET PARENT     the number of the socket's descriptor, the process id of the runner
 
 A request is one JSON message ``{"connection_file", "cwd", "env"}`` with the write end of a pipe. Into that pipe
-go three lines: the kernel's process id, ``ready`` from the kernel itself once it listens, and its wait status when
-it has ended and nothing of it is left.
+go three lines: ``pid N``; ``ready`` from the kernel itself once it listens, which may overtake the first; and
+``ended STATUS``, as wait(2) has it, when nothing of it is left.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def serve(requests: socket.socket, prctl: Any) -> None:
                     os.close(end)
                 kernel(json.loads(message), pipes[0], prctl)
             kernels[pid] = pipes[0]
-            tell(pipes[0], str(pid))
+            tell(pipes[0], f"pid {pid}")
 
 
 def tell(pipe: int, line: str) -> None:
@@ -113,7 +113,7 @@ def buried(kernels: dict[int, int]) -> None:
                 pipe = kernels.pop(pid)
                 if not kernels:
                     kill_all()
-                tell(pipe, str(status))
+                tell(pipe, f"ended {status}")
                 os.close(pipe)
 
 

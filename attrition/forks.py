@@ -38,11 +38,11 @@ class Kernel:
     stdin = stdout = stderr = None
 
     def __init__(self, pipe: int):
-        """``pipe`` is the end at which its id, ``ready`` and its wait status arrive."""
+        """``pipe`` is the end at which fork_server.py and the kernel tell of it."""
         self._pipe, self._said = pipe, b""
         self._lock = threading.Lock()  # the thread that executes and the one that watches may both look
         self.returncode: int | None = None
-        self.pid = int(self._line(0, PATIENCE) or 0)
+        self.pid = int(self._told("pid") or 0)
         if not self.pid:
             self.close()
             raise ForkFailed("the process that forks kernels is gone")
@@ -53,7 +53,7 @@ class Kernel:
         Raises:
             ForkFailed: it came to its end before, but not by SIGKILL, which is no reason to try another way.
         """
-        if self._line(1, PATIENCE) != "ready":
+        if self._told("ready") is None:
             ended = self.wait(5)
             if ended != -signal.SIGKILL:
                 raise ForkFailed(f"the forked kernel ended with {ended} before it was ready")
@@ -83,12 +83,16 @@ class Kernel:
 
     terminate = kill
 
-    def _line(self, number: int, timeout: float) -> str | None:
-        end = time.monotonic() + timeout
-        while self._said.count(b"\n") <= number and self.returncode is None and time.monotonic() < end:
+    def _told(self, word: str) -> str | None:
+        """What is told under a word, waited for; None if its end comes before."""
+        end = time.monotonic() + PATIENCE
+        while (said := self._said_of(word)) is None and self.returncode is None and time.monotonic() < end:
             self._read(end - time.monotonic())
-        lines = self._said.decode().splitlines()
-        return lines[number] if len(lines) > number else None
+        return said
+
+    def _said_of(self, word: str) -> str | None:
+        *lines, _unfinished = self._said.decode().split("\n")
+        return next((line.partition(" ")[2] for line in lines if line.split(" ")[0] == word), None)
 
     def close(self) -> None:
         """Let go of the pipe, once nobody waits for it any more."""
@@ -102,10 +106,8 @@ class Kernel:
                 return
             found = os.read(self._pipe, 4096)
             self._said += found
-            if not found:  # the last line is its wait status; without one, who forked it is gone, and it was killed
-                last = self._said.decode().splitlines()[-1:]
-                told = bool(last) and last[0].isdigit() and self._said.count(b"\n") > 1
-                self.returncode = os.waitstatus_to_exitcode(int(last[0]) if told else signal.SIGKILL)
+            if not found:  # without a status: who forked it is gone, and so it was killed
+                self.returncode = os.waitstatus_to_exitcode(int(self._said_of("ended") or signal.SIGKILL))
 
 
 class Forks:

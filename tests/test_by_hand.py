@@ -48,7 +48,7 @@ def test_a_stage_once_more_is_a_manual_run_that_commits_nothing(home, tmp_path):
     place = home.place("capstone")
     edited = notebooks(tmp_path / "notebooks")
     train = next(edited.glob("*_train.ipynb"))
-    train.write_text(train.read_text().replace('print(pipeline[-1])"', 'print(\\"my own model\\")"'))
+    train.write_text(train.read_text().replace('"look.theme()"', '"look.theme()\\nprint(3, 4)"'))
     done = cli(home, "tick", "capstone", "--only", "train", ATTRITION_NOTEBOOKS=str(edited))
     assert done.returncode == 0, done.stderr
     first, report = reports(place)
@@ -58,7 +58,7 @@ def test_a_stage_once_more_is_a_manual_run_that_commits_nothing(home, tmp_path):
         **dict.fromkeys(("score", "deploy", "diagnose", "assess", "report"), "skipped"),
     }
     assert (report["manual"], report["decision"], report["based_on"]) == (True, None, first["run"])
-    assert "train [8] my own model" in done.stdout
+    assert "train [4] 3 4" in done.stdout
     assert "30_train.html" in done.stdout
     assert (kept(home), state(home)) == (before, stood)
     assert (

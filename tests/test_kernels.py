@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from runner_kit import survivors
 
 from attrition import forks, kernels
 from attrition.engine import Execution
@@ -248,4 +249,4 @@ def test_the_server_ends_with_its_runner(tmp_path):
     ) as runner:
         server = psutil.Process(int(runner.stdout.readline()))
         runner.kill()
-    assert psutil.wait_procs([server], timeout=2)[1] == []
+    assert survivors([server]) == []
