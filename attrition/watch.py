@@ -159,7 +159,9 @@ def unseen(frame: pd.DataFrame, data_version: int, held_back: str = "") -> npt.N
     later: npt.NDArray[np.bool_] = (frame["_counted"] > data_version).to_numpy()
     if not held_back:
         return later
-    return later | np.array([each <= held_back for each in model.held_back_hash(frame["_key"])], dtype=bool)
+    back = [each <= held_back for each in model.held_back_hash(frame["_key"])]
+    either: npt.NDArray[np.bool_] = later | np.array(back, dtype=bool)
+    return either
 
 
 def predicted(pipeline: Pipeline, champion: str, frame: pd.DataFrame) -> pd.DataFrame:

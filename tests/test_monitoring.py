@@ -202,7 +202,7 @@ def test_what_is_promised_names_what_the_yaml_leaves_open(stage):
 
 @pytest.fixture(scope="module")
 def early(tmp_path_factory):
-    """A portfolio whose leavers are told of within a week, its stayers when their four weeks are over; nothing changes."""
+    """Leavers are told of within a week, stayers when their four weeks are over; nothing changes."""
     folder = tmp_path_factory.mktemp("early")
     home = Home(folder / "home")
     place = home.place("demo")

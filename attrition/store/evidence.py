@@ -55,8 +55,8 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
     Version by version or all at once, the rows are the same. Without an id each row with an outcome is a unit; with an
     id alone each client is, once; with an as-of date each client and day. A unit counts in the version of its first
     outcome, or with a horizon in the first whose clock has reached the end of its window; the clock is the latest as-of
-    date of all rows before that version. What counts is the last word on it at that moment; what is said later is learnt from
-    (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose window overlaps
+    date of all rows before that version. What counts is the last word on it at that moment; what is said later is
+    learnt from (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose window overlaps
     that of an earlier one of the same client.
 
     Where calls are recorded, neither does a client whom the model's last word had put on the list (a risk at or above
