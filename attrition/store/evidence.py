@@ -56,8 +56,8 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
     id alone each client is, once; with an as-of date each client and day. A unit counts in the version of its first
     outcome, or with a horizon in the first whose clock has reached the end of its window; the clock is the latest as-of
     date of all rows before that version. What counts is the last word on it at that moment; what is said later is
-    learnt from (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose window overlaps
-    that of an earlier one of the same client.
+    learnt from (`trainable`) and not counted again. A unit that was treated by then does not count, nor one whose
+    window overlaps that of an earlier one of the same client.
 
     Where calls are recorded, neither does a client whom the model's last word had put on the list (a risk at or above
     the threshold), unless he is held out: who leaves before he can be called would count, who stays would be called.
