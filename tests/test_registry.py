@@ -19,7 +19,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from attrition import model, registry
+from attrition import model, pickles, registry
 from attrition.registry import Current, ModelRefused
 
 
@@ -238,4 +238,4 @@ def test_no_other_name_is_allowed_than_pipelines_need(pipeline):
     numbers = homes.portfolio(columns={"usage": {"type": "number"}}, id=None)
     for fitted in (pipeline, model.fit(numbers, homes.clients())):
         Noting(io.BytesIO(pickle.dumps(fitted, protocol=5))).load()
-    assert asked == registry.ALLOWED
+    assert asked == pickles.ALLOWED
