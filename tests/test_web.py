@@ -116,9 +116,12 @@ def test_a_failure_shows_no_stack_no_path_and_no_value(own, caplog):
     place, client = own
     (place.executed / "latest.json").write_text("{torn")
     response = client.get("/diagnostics")
-    assert problem(response, 500)["detail"] == "the server failed; its log says why"
+    found = problem(response, 500)
+    assert found["detail"].startswith("the server failed")
     assert b"torn" not in response.data
     assert "JSONDecodeError" in caplog.text
+    assert found["request"] == response.headers["X-Request-Id"]
+    assert found["request"] in caplog.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]", "[::1]:8000"])
@@ -161,8 +164,10 @@ def test_the_description_has_the_columns(client):
     record = client.get("/openapi.json").get_json()["components"]["schemas"]["Record"]
     assert record["properties"].keys() == homes.COLUMNS.keys()
     assert record["required"] == ["usage", "tenure", "vip", "plan"]
-    assert record["properties"]["usage"] == {"type": "number", "minimum": 0, "maximum": 1000}
-    assert record["properties"]["plan"] == {"type": "string", "enum": ["basic", "plus"]}
+    usage = {"title": "usage", "type": "number", "minimum": 0, "maximum": 1000}
+    assert record["properties"]["usage"] == usage
+    assert record["properties"]["plan"] == {"title": "plan", "enum": ["basic", "plus"]}
+    assert record["additionalProperties"] is False
 
 
 def test_references_in_the_description_lead_somewhere(client):
