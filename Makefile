@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--custom-compile-command "make lock" pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-serving lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -40,6 +40,9 @@ check: .venv/dev ## ruff, mypy, imports, the form of the notebooks
 
 bench-decision: .venv/run ## delays, false alarms and promotions on synthetic streams: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.decision --seeds 20 --first 1000
+
+bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.serving
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt

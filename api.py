@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from attrition.serving import WAITING, Server
 __all__ = ["create_app", "create_front", "main"]
 
 MOST_REASONS = 20
+MOST_OPEN = 4096
+"""Requests at one time: so many slow clients hold up nobody."""
 CLIENTS = {"portfolio", "band", "id", "format", "limit", "offset"}
 """What /clients can be asked beside the columns that a portfolio shows."""
 
@@ -209,7 +212,7 @@ def description() -> Response:
         portfolio = params.load(_place().params)
     except (Refused, ParamsError):
         portfolio = None
-    return web.recorded(openapi.describe(_views(), portfolio))
+    return web.recorded(openapi.describe(_views(), _server().home.portfolios(), portfolio))
 
 
 @routes.get("/")
@@ -295,7 +298,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     address = "127.0.0.1" if given.host == "localhost" else given.host
     target = f"{Path(__file__).resolve()}:create_front"
     options: dict[str, Any] = {"workers": 1, "http": HTTPModes.http1, "websockets": False, "factory": True}
+    options |= {"backlog": MOST_OPEN, "backpressure": MOST_OPEN}
     options["http1_settings"] = HTTP1Settings(header_read_timeout=10_000)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     Granian(target, address, given.port, interface=Interfaces.RSGI, **options).serve()
 
 

@@ -24,8 +24,10 @@ SECONDS = 10.0
 """That a client may take to send its body."""
 LONGEST_BODY = MOST_BYTES + 64 * 1024
 """Bytes of a body: the largest CSV, and what an upload has around it."""
-SMALL = 256 * 1024
-"""Bytes up to which a body is read in one piece, and may be answered in the event loop: some milliseconds."""
+SMALL = 64 * 1024
+"""Bytes up to which a body is read in one piece, and not counted."""
+QUICK = 256 * 1024
+"""Bytes up to which a body may be answered in the event loop: some milliseconds."""
 MOST_WAITING = 64 * 1024 * 1024
 """Bytes of larger bodies in memory at one time."""
 THREADS = 4
@@ -48,7 +50,7 @@ class Front:
         try:
             async with asyncio.timeout(self._seconds):
                 data, taken = await self._body(scope, protocol)
-            sent = self._lane(scope, data) if len(data) <= SMALL else None
+            sent = self._lane(scope, data) if len(data) <= QUICK else None
             if sent is None:
                 loop = asyncio.get_running_loop()
                 status, headers, content = await loop.run_in_executor(self._threads, self._ask, scope, data)

@@ -34,17 +34,18 @@ class Problem(msgspec.Struct):
     errors: list[Fault] = []
 
 
-def describe(views: Iterable[tuple[str, str, str]], portfolio: Portfolio | None) -> dict[str, Any]:
+def describe(views: Iterable[tuple[str, str, str]], names: list[str], portfolio: Portfolio | None) -> dict[str, Any]:
     """An OpenAPI 3.1 document.
 
     Args:
         views: path as Flask writes it, method, and what it does.
+        names: of the portfolios that there are.
         portfolio: whose columns a record has; None where there are several and none was chosen.
     """
     paths: dict[str, Any] = {}
     for rule, method, summary in views:
         path = re.sub(r"<(\w+)>", r"{\1}", rule)
-        paths.setdefault(path, {})[method.lower()] = _operation(path, summary, portfolio)
+        paths.setdefault(path, {})[method.lower()] = _operation(path, summary, names, portfolio)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Attrition", "version": "2", "description": "Which clients are about to leave, and why."},
@@ -68,8 +69,10 @@ def _schemas(portfolio: Portfolio | None) -> dict[str, Any]:
     return found | components
 
 
-def _operation(path: str, summary: str, portfolio: Portfolio | None) -> dict[str, Any]:
-    asked = _QUERY.get(path, _PORTFOLIO)
+def _operation(path: str, summary: str, names: list[str], portfolio: Portfolio | None) -> dict[str, Any]:
+    asked = _QUERY.get(path, {})
+    if path not in _ALIKE:
+        asked = {"portfolio": {"enum": names} if names else _TEXT, **asked}
     if path == "/clients" and portfolio:
         asked = {**dict.fromkeys(portfolio.show, _TEXT), **asked}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
@@ -101,22 +104,19 @@ _JSON = "application/json"
 _TEXT: dict[str, Any] = {"type": "string"}
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 1000}
 _FAR: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 10**9}
-_PORTFOLIO: dict[str, Any] = {"portfolio": _TEXT}
+_ALIKE = ("/", "/livez", "/metrics")
+"""Paths that speak of no portfolio, or of all."""
 _QUERY: dict[str, dict[str, Any]] = {
-    "/": {},
-    "/livez": {},
-    "/metrics": {},
-    "/readyz": {**_PORTFOLIO, "fresh": {"type": "integer", "enum": [0, 1]}},
-    "/prediction": {**_PORTFOLIO, "explain": {"type": "integer", "minimum": 0, "maximum": 20}},
+    "/readyz": {"fresh": {"type": "integer", "enum": [0, 1]}},
+    "/prediction": {"explain": {"type": "integer", "minimum": 0, "maximum": 20}},
     "/clients": {
-        **_PORTFOLIO,
         "band": {"enum": list(BANDS)},
         "id": {**_TEXT, "description": "a part of the id"},
         "format": {"enum": ["json", "csv"]},
         "limit": _WHOLE,
         "offset": _FAR,
     },
-    "/runs": {**_PORTFOLIO, "limit": _WHOLE, "before": _FAR},
+    "/runs": {"limit": _WHOLE, "before": _FAR},
 }
 _MEDIA = {
     "/": ["text/html"],

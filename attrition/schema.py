@@ -36,20 +36,20 @@ class Identity(msgspec.Struct, frozen=True):
 class Prediction(msgspec.Struct, gc=False):
     """What is said of one client; ``id`` where one was sent, ``reasons`` where they were asked for."""
 
-    id: Id | UnsetType
     probability: Probability
     decision: bool
     band: Band
+    id: Id | UnsetType = UNSET
     reasons: list[str] | UnsetType = UNSET
 
 
 class Predictions(msgspec.Struct):
     """The same of many clients, column by column, as they were sent."""
 
-    id: list[Id] | UnsetType
     probability: list[Probability]
     decision: list[bool]
     band: list[Band]
+    id: list[Id] | UnsetType = UNSET
     reasons: list[list[str]] | UnsetType = UNSET
 
 

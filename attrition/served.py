@@ -83,13 +83,13 @@ class Served:
             ids = UNSET
         said: Any
         if rows.columnar:
-            said = Predictions(ids, probabilities, decisions, named, reasons)  # type: ignore[arg-type]
+            said = Predictions(probabilities, decisions, named, ids, reasons)  # type: ignore[arg-type]
         elif ids is UNSET and reasons is UNSET:
-            said = list(map(Prediction, repeat(UNSET), probabilities, decisions, named))  # type: ignore[arg-type]
+            said = list(map(Prediction, probabilities, decisions, named))  # type: ignore[arg-type]
         else:
-            told = repeat(UNSET) if reasons is UNSET else reasons
             given = repeat(UNSET) if ids is UNSET else [UNSET if each is None else each for each in ids]
-            said = list(map(Prediction, given, probabilities, decisions, named, told))  # type: ignore[arg-type]
+            told = repeat(UNSET) if reasons is UNSET else reasons
+            said = list(map(Prediction, probabilities, decisions, named, given, told))  # type: ignore[arg-type]
         return Answer(self.portfolio.name, self.manifest.run, self.identity, threshold, said), decisions
 
     def _probabilities(self, rows: Rows) -> list[float]:
