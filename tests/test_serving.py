@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 
 import homes
 import msgspec
@@ -294,3 +295,45 @@ def test_the_first_requests_wait_for_the_model(server):
         thread.join()
     assert len(found) == 4
     assert all(each is found[0] for each in found)
+
+
+def test_watched_a_swap_needs_no_request(home, place):
+    server = Server(home, pause=0.02)
+    assert server.held() is None, "nobody looks at the files yet"
+    server.watch()
+    server.portfolio()
+    homes.deploy(place, "0002", seed=1)
+    end = time.monotonic() + 30
+    while server.loaded["shop"][0].manifest.version != "0002":
+        assert time.monotonic() < end
+    (place.models / "0003").mkdir()
+    place.current.write_text("{")
+    while not server.loaded["shop"][1]:
+        assert time.monotonic() < end
+    assert server.loaded["shop"][0].manifest.version == "0002"
+
+
+def test_watched_a_portfolio_that_came_is_noticed(home, place):
+    server = Server(home, pause=0.02)
+    server.watch()
+    assert server.portfolio().portfolio.name == "shop"
+    place.params.with_name("other.yaml").write_text("title: x")
+    end = time.monotonic() + 30
+    while server.held() is not None:
+        assert time.monotonic() < end
+    assert status(server) == 400
+
+
+@pytest.mark.parametrize("explain", [1, 3])
+def test_reasons_are_told_where_they_are_asked_for(served, explain):
+    told = ask(served, [homes.RECORD, {**homes.RECORD, "usage": 900, "vip": False}], explain)["predictions"]
+    assert all(1 <= len(each["reasons"]) <= explain for each in told)
+    assert "usage 900" in " ".join(told[1]["reasons"])
+    assert "reasons" not in ask(served, [homes.RECORD])["predictions"][0]
+
+
+def test_columns_are_answered_as_columns(served):
+    rows = [homes.RECORD, {**homes.RECORD, "client": "c-2", "usage": 900}]
+    told = ask(served, {name: [row[name] for row in rows] for name in rows[0]}, 2)["predictions"]
+    each = ask(served, rows, 2)["predictions"]
+    assert told == {name: [one[name] for one in each] for name in each[0]}

@@ -151,6 +151,24 @@ def test_metrics_count_requests_and_name_the_model(client):
     assert float(ages[0].split()[-1]) > 0
 
 
+def test_metrics_count_rows_by_decision_and_the_seconds(client):
+    for usage in (0, 900, 950):
+        client.post("/prediction", json={**homes.RECORD, "usage": usage, "vip": usage > 0})
+    client.post("/prediction", json={})
+    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
+    assert lines['attrition_rows_total{portfolio="shop",decision="leaves"}'] == "2"
+    assert lines['attrition_rows_total{portfolio="shop",decision="stays"}'] == "1"
+    assert lines['attrition_requests_total{route="/prediction",status="422"}'] == "1"
+    assert float(lines['attrition_request_seconds_total{route="/prediction"}']) > 0
+    assert lines['attrition_last_decision_info{portfolio="shop",decision="held"}'] == "1"
+
+
+def test_the_page_names_portfolios_their_models_and_links(client):
+    page = client.get("/").text
+    for part in ("<td>shop<td>0001", "days ago", "/clients?portfolio=shop", f"/runs/{homes.LAST}/index.html"):
+        assert part in page
+
+
 def test_the_description_has_every_route_and_only_those(app, client):
     described = client.get("/openapi.json").get_json()["paths"]
     rules = {rule.rule.replace("<", "{").replace(">", "}"): rule.methods for rule in app.url_map.iter_rules()}
