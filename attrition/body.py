@@ -80,8 +80,11 @@ class Reader:
         if media_type not in ("application/json", "text/csv"):
             raise Refused(415, "send application/json (a record, a list of records, columns) or text/csv")
         # Each value ends in a separator: counting them bounds what decoding takes, whatever the body is made of.
-        separator = "," if media_type == "application/json" else self._delimiter
-        if data.count(separator.encode()) > MOST_ROWS * (len(self._fields) + 1):
+        separator, most = (
+            "," if media_type == "application/json" else self._delimiter,
+            MOST_ROWS * (len(self._fields) + 1),
+        )
+        if len(data) > 2 * most and data.count(separator.encode()) > most:
             raise Refused(413, "the request has more fields than its rows can have: send the rows in several")
         rows = self._json(data) if media_type == "application/json" else self._csv(data)
         if not rows.size:

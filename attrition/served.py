@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import UNSET
 
 from attrition import params, pickles, registry, words
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 __all__ = ["Served"]
+
+RISING = ("low", "medium", "high")
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,13 @@ class Served:
             Refused: as :meth:`attrition.body.Reader.read`; 422 where the model can give no reasons.
         """
         rows = self.reader.read(data, media_type)
-        probabilities = self._probabilities(rows)
+        found = self._probabilities(rows)
         reasons = self._reasons(rows, explain) if explain else UNSET
         threshold = self.portfolio.threshold
-        high, medium = self.portfolio.bands.high, self.portfolio.bands.medium
-        decisions = [each >= threshold for each in probabilities]
-        named = ["high" if each >= high else "medium" if each >= medium else "low" for each in probabilities]
+        bands = self.portfolio.bands
+        probabilities, decisions = found.tolist(), (found >= threshold).tolist()
+        heights = (found >= bands.medium).astype(np.int8) + (found >= bands.high)
+        named = [*map(RISING.__getitem__, heights.tolist())]
         ids: Any = rows.columns[self.portfolio.id] if self.portfolio.id else None
         if ids is None or not any(each is not None for each in ids):
             ids = UNSET
@@ -92,15 +97,13 @@ class Served:
             said = list(map(Prediction, probabilities, decisions, named, given, told))  # type: ignore[arg-type]
         return Answer(self.portfolio.name, self.manifest.run, self.identity, threshold, said), decisions
 
-    def _probabilities(self, rows: Rows) -> list[float]:
+    def _probabilities(self, rows: Rows) -> npt.NDArray[np.float64]:
         if self.folded:
-            sums: list[float] = self.folded.probabilities(rows.columns, rows.size).tolist()
-            return sums
+            return self.folded.probabilities(rows.columns, rows.size)
         from attrition import model
 
         records = [dict(zip(rows.columns, values, strict=True)) for values in zip(*rows.columns.values(), strict=True)]
-        found: list[float] = model.probabilities(self.pipeline, registry.frame(records, self.manifest)).tolist()
-        return found
+        return model.probabilities(self.pipeline, registry.frame(records, self.manifest))
 
     def _reasons(self, rows: Rows, top: int) -> list[list[str]]:
         if self.folded is None or not self.manifest.base:

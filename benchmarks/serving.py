@@ -51,7 +51,7 @@ class Server:
 
     def family(self) -> list[psutil.Process]:
         """The process and those that it started."""
-        return [self.process, *self.process.children(recursive=True)]
+        return [self.process, *self.process.children(recursive=True)] if self.process.is_running() else []
 
     def spent(self) -> float:
         """Seconds of CPU until now."""

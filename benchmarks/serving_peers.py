@@ -4,8 +4,6 @@ Each serves the same pipeline (StandardScaler and LogisticRegression on five num
 way that its own documentation shows; it needs nothing of attrition.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -50,7 +48,10 @@ def naive(port: int, folder: Path) -> None:
     @app.post("/prediction")
     def prediction():
         frame = pd.DataFrame(request.get_json())
-        return jsonify(model.predict_proba(frame)[:, 1].tolist())
+        frame["probability"] = model.predict_proba(frame)[:, 1]
+        frame["decision"] = frame["probability"] >= 0.5
+        frame["band"] = pd.cut(frame["probability"], [-1, 0.3, 0.6, 1], right=False, labels=["low", "medium", "high"])
+        return jsonify(frame[["probability", "decision", "band"]].to_dict("records"))
 
     app.run(port=port)
 
@@ -145,23 +146,19 @@ def bentoml(port: int, folder: Path) -> None:
 
 def litserve(port: int, folder: Path) -> None:
     """A LitServe API with a pandas frame."""
-    import litserve as ls
-    import pandas as pd
-
-    class Api(ls.LitAPI):
-        def setup(self, device):
-            self.model = fitted()
-
-        def decode_request(self, request):
-            return pd.DataFrame(request["rows"])
-
-        def predict(self, frame):
-            return self.model.predict_proba(frame)[:, 1]
-
-        def encode_response(self, output):
-            return {"probabilities": output.tolist()}
-
-    ls.LitServer(Api(api_path="/prediction"), accelerator="cpu").run(port=port, generate_client_file=False)
+    (folder / "app.py").write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import litserve as ls, pandas as pd\nimport serving_peers\n\n"
+        "class Api(ls.LitAPI):\n"
+        "    def setup(self, device):\n        self.model = serving_peers.fitted()\n"
+        "    def decode_request(self, request):\n        return pd.DataFrame(request['rows'])\n"
+        "    def predict(self, frame):\n        return self.model.predict_proba(frame)[:, 1]\n"
+        "    def encode_response(self, output):\n        return {'probabilities': output.tolist()}\n\n"
+        "if __name__ == '__main__':\n"
+        "    server = ls.LitServer(Api(api_path='/prediction'), accelerator='cpu')\n"
+        f"    server.run(port={port}, generate_client_file=False)\n"
+    )
+    os.execv(sys.executable, [sys.executable, str(folder / "app.py")])
 
 
 def mlserver(port: int, folder: Path) -> None:
