@@ -62,8 +62,8 @@ class Server:
         return total
 
 
-def deploy(place: Place, version: str, seed: int = 0) -> None:
-    """Train the five-number model and make it current; another seed gives another intercept."""
+def train(place: Place, version: str, seed: int = 0) -> bytes:
+    """Train the five-number model, another for each seed; what ``current.json`` holds where it is deployed."""
     portfolio = params.load(place.params)
     x, y = peers.data()
     frame = pd.DataFrame(x + seed * 0.01, columns=peers.NAMES)
@@ -86,7 +86,7 @@ def deploy(place: Place, version: str, seed: int = 0) -> None:
     about = {"run": "20260101T000000Z-0001", "trained_at": "2026-01-01T00:00:00Z"}
     manifest = registry.write(safe.make_folder(folder), pipeline, **facts, **about)
     current = registry.Current(place.name, version, manifest.sha256, about["run"], about["trained_at"], proven=False)
-    safe.write(place.current, msgspec.json.encode(current))
+    return msgspec.json.encode(current)
 
 
 def home(root: Path) -> Home:
@@ -96,7 +96,7 @@ def home(root: Path) -> Home:
     safe.make_folder(place.params.parent)
     columns = {name: {"type": "number"} for name in peers.NAMES}
     place.params.write_text(yaml.safe_dump({"title": "Bench", "columns": columns, "target": {"column": "left"}}))
-    deploy(place, "0001")
+    safe.write(place.current, train(place, "0001"))
     return made
 
 
@@ -185,6 +185,9 @@ def table(servers: list[Server]) -> str:
 def swaps(root: Path, server: Server, count: int) -> str:
     """Deploy ``count`` models under load, each tenth spoilt: what failed, what was mixed, the worst stall."""
     place = Home(root).place("bench")
+    waiting = [train(place, f"{number:04d}", number) for number in range(2, count + 2)]
+    for number in range(10, count + 2, 10):
+        (place.models / f"{number:04d}" / "model.pkl").write_bytes(b"spoilt")
     over, answered, failed, worst = threading.Event(), [], [], [0.0] * 4
     body = peers.request("ours", 2)
 
@@ -207,12 +210,9 @@ def swaps(root: Path, server: Server, count: int) -> str:
     threads = [threading.Thread(target=ask, args=(slot,)) for slot in range(len(worst))]
     for thread in threads:
         thread.start()
-    for number in range(2, count + 2):
-        version = f"{number:04d}"
-        deploy(place, version, number)
-        if number % 10 == 0:
-            (place.models / version / "model.pkl").write_bytes(b"spoilt")
-        time.sleep(0.15)
+    for current in waiting:
+        safe.write(place.current, current)
+        time.sleep(0.3)
     over.set()
     for thread in threads:
         thread.join()
