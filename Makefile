@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -48,6 +48,9 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
+
+bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.serving
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt

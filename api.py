@@ -1,46 +1,70 @@
 """The API: the deployed model, and what the runs left behind. Routes only; it changes no file.
 
-``python api.py`` serves it on this machine; other machines are refused until there are tokens.
+``python api.py`` serves it on this machine; another address to bind to needs a token (``attrition.guard``).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import re
-import time
+import resource
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, request, send_file
 
-from attrition import openapi, params, results, web
-from attrition.body import MOST_BYTES
+from attrition import lane, listing, openapi, overview, params, results, web
+from attrition.answers import Answered, Counts
+from attrition.body import Refused
 from attrition.book import Book
-from attrition.home import Home, Place
+from attrition.front import LONGEST_BODY, Front
+from attrition.guard import Guard, is_loopback
+from attrition.home import Home, Place, UsageError
 from attrition.params import ParamsError
-from attrition.serving import WAITING, Refused, Server
+from attrition.serving import WAITING, Server
 
-__all__ = ["create_app", "main"]
+__all__ = ["create_app", "create_front", "main"]
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_REASONS = 20
+FEW = 20_000
+"""Objects between two looks for garbage in cycles: rows make none, and Python's 700 cost a third of 1,000 rows."""
+MOST_OPEN = 4096
+"""Requests at one time: so many slow clients hold up nobody."""
+CLIENTS = {"portfolio", "band", "id", "format", "limit", "offset"}
+"""What /clients can be asked beside the columns that a portfolio shows."""
 
 routes = Blueprint("attrition", __name__)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The WSGI application. ``config["HOME"]`` is the home's folder; without it ``ATTRITION_HOME`` says."""
+    """The WSGI application. ``config["HOME"]`` is the home's folder; without it ``ATTRITION_HOME`` says.
+
+    Raises:
+        UsageError: the token cannot be read.
+    """
     app = Flask("attrition", static_folder=None)
     app.url_map.merge_slashes = False
-    app.config.from_mapping(MAX_CONTENT_LENGTH=MOST_BYTES, **(config or {}))
+    app.config.from_mapping(MAX_CONTENT_LENGTH=LONGEST_BODY, **(config or {}))
     home = app.config.get("HOME")
     app.extensions["server"] = Server(Home(Path(home).resolve()) if home else Home.here())
+    app.extensions["guard"] = Guard.of_environment()
     app.register_blueprint(routes)
-    web.install(app)
+    web.install(app, app.extensions["guard"], Counts())
     return app
+
+
+def create_front() -> Front:
+    """What Granian serves: the application behind limits of size and time, models watched by a thread."""
+    app = create_app()
+    server: Server = app.extensions["server"]
+    server.watch()
+    gc.freeze()
+    gc.set_threshold(FEW)
+    return Front(app.wsgi_app, lane.Lane(server, app.extensions["guard"], app.extensions["counts"]))
 
 
 # ---- the deployed model
@@ -48,12 +72,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 @routes.post("/prediction")
 def prediction() -> Response:
-    """Probability, decision and band of each client sent: a JSON record, a list of records, a CSV or a CSV file."""
-    served = _server().portfolio(_asked())
+    """Probability, decision and band of each client sent: a record, a list of records, columns, or a CSV."""
     uploaded = next(iter(request.files.values()), None)
     data = uploaded.read() if uploaded else request.get_data(cache=False)
-    rows = served.rows(data, "text/csv" if uploaded else request.mimetype)
-    return web.answer(served.answer(rows))
+    explain, served = _whole("explain", 0, MOST_REASONS), _server().portfolio(_asked())
+    return web.of(lane.predicted(served, data, "text/csv" if uploaded else request.mimetype, explain, _counts()))
 
 
 @routes.get("/scoring")
@@ -76,12 +99,12 @@ def scoring() -> Response:
 def model() -> Response:
     """The deployed model: when, why and from what it was trained, and whether a newer one was refused."""
     server, asked = _server(), _asked()
-    served, trouble = server.portfolio(asked), server.look(asked)[1]
+    served = server.portfolio(asked)
     manifest = msgspec.to_builtins(served.manifest)
-    del manifest["golden"]  # rows of clients
+    del manifest["golden"], manifest["mac"]  # rows of clients; a signature
     deployed = {"run": served.current.run, "at": served.current.deployed_at, "proven": served.current.proven}
     about = {"portfolio": served.portfolio.name, "run": served.manifest.run, "model": served.identity}
-    return web.recorded({**about, "deployed": deployed, "trouble": trouble, "manifest": manifest})
+    return web.recorded({**about, "deployed": deployed, "trouble": server.look(asked)[1], "manifest": manifest})
 
 
 # ---- what the runs left behind
@@ -101,15 +124,26 @@ def diagnostics() -> Response:
 
 @routes.get("/clients")
 def clients() -> Response:
-    """Clients ranked by risk, with their reasons."""
-    place, band = _place(), request.args.get("band")
-    limit, offset = _whole("limit", 50, 1000), _whole("offset", 0)
+    """Clients ranked by risk, with their reasons and how their risk has changed in a week; as CSV too."""
+    place, given = _place(), request.args
+    show = params.load(place.params).show
+    if unknown := sorted(set(given) - CLIENTS - set(show)):
+        raise Refused(400, f"{unknown[0][:64]}: no such question; there are {', '.join(sorted({*CLIENTS, *show}))}")
+    band, form = given.get("band"), given.get("format", "json")
     if band is not None and band not in params.BANDS:
         raise Refused(400, f"band: one of {', '.join(params.BANDS)}")
-    ranked = results.clients(place, limit, offset, band)
-    if ranked is None:
+    if form not in ("json", "csv"):
+        raise Refused(400, "format: json or csv")
+    limit = _whole("limit", 50, 1000) if form == "json" else _whole("limit", *[listing.MOST_EXPORTED] * 2)
+    shown = {name: given[name] for name in show if name in given and name not in CLIENTS}
+    asked = listing.Asked(band, shown, given.get("id"), limit, _whole("offset", 0))
+    if form == "csv":
+        if (content := listing.as_csv(place, asked)) is None:
+            raise _nothing_yet(place, "70_assess")
+        return web.kept(web.of(Answered(200, "text/csv; charset=utf-8", content)))
+    if (ranked := listing.page(place, asked)) is None:
         raise _nothing_yet(place, "70_assess")
-    return web.recorded({"portfolio": place.name, **ranked, "limit": limit, "offset": offset})
+    return web.recorded({"portfolio": place.name, **ranked, "limit": asked.limit, "offset": asked.offset})
 
 
 @routes.get("/runs")
@@ -154,40 +188,26 @@ def livez() -> Response:
 
 @routes.get("/readyz")
 def readyz() -> Response:
-    """Whether models serve: of one portfolio, or of all that have one."""
-    asked, server = _asked(), _server()
-    names = server.home.portfolios() if asked is None else [server.place(asked).name]
-    looks = {name: server.look(name) for name in names}
-    broken = [trouble for served, trouble in looks.values() if served is None and trouble]
-    if broken or not any(served for served, _ in looks.values()):
-        raise Refused(503, broken[0] if broken else WAITING)
+    """Whether a model serves, and of which portfolio. ``fresh=1`` asks too whether ticks still come."""
+    asked, server, fresh = _asked(), _server(), _whole("fresh", 0, 1)
+    found = overview.standings(server) if asked is None else [overview.standing(server, asked)]
+    if not any(each.model for each in found):
+        raise Refused(503, next((each.trouble for each in found if each.trouble), WAITING))
+    stale = [each.name for each in found if each.stale]
+    if fresh and stale:
+        raise Refused(503, f"no good tick for more than two intervals: {', '.join(stale)[:300]}; is cron alive?")
     told = {
-        name: {"model": served.identity if served else None, "trouble": why} for name, (served, why) in looks.items()
+        each.name: {"model": each.model, "trouble": each.trouble, "stale": each.stale, "tick_age": each.tick_age}
+        for each in found
     }
-    return web.answer({"status": "ready", "portfolios": told})
+    return web.answer({"status": "ready", "stale": bool(stale), "portfolios": told})
 
 
 @routes.get("/metrics")
 def metrics() -> Response:
     """Counters and gauges for Prometheus."""
-    server, lines = _server(), ["# TYPE attrition_requests_total counter", *web.counts()]
-    places = [server.home.place(name) for name in server.home.portfolios()]
-    looks = {place.name: server.look(place.name) for place in places}
-    lines.append("# TYPE attrition_model_info gauge")
-    for name, (served, _) in looks.items():
-        if served:
-            labels = f'portfolio="{name}",version="{served.manifest.version}",sha256="{served.manifest.sha256}"'
-            lines.append(f"attrition_model_info{{{labels}}} 1")
-    lines.append("# TYPE attrition_model_trouble gauge")
-    lines += [f'attrition_model_trouble{{portfolio="{name}"}} {int(bool(why))}' for name, (_, why) in looks.items()]
-    lines.append("# TYPE attrition_last_tick_age_seconds gauge")
-    ages = {place.name: _tick_age(place) for place in places}
-    lines += [
-        f'attrition_last_tick_age_seconds{{portfolio="{name}"}} {age:.3f}'
-        for name, age in ages.items()
-        if age is not None
-    ]
-    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+    told = [*_counts().lines(), *overview.lines(overview.standings(_server()))]
+    return web.of(Answered(200, "text/plain; version=0.0.4; charset=utf-8", ("\n".join(told) + "\n").encode()))
 
 
 @routes.get("/openapi.json")
@@ -197,16 +217,14 @@ def description() -> Response:
         portfolio = params.load(_place().params)
     except (Refused, ParamsError):
         portfolio = None
-    return web.recorded(openapi.describe(_views(), portfolio))
+    return web.recorded(openapi.describe(_views(), _server().home.portfolios(), portfolio))
 
 
 @routes.get("/")
 def index() -> Response:
-    """What there is to ask for."""
-    lines = "".join(f"<li><code>{method} {escape(rule)}</code> {escape(said)}</li>" for rule, method, said in _views())
-    names = ", ".join(_server().home.portfolios())
-    page = f"<h1>Attrition</h1><p>Portfolios: {names}; choose with <code>?portfolio=</code></p><ul>{lines}</ul>"
-    return Response(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Attrition</title>{page}</html>')
+    """The portfolios, how fresh they are, and what there is to ask for."""
+    page = overview.page(overview.standings(_server()), _views())
+    return web.of(Answered(200, "text/html; charset=utf-8", page.encode()))
 
 
 # ---- common to all
@@ -215,6 +233,11 @@ def index() -> Response:
 def _server() -> Server:
     server: Server = current_app.extensions["server"]
     return server
+
+
+def _counts() -> Counts:
+    counts: Counts = current_app.extensions["counts"]
+    return counts
 
 
 def _asked() -> str | None:
@@ -256,36 +279,35 @@ def _nothing_yet(place: Place, stage: str) -> Refused:
     return Refused(404, f"no completed run has been through {stage} yet: python runner.py tick {place.name}")
 
 
-def _tick_age(place: Place) -> float | None:
-    """Seconds since the last tick, with or without work; None before the first."""
-    if not place.book.exists():
-        return None
-    with Book.open(place.book, read_only=True) as book:
-        quiet, newest = book.quiet_since(), book.runs(limit=1)
-    line = quiet or (newest[0] if newest else {})
-    last = line.get("last") or line.get("finished_at") or line.get("started_at")
-    return time.time() - datetime.fromisoformat(last).timestamp() if last else None
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve on this machine until interrupted."""
+    """Serve until interrupted: on this machine, or where others can reach it, if there is a token."""
     parser = argparse.ArgumentParser(prog="api.py", description="Serve the deployed models and the runs' results.")
-    parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1, localhost or ::1")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind to; any but this machine's needs a token")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args(arguments)
-    if given.host not in LOOPBACK:
-        parser.error(
-            "--host: this machine only (127.0.0.1, localhost, ::1): the API knows no tokens, so anyone could ask"
-        )
     if not 1 <= given.port <= 65535:
         parser.error("--port: 1 to 65535")
+    try:
+        token = Guard.of_environment().token
+        overview.interval()
+    except UsageError as error:
+        parser.error(str(error))
+    if not is_loopback(given.host) and token is None:
+        parser.error("--host: other machines could ask: set ATTRITION_TOKEN, or ATTRITION_TOKEN_FILE (a 0600 file)")
+    names = {os.environ.get("ATTRITION_HOSTS", ""), given.host if given.host not in ("0.0.0.0", "::") else ""}  # noqa: S104
+    os.environ["ATTRITION_HOSTS"] = ",".join(sorted(names))
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     address = "127.0.0.1" if given.host == "localhost" else given.host
-    target = f"{Path(__file__).resolve()}:create_app"
-    options: dict[str, Any] = {"workers": 1, "blocking_threads": 4, "http": HTTPModes.http1, "websockets": False}
-    Granian(target, address, given.port, interface=Interfaces.WSGI, factory=True, **options).serve()
+    target = f"{Path(__file__).resolve()}:create_front"
+    options: dict[str, Any] = {"workers": 1, "http": HTTPModes.http1, "websockets": False, "factory": True}
+    options |= {"backlog": MOST_OPEN, "backpressure": MOST_OPEN}
+    options["http1_settings"] = HTTP1Settings(header_read_timeout=10_000)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
+    Granian(target, address, given.port, interface=Interfaces.RSGI, **options).serve()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The body of a prediction request: JSON or CSV to rows that hold what the portfolio says, or all that is wrong.
+"""The body of a prediction request: records, columns or CSV to the columns that the model reads, or all that is wrong.
 
-A row is a mapping from column to value: numbers, booleans, text, None where it is missing. Problems
-name the row (counted from 0) and the field, never the value.
+A body that is right is decoded at once into the portfolio's types. Only one that is wrong is read again,
+value by value, to name every fault: the row (counted from 0) and the field, never the value.
 """
 
 from __future__ import annotations
@@ -11,202 +11,243 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
-from datetime import date
-from itertools import islice
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import msgspec
 
-from attrition.params import Column, Portfolio
+from attrition import schema
+from attrition.params import Portfolio
 
-__all__ = ["MOST_BYTES", "MOST_PROBLEMS", "MOST_ROWS", "Refused", "rows"]
+__all__ = ["MOST_BYTES", "MOST_PROBLEMS", "MOST_ROWS", "Reader", "Refused", "Rows"]
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_ROWS = 10_000
 MOST_PROBLEMS = 100
-LONGEST = 1000
-"""Signs in one text or category."""
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-BEYOND = 2**63  # a whole number that the answer could not hold as an id
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NOT_JSON = "the body is not JSON: send a record, a list of records, or columns"
 
-Check = Callable[[Any], str | None]
+Fault = dict[str, Any]
 
 
 class Refused(ValueError):
     """A request that gets no answer. ``status`` is HTTP's, ``problems`` has a mapping for each fault in a row."""
 
-    def __init__(self, status: int, detail: str, problems: list[dict[str, Any]] | None = None):
+    def __init__(self, status: int, detail: str, problems: list[Fault] | None = None):
         self.status, self.detail, self.problems = status, detail, problems or []
         super().__init__(detail)
 
 
-def rows(body: bytes, media_type: str, portfolio: Portfolio, required: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of a body, of which ``required`` are the columns that the model needs.
+class Rows(NamedTuple):
+    """Rows as columns: the values of each field, None where missing, and whether they were sent that way."""
 
-    Raises:
-        Refused: 400 it cannot be read, 413 it is too large, 415 neither JSON nor CSV, 422 rows are wrong.
+    columns: dict[str, Sequence[Any]]
+    size: int
+    columnar: bool = False
+
+
+class Reader:
+    """Reads the bodies of one portfolio. Safe to share between threads.
+
+    ``required`` are the columns that the model needs.
     """
-    if len(body) > MOST_BYTES:
-        raise Refused(413, f"a request has at most {MOST_BYTES} bytes: send the rows in several")
-    if media_type == "application/json":
-        found, malformed = _from_json(body)
-    elif media_type == "text/csv":
-        found, malformed = _from_csv(body, portfolio), None
-    else:
-        raise Refused(415, "send application/json (a record or a list of records) or text/csv (with a header row)")
-    if not found:
-        raise Refused(422, "there is no row: send at least one")
-    problems = list(islice(_problems(found, portfolio, required), MOST_PROBLEMS))
-    if problems:
-        raise Refused(422, _told(problems), problems)
-    if malformed:
-        raise Refused(400, malformed)
-    return found
 
+    def __init__(self, portfolio: Portfolio, required: Collection[str]):
+        self._fields = {field.name: field for field in schema.fields(portfolio, required)}
+        self._kinds = {name: column.type for name, column in portfolio.columns.items()}
+        self._delimiter = portfolio.delimiter
+        self._table = schema.table(self._fields.values())
+        record = schema.record(self._fields.values())
+        self._one, self._many = msgspec.json.Decoder(record), msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+        self._columns = msgspec.json.Decoder(self._table)
+        self._explaining = threading.Lock()  # so that the memory of reading a wrong body anew is needed once
 
-def _told(problems: list[dict[str, Any]]) -> str:
-    if len(problems) == MOST_PROBLEMS:
-        return f"fields are wrong; the first {MOST_PROBLEMS} are in errors"
-    return f"fields are wrong: {len(problems)}; see errors"
+    def read(self, data: bytes, media_type: str) -> Rows:
+        """The rows of a body.
 
+        Raises:
+            Refused: 400 it cannot be read, 413 it is too large, 415 neither JSON nor CSV, 422 rows are wrong.
+        """
+        if len(data) > MOST_BYTES:
+            raise Refused(413, f"a request has at most {MOST_BYTES} bytes: send the rows in several")
+        if media_type not in ("application/json", "text/csv"):
+            raise Refused(415, "send application/json (a record, a list of records, columns) or text/csv")
+        # Each value ends in a separator: counting them bounds what decoding takes, whatever the body is made of.
+        separator, most = (
+            "," if media_type == "application/json" else self._delimiter,
+            MOST_ROWS * (len(self._fields) + 1),
+        )
+        if len(data) > 2 * most and data.count(separator.encode()) > most:
+            raise Refused(413, "the request has more fields than its rows can have: send the rows in several")
+        rows = self._json(data) if media_type == "application/json" else self._csv(data)
+        if not rows.size:
+            raise Refused(422, "there is no row: send at least one")
+        return rows
 
-class _Unread(NamedTuple):
-    """What stands in the place of a row that is none."""
-
-    problem: str
-
-
-def _from_json(body: bytes) -> tuple[list[Any], str | None]:
-    """The records, and what is wrong with the document where only the forgiving decoder could read it."""
-    malformed = None
-    try:
-        given = msgspec.json.decode(body)
-    except RecursionError:
-        raise Refused(400, "the JSON is nested too deeply: a record is flat") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        malformed = "the body is not JSON: send a record, or a list of records"
+    def _json(self, data: bytes) -> Rows:
         try:
-            given = json.loads(body)  # it takes NaN and 1e400, so that their rows can be named
-        except (ValueError, RecursionError):
-            raise Refused(400, malformed) from None
-    records = _limited(given if isinstance(given, list) else [given])
-    return [each if isinstance(each, dict) else _Unread("not a record") for each in records], malformed
+            if data[:64].lstrip()[:1] == b"[":
+                return self._of_records(self._many.decode(data))
+            try:
+                return self._of_records([self._one.decode(data)])
+            except msgspec.ValidationError:
+                return self._of_table(self._columns.decode(data))
+        except MALFORMED:
+            with self._explaining:
+                raise self._explained(data) from None
 
+    def _of_records(self, records: list[Any]) -> Rows:
+        _limited(len(records))
+        if not records:
+            return Rows({}, 0)
+        values = zip(*map(msgspec.structs.astuple, records), strict=True)
+        return Rows(dict(zip(self._fields, values, strict=True)), len(records))
 
-def _from_csv(body: bytes, portfolio: Portfolio) -> list[Any]:
-    try:
-        text = io.StringIO(body.decode("utf-8-sig"), newline="")
-        lines = filter(None, csv.reader(text, delimiter=portfolio.delimiter, strict=True))
-        header = next(lines, [])
-        records = _limited(list(islice(lines, MOST_ROWS + 1)))
-    except UnicodeDecodeError:
-        raise Refused(400, "the CSV is not UTF-8") from None
-    except csv.Error:
-        raise Refused(400, f"the CSV cannot be read: its fields are separated by {portfolio.delimiter!r}") from None
-    if len(set(header)) < len(header):
-        raise Refused(422, "the header names a column twice")
-    types = [portfolio.columns[name].type if name in portfolio.columns else "text" for name in header]
+    def _of_table(self, table: Any) -> Rows:
+        columns = dict(zip(self._fields, msgspec.structs.astuple(table), strict=True))
+        lengths = {len(values) for values in columns.values() if values is not None}
+        if len(lengths) > 1:
+            raise Refused(422, "the columns differ in length")
+        count = lengths.pop() if lengths else 0
+        _limited(count)
+        whole = {name: [None] * count if values is None else values for name, values in columns.items()}
+        return Rows(whole, count, columnar=True)
 
-    def row(record: list[str]) -> dict[str, Any] | _Unread:
+    def _csv(self, data: bytes) -> Rows:
+        try:
+            text = io.StringIO(data.decode("utf-8-sig"), newline="")
+            lines = filter(None, csv.reader(text, delimiter=self._delimiter, strict=True))
+            header, records = next(lines, []), list(islice(lines, MOST_ROWS + 1))
+        except UnicodeDecodeError:
+            raise Refused(400, "the CSV is not UTF-8") from None
+        except csv.Error:
+            raise Refused(400, f"the CSV cannot be read: its fields are separated by {self._delimiter!r}") from None
+        if len(set(header)) < len(header):
+            raise Refused(422, "the header names a column twice")
+        _limited(len(records))
+        if not records:
+            return Rows({}, 0)
+        if set(header) <= self._fields.keys() and all(len(record) == len(header) for record in records):
+            read = [_from_text(self._kinds[name]) for name in header]
+            columns = [[*map(one, texts)] for one, texts in zip(read, zip(*records, strict=True), strict=True)]
+            with suppress(msgspec.ValidationError):
+                table = msgspec.convert(dict(zip(header, columns, strict=True)), self._table)
+                return self._of_table(table)._replace(columnar=False)
+        with self._explaining:
+            rows = (self._row(header, record) for record in records)
+            _complain(chain(self._faults_of_names(header), self._faults(rows, header)))
+        raise AssertionError("a CSV that cannot be converted has a fault")
+
+    def _row(self, header: list[str], record: list[str]) -> Any:
+        """A line of a CSV as a record of the columns that are known, or what is wrong with the whole of it."""
         if len(record) != len(header):
-            return _Unread(f"{len(record)} fields where the header has {len(header)}")
-        return {name: _value(kind, text) for name, kind, text in zip(header, types, record, strict=True)}
+            return f"{len(record)} fields where the header has {len(header)}"
+        named = zip(header, record, strict=True)
+        return {name: _from_text(self._kinds[name])(text) for name, text in named if name in self._fields}
 
-    return [row(record) for record in records]
+    def _explained(self, data: bytes) -> Refused:
+        """Why a JSON body is refused, having been read by a decoder that forgives NaN and 1e400."""
+        try:
+            given = json.loads(data)
+        except (ValueError, RecursionError):
+            return Refused(400, NOT_JSON)
+        try:
+            if isinstance(given, dict) and any(isinstance(value, list) for value in given.values()):
+                self._explain_table(given)
+            else:
+                records = given if isinstance(given, list) else [given]
+                _limited(len(records))
+                _complain(self._faults(records))
+        except Refused as refused:
+            return refused
+        return Refused(400, NOT_JSON)
+
+    def _explain_table(self, given: dict[str, Any]) -> None:
+        no_lists = [
+            {"row": None, "field": name[:64], "problem": "not a list"}
+            for name, values in given.items()
+            if not isinstance(values, list)
+        ]
+        _complain(chain(no_lists, self._faults_of_names(given) if no_lists else ()))
+        if len({len(values) for values in given.values()}) > 1:
+            raise Refused(422, "the columns differ in length")
+        known = {name: values for name, values in given.items() if name in self._fields}
+        records = (dict(zip(known, values, strict=True)) for values in zip(*known.values(), strict=True))
+        _complain(chain(self._faults_of_names(given), self._faults(records, known)))
+
+    def _faults_of_names(self, names: Collection[str]) -> Iterator[Fault]:
+        """Columns that a table has and should not, and that it lacks."""
+        for name in names:
+            if name not in self._fields:
+                yield {"row": None, "field": name[:64], "problem": "unknown column"}
+        for name, field in self._fields.items():
+            if field.needed and name not in names:
+                yield {"row": None, "field": name, "problem": "missing"}
+
+    def _faults(self, records: Iterable[Any], names: Collection[str] | None = None) -> Iterator[Fault]:
+        """Each fault, row by row and in a row by column, of the columns ``names``; None: of all.
+
+        A record that is a text is what is wrong with it.
+        """
+        fields = [field for name, field in self._fields.items() if names is None or name in names]
+        for row, record in enumerate(records):
+            if not isinstance(record, dict):
+                said = record if isinstance(record, str) and names is not None else "not a record"
+                yield {"row": row, "field": None, "problem": said}
+                continue
+            for field in fields:
+                value = record.get(field.name)
+                if value is None:
+                    if field.needed:
+                        yield {"row": row, "field": field.name, "problem": "missing"}
+                elif not _is(value, field.type):
+                    yield {"row": row, "field": field.name, "problem": f"expected {field.words}"}
+            for name in sorted(record.keys() - self._fields.keys()):
+                yield {"row": row, "field": name[:64], "problem": "unknown column"}
 
 
-def _limited(records: list[Any]) -> list[Any]:
-    if len(records) > MOST_ROWS:
+def _complain(faults: Iterable[Fault]) -> None:
+    """Refuse where there are faults, naming the first hundred."""
+    found = list(islice(faults, MOST_PROBLEMS))
+    if len(found) == MOST_PROBLEMS:
+        raise Refused(422, f"fields are wrong; the first {MOST_PROBLEMS} are in errors", found)
+    if found:
+        raise Refused(422, f"fields are wrong: {len(found)}; see errors", found)
+
+
+def _limited(count: int) -> None:
+    if count > MOST_ROWS:
         raise Refused(413, f"a request has at most {MOST_ROWS} rows: send them in several")
-    return records
 
 
-def _value(kind: str, text: str) -> Any:
-    """A CSV field as JSON would send it; text that is no such value stays text, for the check to find."""
-    if text == "":
-        return None
-    if kind in ("integer", "number") and NUMBER.fullmatch(text):
-        return int(text) if WHOLE.fullmatch(text) else float(text)
-    if kind == "boolean":
-        return BOOLEANS.get(text.lower(), text)
-    return text
-
-
-def _problems(found: list[Any], portfolio: Portfolio, required: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Each fault: row by row, and in a row by column."""
-    columns = portfolio.columns
-    checks = {name: _check(column) for name, column in columns.items()}
-    needed = {name for name in required if not columns[name].nullable}
-    for number, row in enumerate(found):
-        if isinstance(row, _Unread):
-            yield {"row": number, "field": None, "problem": row.problem}
-            continue
-        for name, check in checks.items():
-            value = row.get(name)
-            problem = check(value) if value is not None else "missing" if name in needed else None
-            if problem:
-                yield {"row": number, "field": name, "problem": problem}
-        for name in sorted(row.keys() - columns.keys()):
-            yield {"row": number, "field": name[:64], "problem": "unknown column"}
-
-
-def _check(column: Column) -> Check:
-    """What is wrong with a value that is there; None where nothing is."""
-    if column.type in ("integer", "number"):
-        return _number(column)
-    if column.type == "boolean":
-        return lambda value: None if type(value) in (bool, int) and value in (0, 1) else "not true or false"
-    if column.type == "date":
-        return _date
-    return _text(column)
-
-
-def _number(column: Column) -> Check:
-    least = -math.inf if column.min is None else column.min
-    most = math.inf if column.max is None else column.max
-    whole = column.type == "integer"
-
-    def check(value: Any) -> str | None:
-        if type(value) not in (int, float):
-            return "not a number"
-        if isinstance(value, float) and not math.isfinite(value):
-            return "not finite"
-        if whole and value != value // 1:
-            return "not a whole number"
-        if abs(value) >= BEYOND and (whole or isinstance(value, int)):
-            return "a whole number of more than 63 bits"
-        if value < least:
-            return f"below {least:g}"
-        return f"above {most:g}" if value > most else None
-
-    return check
-
-
-def _text(column: Column) -> Check:
-    category, allowed = column.type == "category", column.values
-
-    def check(value: Any) -> str | None:
-        if not isinstance(value, str):
-            return "not text"
-        if len(value) > LONGEST:
-            return f"longer than {LONGEST} signs"
-        if category and not value:
-            return "empty: send null where it is missing"
-        return "not one of the values allowed" if allowed is not None and value not in allowed else None
-
-    return check
-
-
-def _date(value: Any) -> str | None:
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     try:
-        if DATE.fullmatch(value):
-            date.fromisoformat(value)
-            return None
-    except (TypeError, ValueError):
-        pass
-    return "not a date: YYYY-MM-DD"
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _from_text(kind: str) -> Callable[[str], Any]:
+    """Reads a CSV field as JSON would send it; text that is no such value stays text, for the types to refuse."""
+    if kind in ("integer", "number"):
+        return _number
+    if kind == "boolean":
+        return lambda text: BOOLEANS.get(text.lower(), text or None)
+    return lambda text: text or None
+
+
+def _number(text: str) -> Any:
+    if not NUMBER.fullmatch(text):
+        return text or None
+    value = int(text) if WHOLE.fullmatch(text) else float(text)
+    return value if math.isfinite(value) else text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from attrition import words as wording
 from attrition.params import Portfolio
+from attrition.words import odds, rounded
 
 __all__ = [
     "BASE",
@@ -49,12 +51,6 @@ TOLERANCE = 1e-7
 """Of the gradient when fitting; at scikit-learn's 1e-4 coefficients are still .03 from where they end."""
 MISSING = "(missing)"
 """The level that stands for a category without a value."""
-NEGLIGIBLE = 0.05
-"""A contribution below this many logits reads as odds × 1.0 and is no reason."""
-WORDS: dict[str, Callable[[Any], str]] = {"category": str, "boolean": lambda value: "yes" if value else "no"}
-"""How the values of a kind of feature are put in words; others are numbers."""
-EXTREME = 1000.0
-"""Odds beyond this factor, either way, are named no more precisely."""
 
 
 class TooFew(ValueError):
@@ -173,15 +169,15 @@ def coefficients(pipeline: Pipeline, portfolio: Portfolio) -> list[dict[str, Any
     for (name, level), weight in zip(_terms(pipeline), pipeline["classifier"].coef_[0], strict=True):
         logits = float(weight)
         if level is not None:
-            words = f"{portfolio.label(name)} {level}: {_odds(logits)} against the average level"
+            words = f"{portfolio.label(name)} {level}: {odds(logits)} against the average level"
         elif portfolio.columns[name].type == "boolean":
             logits /= scales[name]
-            words = f"{portfolio.label(name)} yes: {_odds(logits)} against no"
+            words = f"{portfolio.label(name)} yes: {odds(logits)} against no"
         else:
-            words = f"{portfolio.label(name)}: {_odds(logits)} for each {_rounded(scales[name])} more"
-        odds = math.exp(np.clip(logits, -700, 700))
+            words = f"{portfolio.label(name)}: {odds(logits)} for each {rounded(scales[name])} more"
+        ratio = math.exp(np.clip(logits, -700, 700))
         found.append(
-            {"feature": name, "level": level, "coefficient": float(weight), "odds_ratio": odds, "words": words}
+            {"feature": name, "level": level, "coefficient": float(weight), "odds_ratio": ratio, "words": words}
         )
     return sorted(found, key=lambda entry: -abs(entry["coefficient"]))
 
@@ -235,49 +231,10 @@ def reasons(
     usual: Mapping[str, float | str],
     top: int = 3,
 ) -> list[list[str]]:
-    """For each client the features that move its risk most, either way, in words with its own values.
-
-    ``contributions`` are of the rows of ``frame``, shape ``(rows, features)``; a number is put beside what is
-    ``usual``. At most ``top`` a client; contributions next to nothing are left out.
-    """
-    strength = np.abs(contributions)
-    ranked = np.argsort(-strength, axis=1, kind="stable")[:, :top]
-    words = np.full(ranked.shape, "", dtype=object)
-    for index, name in enumerate(portfolio.features):
-        rows, places = np.nonzero((ranked == index) & (strength[:, [index]] >= NEGLIGIBLE))
-        subjects = _subjects(portfolio, name, frame[name].iloc[rows], usual.get(name))
-        effects = contributions[rows, index].tolist()
-        words[rows, places] = [f"{who}: {_odds(effect)}" for who, effect in zip(subjects, effects, strict=True)]
-    return [[text for text in row if text] for row in words.tolist()]
-
-
-def _subjects(portfolio: Portfolio, name: str, values: pd.Series[Any], usual: float | str | None) -> list[str]:
-    """A feature's name and value for each client; each distinct value is put in words once."""
-    label, kind = portfolio.label(name), portfolio.columns[name].type
-    compared = "" if usual is None or kind in ("category", "boolean") else f", usual {_rounded(float(usual))}"
-    codes, distinct = pd.factorize(values)
-    words = WORDS.get(kind, _number)
-    texts = [f"{label} {words(value)}{compared}" for value in distinct]
-    texts.append(f"{label} missing{compared}")  # its code is -1: the last
-    return [texts[code] for code in codes]
-
-
-def _number(value: float) -> str:
-    if abs(value) < 1:
-        return f"{value:.3g}"
-    return f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def _rounded(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _odds(logits: float) -> str:
-    if abs(logits) > math.log(EXTREME):
-        return "odds of leaving × " + (f"more than {EXTREME:,.0f}" if logits > 0 else f"less than {1 / EXTREME}")
-    factor = math.exp(logits)
-    digits = 0 if factor >= 10 else 1 if factor >= 1 else 2 if factor >= 0.1 else 3
-    return f"odds of leaving × {factor:.{digits}f}"
+    """:func:`attrition.words.reasons` of the rows of ``frame``, whose ``contributions`` are given."""
+    shown = frame[portfolio.features].astype(object)
+    columns = {name: shown[name].where(shown[name].notna(), None).tolist() for name in portfolio.features}
+    return wording.reasons(portfolio, columns, contributions, usual, top)
 
 
 def _inputs(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:

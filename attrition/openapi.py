@@ -1,4 +1,4 @@
-"""The description of the API that ``/openapi.json`` serves, made from its routes and a portfolio's columns."""
+"""The description of the API that ``/openapi.json`` serves, made from its routes and the types that it decodes with."""
 
 from __future__ import annotations
 
@@ -6,44 +6,84 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
+from attrition import schema
 from attrition.body import MOST_ROWS
-from attrition.params import BANDS, Column, Portfolio
+from attrition.params import BANDS, Portfolio
 
 __all__ = ["describe"]
 
-TYPES = {"integer": "integer", "number": "number", "boolean": "boolean"}
+
+class Fault(msgspec.Struct):
+    """What is wrong in a row (counted from 0), or, without a row, in all of them."""
+
+    row: int | None
+    field: str | None
+    problem: str
 
 
-def describe(views: Iterable[tuple[str, str, str]], portfolio: Portfolio | None) -> dict[str, Any]:
+class Problem(msgspec.Struct):
+    """Why there is no answer (RFC 9457); ``request`` is what the log calls the request."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request: str
+    errors: list[Fault] = []
+
+
+def describe(views: Iterable[tuple[str, str, str]], names: list[str], portfolio: Portfolio | None) -> dict[str, Any]:
     """An OpenAPI 3.1 document.
 
     Args:
         views: path as Flask writes it, method, and what it does.
+        names: of the portfolios that there are.
         portfolio: whose columns a record has; None where there are several and none was chosen.
     """
     paths: dict[str, Any] = {}
     for rule, method, summary in views:
         path = re.sub(r"<(\w+)>", r"{\1}", rule)
-        paths.setdefault(path, {})[method.lower()] = _operation(path, summary)
-    schemas = {"Record": _record(portfolio), "Answer": _ANSWER, "Problem": _PROBLEM}
+        paths.setdefault(path, {})[method.lower()] = _operation(path, summary, names, portfolio)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Attrition", "version": "1", "description": "Which clients are about to leave, and why."},
+        "info": {"title": "Attrition", "version": "2", "description": "Which clients are about to leave, and why."},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": _schemas(portfolio),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
     }
 
 
-def _operation(path: str, summary: str) -> dict[str, Any]:
+def _schemas(portfolio: Portfolio | None) -> dict[str, Any]:
+    types: list[Any] = [schema.Answer, Problem]
+    open_record = {"type": "object", "description": "the columns of the portfolio: ask with ?portfolio=NAME"}
+    found: dict[str, Any] = {"Record": open_record, "Columns": open_record}
+    if portfolio is not None:
+        fields = schema.fields(portfolio, portfolio.features)
+        types += [schema.record(fields), schema.table(fields)]
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return found | components
+
+
+def _operation(path: str, summary: str, names: list[str], portfolio: Portfolio | None) -> dict[str, Any]:
+    asked = _QUERY.get(path, {})
+    if path not in _ALIKE:
+        asked = {"portfolio": {"enum": names} if names else _TEXT, **asked}
+    if path == "/clients" and portfolio:
+        asked = {**dict.fromkeys(portfolio.show, _TEXT), **asked}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
-    parameters += [_parameter(name, "query", schema) for name, schema in _QUERY.get(path, _PORTFOLIO).items()]
+    parameters += [_parameter(name, "query", kind) for name, kind in asked.items()]
     problem = {"application/problem+json": {"schema": _of("Problem")}}
-    media, schema = ("application/json", _of("Answer")) if path == "/prediction" else (_MEDIA.get(path, _JSON), {})
+    content = {media: {"schema": _of("Answer") if path == "/prediction" else {}} for media in _MEDIA.get(path, [_JSON])}
     operation: dict[str, Any] = {
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "the answer", "content": {media: {"schema": schema}}},
+            "200": {"description": "the answer", "content": content},
             "default": {"description": "why there is no answer", "content": problem},
         },
     }
@@ -52,68 +92,50 @@ def _operation(path: str, summary: str) -> dict[str, Any]:
     return operation
 
 
-def _parameter(name: str, where: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "schema": schema or {"type": "string"}}
+def _parameter(name: str, where: str, kind: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": kind or _TEXT}
 
 
 def _of(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _record(portfolio: Portfolio | None) -> dict[str, Any]:
-    if portfolio is None:
-        return {"type": "object", "description": "the columns of the portfolio: ask with ?portfolio=NAME"}
-    columns = portfolio.columns
-    return {
-        "type": "object",
-        "title": portfolio.title,
-        "properties": {name: _column(column) for name, column in columns.items()},
-        "required": [name for name in portfolio.features if not columns[name].nullable],
-        "additionalProperties": False,
-    }
-
-
-def _column(column: Column) -> dict[str, Any]:
-    kind = TYPES.get(column.type, "string")
-    found: dict[str, Any] = {"type": [kind, "null"] if column.nullable else kind}
-    if column.values is not None:
-        found["enum"] = [*column.values, None] if column.nullable else column.values
-    said = {"minimum": column.min, "maximum": column.max, "title": column.label}
-    dated = {"format": "date"} if column.type == "date" else {}
-    return found | {key: value for key, value in said.items() if value is not None} | dated
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 _JSON = "application/json"
 _TEXT: dict[str, Any] = {"type": "string"}
-_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
-_PORTFOLIO: dict[str, Any] = {"portfolio": _TEXT}
+_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 1000}
+_FAR: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 10**9}
+_ALIKE = ("/", "/livez", "/metrics")
+"""Paths that speak of no portfolio, or of all."""
 _QUERY: dict[str, dict[str, Any]] = {
-    "/": {},
-    "/livez": {},
-    "/metrics": {},
-    "/clients": {**_PORTFOLIO, "limit": _WHOLE, "offset": _WHOLE, "band": {"enum": list(BANDS)}},
-    "/runs": {**_PORTFOLIO, "limit": _WHOLE, "before": _WHOLE},
+    "/readyz": {"fresh": {"type": "integer", "enum": [0, 1]}},
+    "/prediction": {"explain": {"type": "integer", "minimum": 0, "maximum": 20}},
+    "/clients": {
+        "band": {"enum": list(BANDS)},
+        "id": {**_TEXT, "description": "a part of the id"},
+        "format": {"enum": ["json", "csv"]},
+        "limit": _WHOLE,
+        "offset": _FAR,
+    },
+    "/runs": {"limit": _WHOLE, "before": _FAR},
 }
-_MEDIA = {"/": "text/html", "/metrics": "text/plain", "/runs/{run}/{file}": "application/octet-stream"}
+_MEDIA = {
+    "/": ["text/html"],
+    "/metrics": ["text/plain"],
+    "/clients": [_JSON, "text/csv"],
+    "/runs/{run}/{file}": ["application/octet-stream"],
+}
 _BODY = {
-    _JSON: {"schema": {"oneOf": [_of("Record"), {"type": "array", "items": _of("Record"), "maxItems": MOST_ROWS}]}},
-    "text/csv": {"schema": _TEXT},
-}
-_PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
-_PREDICTION = _object(probability=_PROBABILITY, decision={"type": "boolean"}, band={"enum": list(BANDS)})
-_ANSWER = _object(
-    portfolio=_TEXT,
-    run={**_TEXT, "description": "that trained the model"},
-    model=_object(version=_TEXT, sha256=_TEXT),
-    threshold=_PROBABILITY,
-    predictions={"type": "array", "items": _PREDICTION},
-)
-_PROBLEM = _object(type=_TEXT, title=_TEXT, status=_WHOLE, detail=_TEXT)
-_PROBLEM["properties"]["errors"] = {
-    "type": "array",
-    "items": _object(row=_WHOLE, field={"type": ["string", "null"]}, problem=_TEXT),
+    _JSON: {
+        "schema": {
+            "oneOf": [
+                _of("Record"),
+                {"type": "array", "items": _of("Record"), "minItems": 1, "maxItems": MOST_ROWS},
+                _of("Columns"),
+            ]
+        }
+    },
+    "text/csv": {"schema": {**_TEXT, "description": "with a header"}},
+    "multipart/form-data": {
+        "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+    },
 }

@@ -8,7 +8,6 @@ before they are read, and then only the few names below may be built from them.
 from __future__ import annotations
 
 import hmac
-import io
 import pickle
 import platform
 import re
@@ -20,14 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from attrition import safe
+from attrition import pickles, safe, secret
 
 if TYPE_CHECKING:  # scikit-learn and pandas take a second to import: a quiet tick does without them
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
 __all__ = [
-    "ALLOWED",
     "LARGEST",
     "Current",
     "Golden",
@@ -38,6 +36,7 @@ __all__ = [
     "libraries",
     "load",
     "read_manifest",
+    "verified",
     "version_path",
     "write",
 ]
@@ -47,25 +46,6 @@ Kind = TypeVar("Kind")
 VERSION = re.compile(r"[0-9]{4,}")
 LARGEST = 64 * 1024 * 1024  # bytes of a model, or manifest, that is read
 AGREEMENT = 1e-9  # between a golden row's probability and the one that was noted at training
-
-ALLOWED = frozenset(
-    {
-        ("builtins", "slice"),
-        ("numpy", "dtype"),
-        ("numpy", "float64"),
-        ("numpy", "ndarray"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("sklearn.compose._column_transformer", "ColumnTransformer"),
-        ("sklearn.impute._base", "SimpleImputer"),
-        ("sklearn.linear_model._logistic", "LogisticRegression"),
-        ("sklearn.pipeline", "Pipeline"),
-        ("sklearn.preprocessing._data", "StandardScaler"),
-        ("sklearn.preprocessing._encoders", "OneHotEncoder"),
-    }
-)
-"""All that a model's pickle may name. A list of what is forbidden could always be got round."""
 
 
 class ModelRefused(ValueError):
@@ -89,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     portfolio: str
     sha256: str  # of model.pkl
+    mac: str | None = None  # HMAC of portfolio, version and sha256, where a key was set when it was written
     bytes: int
     data_version: int
     rows: int  # that its coefficients rest on
@@ -144,13 +125,15 @@ def libraries() -> dict[str, str]:
 def write(folder: Path, pipeline: Pipeline, **facts: Any) -> Manifest:
     """Write a fitted pipeline and its manifest into ``folder``, which is there already.
 
-    ``facts`` are the fields of :class:`Manifest`; ``sha256``, ``bytes`` and ``libraries`` are found here.
+    ``facts`` are the fields of :class:`Manifest`; ``sha256``, ``bytes``, ``libraries`` and ``mac`` are found here.
 
     Raises:
         ValueError: a fact is missing, unknown or of the wrong type.
     """
     data = pickle.dumps(pipeline, protocol=5)
-    found = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "libraries": libraries()}
+    digest = sha256(data).hexdigest()
+    mac = _mac(str(facts.get("portfolio")), str(facts.get("version")), digest)
+    found = {"sha256": digest, "bytes": len(data), "libraries": libraries(), "mac": mac}
     unknown = sorted(facts.keys() - (set(Manifest.__struct_fields__) - found.keys()))
     if unknown:
         raise ValueError(f"manifest: {', '.join(unknown)}: not a fact that the caller gives")
@@ -195,6 +178,20 @@ def load(folder: Path, digest: str | None = None) -> tuple[Pipeline, Manifest]:
     Raises:
         ModelRefused: whatever was found wrong.
     """
+    data, manifest = verified(folder, digest)
+    pipeline = _unpickled(folder / MODEL, data)
+    _check(folder / MODEL, pipeline, manifest)
+    return pipeline, manifest
+
+
+def verified(folder: Path, digest: str | None = None) -> tuple[bytes, Manifest]:
+    """The pickle in ``folder``, not yet unpickled, and its manifest: the bytes are those that were written.
+
+    Where ``ATTRITION_MODEL_KEY`` is set, they are also by one who knew it.
+
+    Raises:
+        ModelRefused: they are not, or they are of another scikit-learn than the one installed.
+    """
     path = folder / MODEL
     manifest = read_manifest(folder)
     data = _bytes(path)
@@ -203,12 +200,13 @@ def load(folder: Path, digest: str | None = None) -> tuple[Pipeline, Manifest]:
         raise ModelRefused(path, "its bytes are not those of the manifest", "restore the version from a backup")
     if digest is not None and not _same(found, digest):
         raise ModelRefused(path, "it is not the model that was deployed", "restore the version from a backup")
+    if (mac := _mac(manifest.portfolio, manifest.version, found)) and not _same(manifest.mac or "", mac):
+        why = "it was not signed with the key of ATTRITION_MODEL_KEY"
+        raise ModelRefused(path, why, "train it anew where the key is set, or restore the version from a backup")
     if (trained := manifest.libraries.get("scikit-learn")) != (here := installed("scikit-learn")):
         why = f"it was trained with scikit-learn {trained}, installed is {here}"
         raise ModelRefused(path, why, "install the version of the lock, or run a tick with --force to train anew")
-    pipeline = _unpickled(path, data)
-    _check(path, pipeline, manifest)
-    return pipeline, manifest
+    return data, manifest
 
 
 def frame(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> pd.DataFrame:
@@ -218,22 +216,21 @@ def frame(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> pd.DataFrame
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in manifest.features})
 
 
+def _mac(portfolio: str, version: str, digest: str) -> str | None:
+    """What signs a model: HMAC-SHA256 of whose it is and its digest; None without a key."""
+    key = secret.read("ATTRITION_MODEL_KEY")
+    return hmac.digest(key.encode(), f"{portfolio}\n{version}\n{digest}".encode(), "sha256").hex() if key else None
+
+
 def _same(found: str, expected: str) -> bool:
     return hmac.compare_digest(found.encode(), expected.encode())
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}"[:120])
-        return super().find_class(module, name)
 
 
 def _unpickled(path: Path, data: bytes) -> Pipeline:
     from sklearn.pipeline import Pipeline
 
     try:
-        pipeline = _Unpickler(io.BytesIO(data)).load()
+        pipeline = pickles.load(data)
     except Exception as error:  # a pickle that was made up may raise anything
         why = str(error) if isinstance(error, pickle.UnpicklingError) else f"reading it raised {type(error).__name__}"
         raise ModelRefused(

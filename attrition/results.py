@@ -1,4 +1,4 @@
-"""What the runs left behind, read only: published folders, recorded values, the ranking of clients.
+"""What the runs left behind, read only: published folders, recorded values.
 
 Nothing here searches through the runs: ``latest.json`` says which run last ran each stage.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from typing import Any
 from attrition import record
 from attrition.home import RUN, Place
 
-__all__ = ["account", "clients", "file", "files", "latest", "values"]
+__all__ = ["account", "file", "files", "latest", "values"]
 
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SHOWN = "COLUMNS(lambda name: name NOT IN ('_row', 'run', 'model_version', 'data_version'))"
-_RANKED = "FROM read_parquet($path) WHERE $band::VARCHAR IS NULL OR band = $band"
 
 
 def latest(place: Place) -> dict[str, str]:
@@ -53,37 +50,6 @@ def values(place: Place, run: str, stage: str) -> dict[str, Any] | None:
     """The values that a stage such as ``60_diagnose`` recorded in a published run; None where it left no notebook."""
     path = file(place, run, f"{stage}.ipynb")
     return _values(path, path.stat().st_mtime_ns) if path else None
-
-
-def clients(place: Place, limit: int, offset: int, band: str | None = None) -> dict[str, Any] | None:
-    """Clients by risk, most at risk first: one page of them (of ``band``), how many there are in all, and the
-    ``run`` and ``model`` version that they speak of. None before the first assessment.
-    """
-    while place.ranking.is_file():
-        stamp = place.ranking.stat().st_ino
-        try:
-            found = _page(place.ranking, {"limit": limit, "offset": offset}, band)
-        except OSError:  # replaced between its name and its content
-            continue
-        if place.ranking.stat().st_ino == stamp:  # an assessment may put a new one in its place at any moment
-            return found
-    return None
-
-
-def _page(ranking: Path, page: Mapping[str, int], band: str | None) -> dict[str, Any]:
-    import duckdb
-
-    given: dict[str, Any] = {"path": str(ranking), "band": band}
-    with duckdb.connect(config={"threads": 1, "temp_directory": ""}) as database:
-        about = database.execute(
-            f"SELECT count(*) AS total, max(run) AS run, max(model_version) AS model {_RANKED}", given
-        )
-        counted = dict(zip((column[0] for column in about.description), about.fetchall()[0], strict=True))
-        rows = database.execute(
-            f"SELECT {_SHOWN} {_RANKED} ORDER BY rank LIMIT $limit OFFSET $offset", {**given, **page}
-        )
-        names = [column[0] for column in rows.description]
-        return {**counted, "clients": [dict(zip(names, row, strict=True)) for row in rows.fetchall()]}
 
 
 def _folder(place: Place, run: str) -> Path | None:

@@ -1,7 +1,7 @@
 """The deployed models in memory, and their swap when ``current.json`` changes. It does not know Flask.
 
-What a request sees is one immutable :class:`Served`: model, manifest and portfolio belong together however
-often they are replaced meanwhile. A candidate that is refused leaves the old one serving.
+What a request sees is one immutable :class:`attrition.served.Served`: model, manifest and portfolio belong
+together however often they are replaced meanwhile. A candidate that is refused leaves the old one serving.
 """
 
 from __future__ import annotations
@@ -10,93 +10,23 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attrition import body, model, params, registry
 from attrition.body import Refused
 from attrition.home import Home, Place
-from attrition.params import ParamsError, Portfolio
-from attrition.registry import Current, Manifest, ModelRefused
+from attrition.params import ParamsError
+from attrition.registry import ModelRefused
+from attrition.served import Served
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-__all__ = ["PAUSE", "RETRY", "WAITING", "Refused", "Served", "Server"]
+__all__ = ["MOST_LOADED", "PAUSE", "RETRY", "WAITING", "Refused", "Server"]
 
 PAUSE = 0.2
-"""Seconds between two looks at ``current.json``."""
+"""Seconds after which a new ``current.json`` is seen, at the latest."""
 RETRY = 2.0
 """Seconds until a candidate that was refused is tried again, although no file changed."""
+MOST_LOADED = 16
+"""Models in memory; beyond them the one that was asked least recently makes room."""
 WAITING = "no model is deployed yet: the first tick with enough labelled rows trains one"
-
-
-@dataclass(frozen=True)
-class Served:
-    """A deployed model with its portfolio."""
-
-    portfolio: Portfolio
-    current: Current
-    manifest: Manifest
-    pipeline: Pipeline
-
-    @classmethod
-    def load(cls, place: Place) -> Served | None:
-        """What is deployed in a portfolio; None before the first model is.
-
-        Raises:
-            ModelRefused: the model is not what was deployed, or does not fit the portfolio.
-            ParamsError: the portfolio's YAML cannot be used.
-        """
-        portfolio = params.load(place.params)
-        current = registry.current(place.models)
-        if current is None:
-            return None
-        folder = registry.version_path(place.models, current.version)
-        pipeline, manifest = registry.load(folder, current.sha256)
-        if (manifest.portfolio, manifest.version) != (place.name, current.version):
-            raise ModelRefused(folder, "it is another portfolio's or version's model", "restore it from a backup")
-        if not _fits(pipeline, portfolio):
-            why = "its features are not the portfolio's any more"
-            raise ModelRefused(folder, why, f"take back the change in {place.name}.yaml, or train anew with --force")
-        return cls(portfolio, current, manifest, pipeline)
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """The model that an answer speaks of."""
-        return {"version": self.manifest.version, "sha256": self.manifest.sha256}
-
-    def rows(self, data: bytes, media_type: str) -> list[dict[str, Any]]:
-        """The rows of a request's body.
-
-        Raises:
-            Refused: see :func:`attrition.body.rows`.
-        """
-        return body.rows(data, media_type, self.portfolio, self.manifest.features)
-
-    def answer(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Probability, decision and band of each row, in order, and whose they are."""
-        found = model.probabilities(self.pipeline, registry.frame(rows, self.manifest)).tolist()
-        return {
-            "portfolio": self.portfolio.name,
-            "run": self.manifest.run,
-            "model": self.identity,
-            "threshold": self.portfolio.threshold,
-            "predictions": [self._prediction(row, probability) for row, probability in zip(rows, found, strict=True)],
-        }
-
-    def _prediction(self, row: dict[str, Any], probability: float) -> dict[str, Any]:
-        bands = self.portfolio.bands
-        band = "high" if probability >= bands.high else "medium" if probability >= bands.medium else "low"
-        said = {"probability": probability, "decision": probability >= self.portfolio.threshold, "band": band}
-        given = row.get(self.portfolio.id) if self.portfolio.id else None
-        return said if given is None else {"id": given, **said}
-
-
-def _fits(pipeline: Pipeline, portfolio: Portfolio) -> bool:
-    """Whether each feature of the pipeline is still one of the portfolio's, and of the same kind."""
-    kinds = {"numeric": set(portfolio.numeric), "categorical": set(portfolio.categorical)}
-    read = getattr(pipeline.named_steps.get("columns"), "transformers", [])
-    return bool(read) and all(set(names) <= kinds.get(kind, set()) for kind, _, names in read)
 
 
 @dataclass
@@ -108,15 +38,26 @@ class _Slot:
     trouble: str | None = None
     checked: float = float("-inf")
     tried: float = float("-inf")
+    used: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Server:
-    """The models of a home. Safe to share between threads; it changes no file."""
+    """The models of a home. Safe to share between threads; it changes no file.
+
+    A request looks at the files itself, at most once each ``pause`` seconds, until ``watch`` has a thread do so.
+    """
 
     def __init__(self, home: Home, pause: float = PAUSE):
         self.home, self.pause = home, pause
         self._slots: dict[str, _Slot] = {}
+        self._meant: dict[str | None, str] = {}
+        self._watched = False
+
+    def watch(self) -> None:
+        """From now on look at all that is loaded every half ``pause``, so that no request waits for a swap."""
+        self._watched = True
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def place(self, asked: str | None = None) -> Place:
         """The portfolio that a request means; where the home has one, it need not be named.
@@ -144,8 +85,22 @@ class Server:
         Raises:
             Refused: as :meth:`place`.
         """
-        slot = self._slot(self.place(asked).name)
+        name = self.place(asked).name
+        slot = self._slots.setdefault(name, _Slot())
+        slot.used = time.monotonic()
+        # While one thread loads, the others go on with what there is; where there is nothing they wait.
+        if slot.used - slot.checked >= self.pause and slot.lock.acquire(blocking=slot.served is None):
+            self._refresh(name, slot)
+        self._meant[asked] = name
         return slot.served, slot.trouble
+
+    def held(self, asked: str | None = None) -> Served | None:
+        """What serves, where that can be said without looking at any file; only when watched."""
+        slot = self._slots.get(self._meant.get(asked, "")) if self._watched else None
+        if slot is None:
+            return None
+        slot.used = time.monotonic()
+        return slot.served
 
     def portfolio(self, asked: str | None = None) -> Served:
         """The deployed model of the portfolio that a request means.
@@ -153,28 +108,35 @@ class Server:
         Raises:
             Refused: as :meth:`place`, and 503 where no model is deployed or it was refused.
         """
-        served, trouble = self.look(asked)
+        served = self.held(asked)
         if served is None:
-            raise Refused(503, trouble or WAITING)
+            served, trouble = self.look(asked)
+            if served is None:
+                raise Refused(503, trouble or WAITING)
         return served
 
     @property
-    def trouble(self) -> dict[str, str]:
-        """Why a portfolio's newest model does not serve, for those where it was refused when last looked at."""
-        return {name: slot.trouble for name, slot in self._slots.copy().items() if slot.trouble}
+    def loaded(self) -> dict[str, tuple[Served | None, str | None]]:
+        """What serves, and what is wrong, of each portfolio that was asked for."""
+        return {name: (slot.served, slot.trouble) for name, slot in sorted(self._slots.copy().items())}
 
-    def _slot(self, name: str) -> _Slot:
-        slot = self._slots.setdefault(name, _Slot())
-        # While one thread loads, the others go on with what there is; where there is nothing they wait.
-        if time.monotonic() - slot.checked >= self.pause and slot.lock.acquire(blocking=slot.served is None):
-            try:
-                self._refresh(self.home.place(name), slot)
-            finally:
-                slot.checked = time.monotonic()
-                slot.lock.release()
-        return slot
+    def _watch(self) -> None:
+        while True:
+            time.sleep(self.pause / 2)
+            self._meant.clear()  # a portfolio may have come or gone
+            for name, slot in self._slots.copy().items():
+                if slot.lock.acquire(blocking=False):
+                    self._refresh(name, slot)
 
-    def _refresh(self, place: Place, slot: _Slot) -> None:
+    def _refresh(self, name: str, slot: _Slot) -> None:
+        """Put what is deployed into a slot, whose lock is held and is let go."""
+        try:
+            self._renew(self.home.place(name), slot)
+        finally:
+            slot.checked = time.monotonic()
+            slot.lock.release()
+
+    def _renew(self, place: Place, slot: _Slot) -> None:
         stamp = _stamp(place.current), _stamp(place.params)
         now = time.monotonic()
         if stamp == slot.stamp and (slot.trouble is None or now - slot.tried < RETRY):
@@ -182,14 +144,23 @@ class Server:
         slot.stamp, slot.tried = stamp, now
         try:
             candidate = Served.load(place)
-            slot.trouble = (
-                "current.json is gone; the next tick writes it anew" if slot.served and not candidate else None
-            )
+            gone = slot.served is not None and candidate is None
+            slot.trouble = "current.json is gone; the next tick writes it anew" if gone else None
             slot.served = candidate or slot.served
         except ModelRefused as error:
             slot.trouble = f"model refused: {error.why}; {error.remedy}"
         except (ParamsError, OSError):
             slot.trouble = f"{place.params.name} cannot be used; a tick of this portfolio says why"
+        except Exception as error:  # whatever a file holds, what served goes on serving
+            slot.trouble = f"model refused: loading it raised {type(error).__name__}; train anew"
+        self._make_room()
+
+    def _make_room(self) -> None:
+        slots = self._slots.copy()
+        while len(slots) > MOST_LOADED:
+            oldest = min(slots, key=lambda name: slots[name].used)
+            del slots[oldest]
+            self._slots.pop(oldest, None)  # a request that holds it still has its answer
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

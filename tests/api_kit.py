@@ -1,15 +1,23 @@
-"""What the tests of the API share: a client that reads to the end, and the form of a problem."""
+"""What the tests of the API share: a client that reads to the end, the form of a problem, the real server."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import homes
 from flask import Flask
 from flask.testing import FlaskClient
 
 import api
-from attrition.home import Home
+from attrition.home import REPOSITORY, Home
 
 RUN = f"/runs/{homes.LAST}"
 RECORDED = ["/scoring", "/summarystats", "/diagnostics", "/clients", "/model", "/runs", RUN, f"{RUN}/60_diagnose.html"]
@@ -36,5 +44,55 @@ def problem(response: Any, status: int) -> dict[str, Any]:
     assert (response.status_code, response.mimetype) == (status, "application/problem+json")
     found: dict[str, Any] = response.get_json()
     assert found["status"] == status
-    assert {"type", "title", "detail"} <= found.keys()
+    assert {"type", "title", "detail", "request"} <= found.keys()
     return found
+
+
+class Running(NamedTuple):
+    """The real server."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def worker(self) -> int:
+        """The process that answers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(
+            pid for pid in map(int, children) if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+
+    @property
+    def megabytes(self) -> float:
+        """What the worker has in memory."""
+        return int(Path(f"/proc/{self.worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def running(home: Home, *arguments: str, **environment: str) -> Iterator[Running]:
+    """``python api.py`` on a home, at a port that is free; stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", str(REPOSITORY / "api.py"), "--port", str(port), *arguments]
+    given = {**os.environ, "ATTRITION_HOME": str(home.root), **environment}
+    with subprocess.Popen(
+        command, env=given, cwd=home.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            while not _listens(port):
+                assert process.poll() is None, process.stdout.read()
+            yield Running(port, process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+
+
+def _listens(port: int) -> bool:
+    """Whether anyone does; every loopback address is this machine."""
+    with socket.socket() as caller:
+        return not all(caller.connect_ex((address, port)) for address in ("127.0.0.1", "127.0.0.2"))

@@ -77,11 +77,13 @@ def deploy(place: Place, version: str = "0001", seed: int = 0, **changes: Any) -
     """Train on other rows for each seed, write the version, make it current."""
     folder = place.models / version
     folder.mkdir(parents=True, exist_ok=True)
-    pipeline = model.fit(portfolio(), clients(seed=seed))
+    trained = clients(seed=seed)
+    pipeline = model.fit(portfolio(), trained)
     golden = [RECORD]
     expected = model.probabilities(pipeline, pd.DataFrame(golden)).tolist()
     noted = {"rows": golden, "probabilities": expected}
-    manifest = registry.write(folder, pipeline, **facts(version, golden=noted, **changes))
+    told = {"base": model.baseline(pipeline, trained), "usual": model.usual(portfolio(), trained)}
+    manifest = registry.write(folder, pipeline, **facts(version, golden=noted, **told, **changes))
     here = registry.Current("shop", version, manifest.sha256, FIRST, "2026-01-01T00:01:00Z", proven=False)
     safe.write(place.current, msgspec.json.encode(here))
     return manifest

@@ -6,7 +6,7 @@ import pickle
 import runpy
 import shutil
 import subprocess
-from functools import partial
+from functools import partial, reduce
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from attrition import model, registry
+from attrition import model, pickles, registry
 from attrition.registry import Current, ModelRefused
 
 
@@ -119,6 +119,12 @@ CANARIES = {
     "partial": lambda mark, _: Canary(operator.call, partial(os.mkdir, mark)),
     "numpy": lambda mark, _: Canary(np.savetxt, mark, [1.0]),
     "joblib": lambda mark, _: Canary(joblib.dump, [1], mark),
+    "getattr": lambda mark, _: Canary(getattr(os, "mkdir"), mark),  # noqa: B009
+    "os.open": lambda mark, _: Canary(os.open, mark, os.O_CREAT),
+    "os.link": lambda mark, script: Canary(os.link, script, mark),
+    "check_output": lambda mark, _: Canary(subprocess.check_output, ["mkdir", mark]),
+    "tofile": lambda mark, _: Canary(np.ndarray.tofile, np.ones(1), mark),
+    "reduce": lambda mark, _: Canary(reduce, os.mkdir, [mark, 0o700]),
     "pickle in a pickle": lambda mark, _: Canary(pickle.loads, pickle.dumps(Canary(os.mkdir, mark))),
 }
 
@@ -238,4 +244,22 @@ def test_no_other_name_is_allowed_than_pipelines_need(pipeline):
     numbers = homes.portfolio(columns={"usage": {"type": "number"}}, id=None)
     for fitted in (pipeline, model.fit(numbers, homes.clients())):
         Noting(io.BytesIO(pickle.dumps(fitted, protocol=5))).load()
-    assert asked == registry.ALLOWED
+    assert asked == pickles.ALLOWED
+
+
+def test_a_signed_model_is_wanted_where_there_is_a_key(folder, pipeline, tmp_path, monkeypatch):
+    assert registry.read_manifest(folder).mac is None
+    monkeypatch.setenv("ATTRITION_MODEL_KEY", "a key")
+    assert why(folder) == "it was not signed with the key of ATTRITION_MODEL_KEY"
+    signed = tmp_path / "signed"
+    manifest = registry.write(signed, pipeline, **homes.facts())
+    registry.load(signed)
+    for changes in ({"version": "0002"}, {"portfolio": "other"}, {"mac": manifest.mac[::-1]}, {"mac": None}):
+        before = (signed / "manifest.json").read_text()
+        change(signed, **changes)
+        assert "not signed" in why(signed)
+        (signed / "manifest.json").write_text(before)
+    plant(signed, pickle.dumps(pipeline, protocol=4))
+    assert "not signed" in why(signed), "a manifest that agrees is not enough"
+    monkeypatch.setenv("ATTRITION_MODEL_KEY", "another key")
+    assert "not signed" in why(signed)

@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 
 import homes
 import msgspec
@@ -15,12 +16,37 @@ from sklearn.preprocessing import StandardScaler
 
 from attrition import params, registry, serving
 from attrition.home import Home
-from attrition.serving import Refused, Served, Server
+from attrition.schema import Identity
+from attrition.served import Served
+from attrition.serving import Refused, Server
+
+JSON = "application/json"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return Server(homes.make(tmp_path_factory.mktemp("home")), pause=0).portfolio()
+def shared(tmp_path_factory):
+    """One home for the tests that change nothing in it."""
+    return homes.make(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def served(shared):
+    return Server(shared, pause=0).portfolio()
+
+
+@pytest.fixture(scope="module")
+def pipeline(shared):
+    return registry.load(shared.place("shop").models / "0001")[0]
+
+
+def ask(served, rows, explain=0):
+    """The answer as it is sent."""
+    return json.loads(msgspec.json.encode(served.answer(json.dumps(rows).encode(), JSON, explain)[0]))
+
+
+def probabilities(served, data, media_type):
+    said = served.answer(data, media_type)[0].predictions
+    return [each.probability for each in said] if isinstance(said, list) else said.probability
 
 
 @pytest.fixture
@@ -62,21 +88,22 @@ RECORDS = st.fixed_dictionaries(
 
 @settings(max_examples=50)
 @given(st.lists(RECORDS, min_size=1, max_size=5))
-def test_json_and_csv_agree_with_scikit_learn(served, records):
+def test_json_columns_and_csv_agree_with_scikit_learn(served, pipeline, records):
     table = pd.DataFrame(records, columns=served.manifest.features).astype({"region": object, "plan": object})
     table["region"] = table["region"].where(table["region"].notna(), None)
     numbers = ["usage", "tenure", "vip", "balance"]
-    expected = served.pipeline.predict_proba(table.astype(dict.fromkeys(numbers, "float64")))[:, 1]
+    expected = pipeline.predict_proba(table.astype(dict.fromkeys(numbers, "float64")))[:, 1]
     lines = [",".join("" if record[name] is None else str(record[name]) for name in table) for record in records]
     text = "\n".join([",".join(table), *lines])
-    for data, media_type in ((json.dumps(records), "application/json"), (text, "text/csv")):
-        answer = served.answer(served.rows(data.encode(), media_type))
-        found = [prediction["probability"] for prediction in answer["predictions"]]
+    columns = {name: [record[name] for record in records] for name in records[0]}
+    assert served.folded
+    for data, media_type in ((json.dumps(records), JSON), (json.dumps(columns), JSON), (text, "text/csv")):
+        found = probabilities(served, data.encode(), media_type)
         assert np.abs(np.array(found) - expected).max() <= 1e-12
 
 
 def test_an_answer_says_whose_it_is(served):
-    answer = served.answer([homes.RECORD, {**homes.RECORD, "client": None}])
+    answer = ask(served, [homes.RECORD, {**homes.RECORD, "client": None}])
     manifest = served.manifest
     assert answer["model"] == {"version": "0001", "sha256": manifest.sha256}
     assert (answer["portfolio"], answer["run"], answer["threshold"]) == ("shop", manifest.run, 0.5)
@@ -90,7 +117,7 @@ def test_decision_and_band_follow_the_portfolio(home, server, place, rule):
     place.params.write_text(yaml.safe_dump({**homes.GIVEN, **rule}))
     shop = params.load(place.params)
     rows = [{**homes.RECORD, "usage": usage} for usage in range(0, 1000, 50)]
-    predictions = server.portfolio().answer(rows)["predictions"]
+    predictions = ask(server.portfolio(), rows)["predictions"]
     assert len({prediction["band"] for prediction in predictions}) > 1
     for said in predictions:
         assert said["decision"] == (said["probability"] >= shop.threshold)
@@ -103,9 +130,9 @@ def test_a_new_version_is_served_and_an_old_answer_stays_whole(server, place):
     before = server.portfolio()
     manifest = homes.deploy(place, "0002", seed=1)
     after = server.portfolio()
-    assert after.identity == {"version": "0002", "sha256": manifest.sha256}
-    assert before.answer([homes.RECORD])["model"]["version"] == "0001"
-    assert after.answer([homes.RECORD])["predictions"] != before.answer([homes.RECORD])["predictions"]
+    assert after.identity == Identity("0002", manifest.sha256)
+    assert ask(before, [homes.RECORD])["model"]["version"] == "0001"
+    assert ask(after, [homes.RECORD])["predictions"] != ask(before, [homes.RECORD])["predictions"]
 
 
 def test_the_same_object_serves_while_nothing_changes(server):
@@ -168,7 +195,7 @@ def test_a_bad_candidate_leaves_the_old_one_serving(server, place, spoil):
 def test_without_an_old_one_a_bad_candidate_gives_503(server, place):
     (place.models / "0001" / "model.pkl").write_bytes(b"spoilt")
     assert status(server) == 503
-    assert "bytes" in server.trouble["shop"]
+    assert "bytes" in server.loaded["shop"][1]
 
 
 def test_a_refused_model_that_was_restored_is_tried_again(server, place, monkeypatch):
@@ -186,7 +213,7 @@ def test_before_the_first_model_there_is_503_and_no_trouble(server, place):
     place.current.unlink()
     assert status(server) == 503
     assert server.look() == (None, None)
-    assert server.trouble == {}
+    assert server.loaded == {"shop": (None, None)}
 
 
 def test_when_current_is_gone_the_model_stays_and_it_is_told(server, place):
@@ -232,20 +259,20 @@ def test_an_empty_home_is_told(tmp_path):
 
 
 def test_many_threads_get_whole_answers_through_swaps(server, place):
-    expected = [Served.load(place).answer([homes.RECORD])]
+    expected = [ask(Served.load(place), [homes.RECORD])]
     answers, over = [], threading.Event()
 
-    def ask():
+    def keep_asking():
         while not over.is_set():
-            answers.append(server.portfolio().answer([homes.RECORD]))
+            answers.append(ask(server.portfolio(), [homes.RECORD]))
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
     for thread in threads:
         thread.start()
     for number in range(2, 8):
         name = f"{number:04d}"
         homes.deploy(place, name, seed=number)
-        expected.append(Served.load(place).answer([homes.RECORD]))
+        expected.append(ask(Served.load(place), [homes.RECORD]))
     over.set()
     for thread in threads:
         thread.join()
@@ -268,3 +295,45 @@ def test_the_first_requests_wait_for_the_model(server):
         thread.join()
     assert len(found) == 4
     assert all(each is found[0] for each in found)
+
+
+def test_watched_a_swap_needs_no_request(home, place):
+    server = Server(home, pause=0.02)
+    assert server.held() is None, "nobody looks at the files yet"
+    server.watch()
+    server.portfolio()
+    homes.deploy(place, "0002", seed=1)
+    end = time.monotonic() + 30
+    while server.loaded["shop"][0].manifest.version != "0002":
+        assert time.monotonic() < end
+    (place.models / "0003").mkdir()
+    place.current.write_text("{")
+    while not server.loaded["shop"][1]:
+        assert time.monotonic() < end
+    assert server.loaded["shop"][0].manifest.version == "0002"
+
+
+def test_watched_a_portfolio_that_came_is_noticed(home, place):
+    server = Server(home, pause=0.02)
+    server.watch()
+    assert server.portfolio().portfolio.name == "shop"
+    place.params.with_name("other.yaml").write_text("title: x")
+    end = time.monotonic() + 30
+    while server.held() is not None:
+        assert time.monotonic() < end
+    assert status(server) == 400
+
+
+@pytest.mark.parametrize("explain", [1, 3])
+def test_reasons_are_told_where_they_are_asked_for(served, explain):
+    told = ask(served, [homes.RECORD, {**homes.RECORD, "usage": 900, "vip": False}], explain)["predictions"]
+    assert all(1 <= len(each["reasons"]) <= explain for each in told)
+    assert "usage 900" in " ".join(told[1]["reasons"])
+    assert "reasons" not in ask(served, [homes.RECORD])["predictions"][0]
+
+
+def test_columns_are_answered_as_columns(served):
+    rows = [homes.RECORD, {**homes.RECORD, "client": "c-2", "usage": 900}]
+    told = ask(served, {name: [row[name] for row in rows] for name in rows[0]}, 2)["predictions"]
+    each = ask(served, rows, 2)["predictions"]
+    assert told == {name: [one[name] for one in each] for name in each[0]}

@@ -116,9 +116,12 @@ def test_a_failure_shows_no_stack_no_path_and_no_value(own, caplog):
     place, client = own
     (place.executed / "latest.json").write_text("{torn")
     response = client.get("/diagnostics")
-    assert problem(response, 500)["detail"] == "the server failed; its log says why"
+    found = problem(response, 500)
+    assert found["detail"].startswith("the server failed")
     assert b"torn" not in response.data
     assert "JSONDecodeError" in caplog.text
+    assert found["request"] == response.headers["X-Request-Id"]
+    assert found["request"] in caplog.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]", "[::1]:8000"])
@@ -148,6 +151,24 @@ def test_metrics_count_requests_and_name_the_model(client):
     assert float(ages[0].split()[-1]) > 0
 
 
+def test_metrics_count_rows_by_decision_and_the_seconds(client):
+    for usage in (0, 900, 950):
+        client.post("/prediction", json={**homes.RECORD, "usage": usage, "vip": usage > 0})
+    client.post("/prediction", json={})
+    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
+    assert lines['attrition_rows_total{portfolio="shop",decision="leaves"}'] == "2"
+    assert lines['attrition_rows_total{portfolio="shop",decision="stays"}'] == "1"
+    assert lines['attrition_requests_total{route="/prediction",status="422"}'] == "1"
+    assert float(lines['attrition_request_seconds_total{route="/prediction"}']) > 0
+    assert lines['attrition_last_decision_info{portfolio="shop",decision="held"}'] == "1"
+
+
+def test_the_page_names_portfolios_their_models_and_links(client):
+    page = client.get("/").text
+    for part in ("<td>shop<td>0001", "days ago", "/clients?portfolio=shop", f"/runs/{homes.LAST}/index.html"):
+        assert part in page
+
+
 def test_the_description_has_every_route_and_only_those(app, client):
     described = client.get("/openapi.json").get_json()["paths"]
     rules = {rule.rule.replace("<", "{").replace(">", "}"): rule.methods for rule in app.url_map.iter_rules()}
@@ -161,8 +182,10 @@ def test_the_description_has_the_columns(client):
     record = client.get("/openapi.json").get_json()["components"]["schemas"]["Record"]
     assert record["properties"].keys() == homes.COLUMNS.keys()
     assert record["required"] == ["usage", "tenure", "vip", "plan"]
-    assert record["properties"]["usage"] == {"type": "number", "minimum": 0, "maximum": 1000}
-    assert record["properties"]["plan"] == {"type": "string", "enum": ["basic", "plus"]}
+    usage = {"title": "usage", "type": "number", "minimum": 0, "maximum": 1000}
+    assert record["properties"]["usage"] == usage
+    assert record["properties"]["plan"] == {"title": "plan", "enum": ["basic", "plus"]}
+    assert record["additionalProperties"] is False
 
 
 def test_references_in_the_description_lead_somewhere(client):

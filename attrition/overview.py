@@ -1,0 +1,142 @@
+"""How the portfolios stand: which model serves, how old the last good tick is; /readyz, /metrics and / tell it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+
+from attrition import results
+from attrition.answers import told
+from attrition.book import Book, Unreadable
+from attrition.home import Place, UsageError
+from attrition.schema import Identity
+from attrition.serving import MOST_LOADED, Server
+
+__all__ = ["Standing", "interval", "lines", "page", "standing", "standings"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first."""
+
+    name: str
+    model: Identity | None
+    trouble: str | None
+    tick_age: float | None
+    stale: bool
+    decision: str | None
+    run: str | None
+
+
+def interval() -> float:
+    """Seconds between two ticks, as ``ATTRITION_INTERVAL`` has it; 900 where it is unset.
+
+    Raises:
+        UsageError: it is no number above zero.
+    """
+    given = os.environ.get("ATTRITION_INTERVAL") or "900"
+    try:
+        found = float(given)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError("ATTRITION_INTERVAL: seconds between two ticks, such as 900")
+    return found
+
+
+def standings(server: Server) -> list[Standing]:
+    """All portfolios of the home; of those that were never asked for, as many are loaded as there is room for."""
+    found = []
+    for number, name in enumerate(server.home.portfolios()):
+        found.append(standing(server, name, load=number < MOST_LOADED))
+    return found
+
+
+def standing(server: Server, name: str, load: bool = True) -> Standing:
+    """One portfolio.
+
+    Raises:
+        Refused: there is no such portfolio.
+    """
+    place = server.place(name)
+    served, trouble = server.look(name) if load else server.loaded.get(name, (None, None))
+    age, decision, run = _last(place)
+    # The server must notice that cron is dead: whatever cron starts would be dead with it.
+    stale = age is not None and age > 2 * interval()
+    return Standing(place.name, served.identity if served else None, trouble, age, stale, decision, run)
+
+
+def _last(place: Place) -> tuple[float | None, str | None, str | None]:
+    """Age of the last good tick, with or without work, and decision and name of the newest run."""
+    if not place.book.exists():
+        return None, None, None
+    try:
+        with Book.open(place.book, read_only=True) as book:
+            quiet, newest = book.quiet_since(), book.runs(limit=1)
+    except Unreadable:
+        quiet, newest = None, []
+    latest = results.latest(place).get("finished_at")
+    good = max((at for at in ((quiet or {}).get("last"), latest) if at), default=None)
+    age = max(0.0, time.time() - datetime.fromisoformat(good).timestamp()) if good else None
+    run = newest[0] if newest else {}
+    return age, run.get("decision"), run.get("run")
+
+
+def lines(found: list[Standing]) -> list[str]:
+    """As Prometheus reads it."""
+    said = ["# TYPE attrition_model_info gauge"]
+    for each in found:
+        if each.model:
+            labels = f'portfolio="{each.name}",version="{each.model.version}",sha256="{each.model.sha256}"'
+            said.append(f"attrition_model_info{{{labels}}} 1")
+    said.append("# TYPE attrition_model_trouble gauge")
+    said += [f'attrition_model_trouble{{portfolio="{each.name}"}} {int(bool(each.trouble))}' for each in found]
+    said.append("# TYPE attrition_stale gauge")
+    said += [f'attrition_stale{{portfolio="{each.name}"}} {int(each.stale)}' for each in found]
+    said.append("# TYPE attrition_last_tick_age_seconds gauge")
+    for each in found:
+        if each.tick_age is not None:
+            said.append(f'attrition_last_tick_age_seconds{{portfolio="{each.name}"}} {each.tick_age:.3f}')
+    said.append("# TYPE attrition_last_decision_info gauge")
+    for each in found:
+        if each.decision:
+            said.append(f'attrition_last_decision_info{{portfolio="{each.name}",decision="{told(each.decision)}"}} 1')
+    return said
+
+
+def page(found: list[Standing], views: list[tuple[str, str, str]]) -> str:
+    """The small page at /: each portfolio with its freshness and links, and what there is to ask for."""
+    rows = "".join(_row(each) for each in found) or "<tr><td>none: params/ has one YAML a portfolio"
+    asks = "".join(f"<li><code>{method} {escape(rule)}</code> {escape(said)}</li>" for rule, method, said in views)
+    style = (
+        "body{font:16px sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td,th{text-align:left;padding:.3rem}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Attrition</title><style>{style}</style>'
+        "<h1>Attrition</h1><table><tr><th>portfolio<th>model<th>last good tick<th>last decision<th>"
+        f"{rows}</table><h2>What there is to ask for</h2><ul>{asks}</ul></html>"
+    )
+
+
+def _row(each: Standing) -> str:
+    asked = f"?portfolio={each.name}"
+    model = each.model.version if each.model else "none yet"
+    age = "never" if each.tick_age is None else f"{_long(each.tick_age)} ago"
+    report = f'<a href="/runs/{each.run}/index.html{asked}">newest run</a> ' if each.run else ""
+    links = "".join(f'<a href="/{path}{asked}">{path}</a> ' for path in ("clients", "scoring", "model", "runs"))
+    trouble = f"<br>{escape(each.trouble)}" if each.trouble else ""
+    stale = " <strong>stale: is cron alive?</strong>" if each.stale else ""
+    return (
+        f"<tr><td>{escape(each.name)}<td>{escape(model)}{trouble}<td>{age}{stale}"
+        f"<td>{escape(each.decision or '-')}<td>{report}{links}"
+    )
+
+
+def _long(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

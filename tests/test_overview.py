@@ -1,0 +1,106 @@
+"""The server notices that cron is dead: whatever cron starts would be dead with it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import api_kit
+import homes
+import pytest
+from api_kit import problem
+
+from attrition import overview
+from attrition.book import Book
+from attrition.home import UsageError
+from attrition.serving import MOST_LOADED, Server
+
+
+@pytest.fixture
+def home(tmp_path):
+    return homes.make(tmp_path)
+
+
+@pytest.fixture
+def client(home):
+    return api_kit.app(home).test_client()
+
+
+def ago(seconds):
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def quiet(home, seconds):
+    with Book.open(home.place("shop").book) as book:
+        book.quiet(ago(seconds))
+
+
+@pytest.mark.parametrize(("seconds", "stale"), [(10, False), (1700, False), (1900, True)])
+def test_stale_is_when_no_good_tick_came_for_two_intervals(home, client, seconds, stale):
+    quiet(home, seconds)
+    found = client.get("/readyz").get_json()
+    assert (found["stale"], found["portfolios"]["shop"]["stale"]) == (stale, stale)
+    assert found["portfolios"]["shop"]["tick_age"] == pytest.approx(seconds, abs=5)
+    assert f'attrition_stale{{portfolio="shop"}} {int(stale)}' in client.get("/metrics").text
+    assert ("stale" in client.get("/").text.split("<h2>")[0]) == stale
+    assert client.get("/readyz?fresh=1").status_code == (503 if stale else 200)
+
+
+def test_the_interval_is_what_cron_has(home, client, monkeypatch):
+    quiet(home, 1900)
+    monkeypatch.setenv("ATTRITION_INTERVAL", "86400")
+    assert client.get("/readyz?fresh=1").status_code == 200
+    for wrong in ("x", "0", "-5", "nan", "inf"):
+        monkeypatch.setenv("ATTRITION_INTERVAL", wrong)
+        with pytest.raises(UsageError, match="ATTRITION_INTERVAL"):
+            overview.interval()
+
+
+def test_a_run_that_failed_is_no_good_tick_and_one_that_completed_is(home, client):
+    place = home.place("shop")
+    with Book.open(place.book) as book:
+        book.begin("20260104T000000Z", ago(5))  # at work, or cut short: it has not ended well
+    assert client.get("/readyz").get_json()["stale"]
+    pointer = place.executed / "latest.json"
+    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"finished_at": ago(5)}))
+    assert not client.get("/readyz").get_json()["stale"]
+
+
+def test_one_portfolio_that_cannot_serve_does_not_make_the_others_unready(home, client):
+    other = home.place("other")
+    other.params.write_text("title: [")
+    assert client.get("/readyz").status_code == 200
+    assert "cannot be used" in client.get("/readyz").get_json()["portfolios"]["other"]["trouble"]
+    problem(client.get("/readyz?portfolio=other"), 503)
+    home.place("shop").current.unlink()
+    problem(api_kit.app(home).test_client().get("/readyz"), 503)
+
+
+def test_a_portfolio_without_a_tick_is_not_stale(home, client):
+    other = home.place("other")
+    other.params.write_text(home.place("shop").params.read_text())
+    quiet(home, 1)
+    assert not client.get("/readyz?fresh=1").get_json()["portfolios"]["other"]["stale"]
+    assert "never" in client.get("/").text
+
+
+def test_models_in_memory_are_bounded(home):
+    text = home.place("shop").params.read_text()
+    names = [f"p{number}" for number in range(MOST_LOADED + 5)]
+    for name in names:
+        home.place(name).params.write_text(text)
+    server = Server(home, pause=0)
+    assert server.portfolio("shop").manifest.version == "0001"
+    for name in names:
+        server.look(name)
+        assert len(server.loaded) <= MOST_LOADED
+    assert "shop" not in server.loaded
+    assert server.portfolio("shop").manifest.version == "0001"
+    assert "shop" in server.loaded
+    assert len(overview.standings(server)) == MOST_LOADED + 6
+
+
+def test_the_page_escapes_what_it_shows(home, client):
+    (home.place("shop").models / "0001" / "model.pkl").write_bytes(b"x")
+    standing = overview.standing(Server(home, pause=0), "shop")
+    evil = overview.Standing("shop", None, "<script>", 5.0, False, "<b>", standing.run)
+    page = overview.page([evil], [("/<x>", "GET", "<i>")])
+    assert not [tag for tag in ("<script>", "<b>", "<x>", "<i>") if tag in page]
