@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes -r
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--custom-compile-command "make lock" pyproject.toml
+PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -38,8 +39,15 @@ check: .venv/dev ## ruff, mypy, imports, the form of the notebooks
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest tests/test_notebooks.py
 
-bench-decision: .venv/run ## delays, false alarms and promotions on synthetic streams: docs/benchmarks.md
-	@$(BIN)/python -m benchmarks.decision --seeds 20 --first 1000
+bench-decision: .venv/telco ## delays, false alarms, promotions, losses, stress streams and peers: docs/benchmarks.md (an hour)
+	@$(BIN)/python -m benchmarks.decision --seeds 20 --first 2000
+	@$(BIN)/python -m benchmarks.loss --seeds 5 --first 3000
+
+bench-short: .venv/run ## the claims of bench-decision in a minute; fails where one no longer holds
+	@$(BIN)/python -m benchmarks.decision --short
+
+bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.runner --rounds 5
 
 bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
@@ -47,12 +55,14 @@ bench-serving: .venv/run ## the API beside other servers, swaps under load (want
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
 	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for peer in river evidently nannyml; do \
+		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
 
 clean: ## remove what was installed; data/, models/ and executed/ stay
-	rm -rf .venv
+	rm -rf .venv .bench
 
 .venv/run: requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

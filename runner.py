@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import safe
+from attrition import safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
@@ -29,8 +29,10 @@ from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
 from attrition.store.drops import speakable, waiting
+from attrition.wishes import Wish
 
 if TYPE_CHECKING:
+    from attrition.forks import Forks
     from attrition.params import Portfolio
     from attrition.policy import Verdict
 
@@ -44,9 +46,12 @@ STAGES = {
     "assess": "70_assess.ipynb",
     "report": "80_report.ipynb",
 }
+OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
+"""The stages that a tick has its reasons for; any other one runs after the one before it."""
 NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
+ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 Clock = Callable[[], datetime]
@@ -65,22 +70,42 @@ def stamp(moment: datetime) -> str:
 class Tick:
     """One run of a portfolio: its stages, each for its reason, and the three commits between them."""
 
-    def __init__(self, place: Place, portfolio: Portfolio, book: Book, stop: Stop, *, clock: Clock, force: bool):
-        self.place, self.portfolio, self.book, self.stop = place, portfolio, book, stop
-        self.clock, self.force = clock, force
+    def __init__(
+        self,
+        place: Place,
+        portfolio: Portfolio,
+        book: Book,
+        stop: Stop,
+        forks: Forks,
+        *,
+        clock: Clock,
+        wish: Wish,
+        changed: str = "",
+    ):
+        from attrition.stage_runner import StageRunner
+
+        self.place, self.portfolio, self.book = place, portfolio, book
+        self.clock, self.force = clock, wish.force
         self.before = book.state()
         begun = clock()
-        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun))
+        earlier = _broken(place, book) if wish.resume else None
+        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
         self.log = Run.start(
             place,
             name,
             stamp(begun),
             STAGES,
+            manual=bool(changed),
             data_version=self.before.data_version,
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
         )
+        if changed:
+            safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
+        self.stages = StageRunner(self.log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
+        if earlier:
+            self.stages.take_over(earlier)
         self._serving(self.before.champion)
 
     def run(self, drops: Sequence[Path]) -> int:
@@ -118,7 +143,7 @@ class Tick:
         settle_drops(self.place, self.log)
         taken = self._recorded("ingest", "rows")
         self.log.note(data_version=self.book.state().data_version, rows=taken)
-        return None
+        return self._further("ingest")
 
     def judge(self, drops: Sequence[Path]) -> None:
         """20_monitor to 50_deploy: is another model needed, is there a better one; commit 2."""
@@ -127,15 +152,15 @@ class Tick:
         if not unjudged and not self.force:
             self.log.note(reason=NOTHING_NEW if drops else JUDGED_BEFORE)
             return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
-        verdict = self._monitor()
+        verdict, watched = self._monitor()
         trained = self._train(verdict)
         challenger = trained or state.challenger
         if challenger is None:
             self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
             decision, reason = verdict.decision or "held", verdict.sentence
-            outcome = Outcome(decision, reason, state.data_version, state.champion, None, state.evidence, proven=None)
+            outcome = Outcome(decision, reason, state.data_version, state.champion, None, watched, proven=None)
         else:
-            outcome = self._deploy(challenger, verdict, trained=trained is not None, ticked=unjudged)
+            outcome = self._deploy(challenger, verdict, watched, trained=trained is not None)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
         self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
         mend_current(self.place, self.book)
@@ -163,27 +188,31 @@ class Tick:
 
     # ---- the branch that may change the model
 
-    def _monitor(self) -> Verdict:
+    def _monitor(self) -> tuple[Verdict, dict[str, Any]]:
+        """What 20_monitor found, and the evidence about the champion that the book is to keep."""
         from attrition.policy import Verdict
 
         state = self.book.state()
+        deployed = self.book.deployments(1)[0] if state.champion else {}
         self._stage(
             "monitor",
             data_version=state.data_version,
             judged_version=state.judged_version,
             champion=state.champion or "",
-            deployed_version=self.book.deployments(1)[0]["data_version"] if state.champion else 0,
+            newest=f"{state.versions:04d}" if state.champion else "",
+            deployment=deployed.get("number", 0),
+            deployed_version=deployed.get("data_version", 0),
+            proven=deployed.get("proven", False),
         )
-        self.log.note(performance=self._recorded("monitor", "performance"))
-        return Verdict(**self._recorded("monitor", "verdict"))
+        self.log.note(performance=self._recorded("monitor", "performance"), evidence=self._recorded("monitor", "look"))
+        kept = self._recorded("monitor", "watch")
+        return Verdict(**self._recorded("monitor", "verdict")), {"watch": kept} if kept else {}
 
     def _train(self, verdict: Verdict) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
-        from attrition import registry
-
         state = self.book.state()
         why_not = None
-        if state.challenger and verdict.state != "refused":
+        if state.challenger and verdict.state != "refused" and not verdict.replaces:
             why_not = f"challenger {state.challenger} is on trial"
         elif verdict.state == "learning":
             why_not = verdict.sentence
@@ -193,27 +222,32 @@ class Tick:
             self._skip(why_not, "train")
             return None
         version = f"{state.versions + 1:04d}"
-        newer_than = state.judged_version
-        if state.champion and verdict.state == "holds" and newer_than == state.data_version:
-            # Forced, and no row is new to the champion's judges: new are those since it was trained.
-            newer_than = registry.read_manifest(self.place.models / state.champion).data_version
-        self._stage("train", data_version=state.data_version, newer_than=newer_than, version=version)
+        change = self._recorded("monitor", "change") if verdict.state == "drift" else 0
+        champion = "" if verdict.state == "refused" else state.champion or ""
+        about = {"champion": champion, "change_version": change, "version": version}
+        self._stage("train", data_version=state.data_version, **about)
         return version
 
-    def _deploy(self, challenger: str, verdict: Verdict, *, trained: bool, ticked: bool) -> Outcome:
+    def _deploy(self, challenger: str, verdict: Verdict, watched: dict[str, Any], *, trained: bool) -> Outcome:
         from attrition import registry
 
         state = self.book.state()
         champion = "" if verdict.state == "refused" else state.champion or ""
         self._stage("score", data_version=state.data_version, champion=champion, challenger=challenger)
-        ticks = 1 if trained else int(state.evidence.get("trial_ticks", 0)) + int(ticked)
-        sentence = f"{verdict.sentence} Training was asked for." if self.force and trained else verdict.sentence
-        self._stage("deploy", champion=champion, challenger=challenger, trial_ticks=ticks, verdict=sentence)
+        asked = "" if not self.force else " Training was asked for." if trained else f" {ONE_AT_A_TIME}"
+        sentence = verdict.sentence + asked
+        about = {"state": verdict.state, "verdict": sentence}
+        self._stage("deploy", champion=champion, challenger=challenger, **about)
         said = self._recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
-        left = {version: "retired" for version in (state.champion, state.challenger) if version} if not champion else {}
+        left = {state.champion: "retired"} if state.champion and not champion else {}
+        if trained and state.challenger:
+            left[state.challenger] = "given_up"
+        # The watch over a new champion begins anew, with its own rows.
+        evidence = watched if said["champion"] == state.champion else {}
         return Outcome(
-            **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven", "evidence")},
+            **{key: said[key] for key in ("decision", "reason", "champion", "challenger", "proven")},
+            evidence=evidence,
             ended=said["ended"] | left,
             judged_version=state.data_version,
             trained={"version": manifest.version, "sha256": manifest.sha256} if manifest else None,
@@ -223,33 +257,20 @@ class Tick:
 
     def _stage(self, name: str, **parameters: Any) -> None:
         """Execute one notebook and make its page, also when it fails."""
-        from attrition import kernels, publish
-
-        self.stop.check()
-        notebook = STAGES[name]
         common = {
             "home": str(self.place.root),
             "portfolio": self.place.name,
             "staging": str(self.log.folder),
             "run": self.log.name,
         }
-        self.log.stage(name, "running")
-        executed = self.log.folder / notebook
-        try:
-            seconds = kernels.execute(
-                NOTEBOOKS / notebook,
-                executed,
-                common | parameters,
-                deadline=self.portfolio.deadline,
-                stop=self.stop,
-            )
-        except kernels.CellFailed as error:
-            self.log.stage(name, "failed", seconds=round(error.seconds, 2))
-            if executed.exists():
-                self.log.stage(name, "failed", report=publish.stage_page(self.log, notebook))
-            raise
-        self.log.stage(name, "completed", seconds=round(seconds, 2), report=publish.stage_page(self.log, notebook))
-        say(self.place, f"{name} completed in {seconds:.1f} s")
+        self.stages.run(name, STAGES[name], common | parameters)
+        if name != "ingest":  # whose rows are not committed yet
+            self._further(name)
+
+    def _further(self, name: str) -> None:
+        """Execute the stage after this one, if it is one of those that follow without a reason of their own."""
+        for following in _following(name):
+            self._stage(following, data_version=self.book.state().data_version)
 
     def _recorded(self, stage: str, name: str) -> Any:
         from attrition import record
@@ -265,6 +286,7 @@ class Tick:
     def _skip(self, why: str, *names: str) -> None:
         for name in names:
             self.log.stage(name, "skipped", reason=why)
+            self._skip(f"{name} was skipped", *_following(name))
 
     def _serving(self, champion: str | None) -> None:
         if champion:
@@ -296,6 +318,12 @@ class Tick:
         say(self.place, f"report: {publish.report_path(self.log)}")
 
 
+def _following(name: str) -> list[str]:
+    """The stage right after this one, unless a tick has its own reasons for it."""
+    order = list(STAGES)
+    return [each for each in order[order.index(name) + 1 :][:1] if each not in OWN]
+
+
 # ---- the front door
 
 
@@ -305,44 +333,106 @@ def say(place: Place, text: str) -> None:
     print(f"{prefix}{place.name}: {text}", flush=True)
 
 
-def tick(home: Home, name: str, *, force: bool = False, clock: Clock = now) -> int:
+def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now) -> int:
     """One tick of one portfolio; the exit status.
 
     Raises:
         Held: another run is at work.
-        ParamsError: the portfolio's YAML is missing or wrong; nothing was started.
+        UsageError: the portfolio's YAML is missing or wrong, or what is asked cannot be done; nothing was started.
     """
     place = home.place(name)
-    if not place.book.exists():
-        _checked(place)  # before anything is made: a portfolio that is none gets no folder
-    with safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book, heeded() as stop:
-        drops = _waiting(place, _checked(place, book))
+    if wish.given or not place.book.exists():
+        _checked(place, wish=wish)  # before anything is made: a portfolio that is none gets no folder
+    with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
+        drops = [] if wish.stage else _waiting(place, _checked(place, book), stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
+        if wish.resume:
+            _broken(place, book)
         state = book.state()
-        work = bool(drops) or force or state.data_version > state.judged_version or state.scores_owed
+        asked = wish.force or wish.resume or wish.stage
+        work = bool(drops) or bool(asked) or state.data_version > state.judged_version or state.scores_owed
         if not work:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
         if not (work or closed):
             return DONE
-        from attrition import kernels, params, publish
+        if not work:
+            return _pages(place, book, closed)
+        return _work(place, book, stop, drops, closed, wish, clock)
 
-        portfolio = params.load(place.params)
+
+def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
+    """The pages of runs that were closed for others, and the lists that name them."""
+    from attrition import params, publish
+
+    portfolio = params.load(place.params)
+    for run in closed:
+        publish.run_page(run, portfolio)
+    publish.index_pages(place, portfolio, book)
+    return DONE
+
+
+def _work(
+    place: Place, book: Book, stop: Stop, drops: Sequence[Path], closed: Sequence[Run], wish: Wish, clock: Clock
+) -> int:
+    """The tick itself, or what a person asked for in its place."""
+    from attrition import forks, kernels
+
+    kernels.environment(place.root / "executed" / ".cache")
+    with forks.forking(partial(say, place)) as forked:  # first, because the libraries take a while to import
+        from attrition import overrides, publish
+
+        for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
+            import_module(f"attrition.{each}")
+        portfolio, changed = overrides.changed(place.params, wish.given)
         _check_columns(place, portfolio)
         for run in closed:
             publish.run_page(run, portfolio)
-        status = DONE
-        if work:
-            kernels.environment(home.root / "executed" / ".cache")
-            status = Tick(place, portfolio, book, stop, clock=clock, force=force).run(drops)
+        if wish.stage:
+            status = _attempt(place, portfolio, book, stop, forked, wish, clock)
+        else:
+            ticking = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
+            status = ticking.run(drops)
         publish.index_pages(place, portfolio, book)
         return status
 
 
-def _checked(place: Place, book: Book | None = None) -> float:
+def _attempt(place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, wish: Wish, clock: Clock) -> int:
+    """A manual run of some stages, of which nothing is committed."""
+    from attrition import attempt, publish
+    from attrition.stage_runner import StageRunner
+
+    base, names = attempt.wanted(place, STAGES, wish.stage, only=wish.only)
+    log, sequence = attempt.begin(place, book, base, STAGES, clock().strftime("%Y%m%dT%H%M%SZ"), stamp(clock()))
+    runner = StageRunner(log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
+    status, reason = attempt.attempt(runner, place, book, base, STAGES, names)
+    log.end(status, stamp(clock()), reason=reason)
+    attempt.end(place, portfolio, book, log, sequence)
+    say(place, f"{log.name} {status}: {reason}")
+    last = next((line for line in reversed(log.report["stages"]) if line["name"] in names and line["report"]), None)
+    say(place, f"report: {log.folder / last['report'] if last else publish.report_path(log)}")
+    if status == "interrupted":
+        return 128 + (stop.number or 0)
+    return DONE if status == "completed" else FAILED
+
+
+def _broken(place: Place, book: Book) -> Path:
+    """The folder of the last run, which did not end well."""
+    for last in book.runs(limit=1):
+        if last["status"] in ("failed", "interrupted"):
+            return place.executed / str(last["run"])
+        raise UsageError(f"{place.name}: nothing to resume: the last run {last['run']} is {last['status']}")
+    raise UsageError(f"{place.name}: nothing to resume: no run yet")
+
+
+def _checked(place: Place, book: Book | None = None, wish: Wish = wishes.NONE) -> float:
     """The settle time from a good YAML; one that the book knows to be good is not read again."""
+    if wish.given:
+        from attrition import overrides
+
+        return overrides.changed(place.params, wish.given)[0].settle
     if book and place.params.exists():
         state = book.state()
         if safe.sha256(place.params) == state.params_sha256:
@@ -364,19 +454,19 @@ def _check_columns(place: Place, portfolio: Portfolio) -> None:
         raise UsageError(f"{place.params}: {error}") from None
 
 
-def _waiting(place: Place, settle: float) -> list[Path]:
+def _waiting(place: Place, settle: float, stop: Stop) -> list[Path]:
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
-        time.sleep(found.unsettled)  # once, for the youngest file
+        stop.sleep(found.unsettled)  # once, for the youngest file
         found = waiting(place.incoming, settle, time.time())
     return [speakable(path) for path in found.ready]
 
 
-def tick_all(home: Home, *, force: bool = False) -> int:
+def tick_all(home: Home, wish: Wish) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
     statuses = {DONE}
     for name in sorted(home.portfolios(), key=_oldest(home)):
-        status = told(partial(tick, home, name, force=force))
+        status = told(partial(tick, home, name, wish=wish))
         if status > 128:  # stopped by a signal, and so are those that would come next
             return status
         statuses.add(status)
@@ -404,6 +494,9 @@ def told(work: Callable[[], int]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return USAGE
+    except Interrupted as signal:
+        print(f"stopped by {signal}; nothing was started", file=sys.stderr)
+        return 128 + signal.number
     except OSError as error:
         print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
         return FAILED
@@ -412,32 +505,27 @@ def told(work: Callable[[], int]) -> int:
         return FAILED
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """The words that follow ``runner.py tick``."""
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("portfolio", nargs="?", help="a file of params/, without .yaml")
-    which.add_argument("--all", action="store_true", help="every portfolio in params/")
-    parser.add_argument("--force", action="store_true", help="train a challenger although the champion holds")
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """What ``python runner.py`` does; returns the exit status."""
     words = list(sys.argv[1:] if words is None else words) or ["tick", "demo"]
     parser = argparse.ArgumentParser(prog="runner.py", description="Without words: one tick of the portfolio demo.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    configure(verbs.add_parser("tick", help="look for work in a portfolio, and do it"))
+    wishes.configure(verbs.add_parser("tick", help="look for work in a portfolio, and do it"))
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text)
         if name == words[0]:
-            command = import_module(f"attrition.commands.{name}")
+            command = import_module(f"attrition.commands.{name.replace('-', '_')}")
             command.configure(verb)
     arguments = parser.parse_args(words)
     home = Home.here()
     if arguments.verb != "tick":
         return told(partial(command.main, arguments, home))
-    if arguments.all:
-        return tick_all(home, force=arguments.force)
-    return told(partial(tick, home, arguments.portfolio, force=arguments.force))
+    return told(partial(_tick, home, arguments))
+
+
+def _tick(home: Home, arguments: argparse.Namespace) -> int:
+    wish = wishes.wish_of(arguments)
+    return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 
 if __name__ == "__main__":

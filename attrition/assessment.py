@@ -11,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from attrition import value
 from attrition.model import BASE
 from attrition.params import BANDS, Portfolio
+from attrition.store.evidence import held_out
 
-__all__ = ["bands", "call_list", "check_sum", "frame", "top"]
+__all__ = ["bands", "call_list", "check_sum", "frame", "listed", "top"]
 
 Floats = npt.NDArray[np.float64]
+
+CALLABLE = "NOT hold_out AND NOT gone"
+"""Of a ranking, who may be called."""
 
 
 def check_sum(parts: Floats, base: Mapping[str, float], risks: Floats) -> None:
@@ -64,6 +69,8 @@ def frame(
             "run": run,
             "probability": risks,
             "band": pd.cut(risks, edges, right=False, labels=[*reversed(BANDS)]).astype(str),
+            "hold_out": held_out(portfolio, ids),
+            "gone": (clients[portfolio.target.column] == 1).to_numpy(),
             "reasons": list(reasons),
             **{name: clients[name] for name in portfolio.show},
         }
@@ -71,10 +78,13 @@ def frame(
 
 
 def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
-    """Whom to call first: the current clients of highest risk."""
-    hidden = ("_row", "data_version", "model_version", "run", *(() if portfolio.as_of else ("as_of",)))
+    """Whom to call first: the current clients of highest risk, but for those who have left or are held out."""
+    hidden = (
+        *("_row", "data_version", "model_version", "run", "hold_out", "gone"),
+        *(() if portfolio.as_of else ("as_of",)),
+    )
     rows = duckdb.execute(
-        "SELECT * FROM read_parquet($path) WHERE rank <= $top ORDER BY rank",
+        f"SELECT * FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank LIMIT $top",  # noqa: S608 - our own words
         {"path": str(ranking), "top": portfolio.top},
     ).df()
     rows["reasons"] = ["; ".join(each) for each in rows["reasons"]]
@@ -83,6 +93,12 @@ def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
     return [
         {str(name): value for name, value in row.items()} for row in rows.drop(columns=[*hidden]).to_dict("records")
     ]
+
+
+def listed(ranking: Path) -> Floats:
+    """The risks of all clients who could be called, highest first, shape ``(clients,)``."""
+    query = f"SELECT probability FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank"  # noqa: S608
+    return duckdb.execute(query, {"path": str(ranking)}).df()["probability"].to_numpy(dtype=np.float64)
 
 
 def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
@@ -94,11 +110,21 @@ def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.D
             "client": client["id"],
             **{portfolio.label(name): client[name] for name in portfolio.show},
             "risk": f"{client['probability']:.0%}",
+            **_worth(portfolio, client["probability"]),
             "why": client["reasons"],
         }
         for client in listed
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _worth(portfolio: Portfolio, probability: float) -> dict[str, str]:
+    """What a call of the client is expected to bring, where the portfolio says what a call costs."""
+    if portfolio.costs is None:
+        return {}
+    costs = portfolio.costs
+    gain = float(value.expected_gain([probability], costs.call, costs.client, costs.kept)[0])
+    return {"a call is worth": f"{gain:+,.2f} {costs.currency}".strip()}
 
 
 def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
     """
     if sequence is not None:
         book.still(sequence)
-    done = run.report["status"] == "completed"
+    done = run.report["status"] == "completed" and "based_on" not in run.report  # which is tried, and not kept
     if sequence is None or not done:
         finish_ingest(place, book, run)
     scored = _commit_scores(place, run) if done else None

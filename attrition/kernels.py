@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from attrition import safe
+from attrition.forks import Forks
 from attrition.signals import Stop
 
-__all__ = ["CellFailed", "Failure", "environment", "execute"]
+__all__ = ["CellFailed", "Deadline", "Failure", "environment", "execute"]
 
 KERNEL = "python3"  # not what somebody's laptop wrote into the notebook
+SOCKETS = "attrition-kernel-"
+GRACE = 4.0  # seconds that a cell has to end after it was interrupted
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class CellFailed(Exception):
         super().__init__(f"{where}: {failure.name}: {failure.message}")
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """How long a notebook may take, in seconds from now, and what is said when it takes longer."""
+
+    seconds: float
+    words: str
+
+
 def environment(cache: Path) -> None:
     """Let kernels start from a bare environment: no PATH, no LANG, a HOME that is absent or read-only.
 
@@ -51,83 +61,126 @@ def environment(cache: Path) -> None:
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
     for name in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
         os.environ[name] = str(safe.make_folder(cache / name.split("_DIR")[0].removesuffix("DIR").lower()))
+    for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
+        pid = left.name.removeprefix(SOCKETS).partition("-")[0]
+        if left.stat().st_uid == os.getuid() and Path("/proc").exists() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
     # One thread a kernel: the same sums in the same order on every machine, and no fight for two cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
+class _Watcher:
+    """What the two threads of an execution know of each other: where it is, and that it is to end."""
+
+    def __init__(self, forks: Forks, printed: Callable[[int, int, str], None] | None):
+        self.forks, self.tell = forks, printed or (lambda *_: None)
+        self.index: int | None = None
+        self.count = 0
+        self.ended = ""  # why no cell may start any more
+
+    def cell(self, index: int, count: int) -> None:
+        if self.ended:
+            raise RuntimeError(self.ended)
+        self.index, self.count = index, count
+        self.tell(index, count, "")
+
+    def printed(self, index: int, text: str) -> None:
+        self.tell(index, self.count, text)
+
+    def killed(self) -> str:
+        status = self.forks.latest.wait(1) if self.forks.latest is not None else None
+        if status == -signal.SIGKILL:
+            return "the kernel was killed (SIGKILL): by somebody, or by the system because memory ran out"
+        how = f"by {signal.Signals(-status).name}" if status is not None and status < 0 else f"with status {status}"
+        return f"the kernel ended {how} while the cell ran"
+
+
 def execute(
-    notebook: Path, output: Path, parameters: Mapping[str, Any], *, deadline: float, stop: Stop | None = None
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    *,
+    forks: Forks,
+    deadline: Deadline,
+    stop: Stop,
+    printed: Callable[[int, int, str], None] | None = None,
 ) -> float:
-    """Run ``notebook`` with ``parameters`` in a kernel of its own; the executed copy appears whole at ``output``.
+    """Run ``notebook`` with ``parameters`` in a kernel of its own; the executed copy is kept whole at ``output``.
+
+    Args:
+        notebook: the stage.
+        output: where its executed copy goes.
+        parameters: of the stage.
+        forks: where its kernel comes from.
+        deadline: of this notebook.
+        stop: whether a signal has come.
+        printed: called with a cell's index, how many cells there are, and what it printed; with no text when it starts.
 
     Returns:
         Seconds it took.
 
     Raises:
-        CellFailed: a cell raised, the kernel died, or the notebook took longer than ``deadline`` seconds. The
-            executed copy is at ``output`` all the same.
+        CellFailed: a cell raised, the kernel died, or the deadline passed. The executed copy is at ``output``.
         Interrupted: ``stop`` was set; the kernel is gone.
     """
     begun = time.monotonic()
-    part = output.with_name(f".part.{output.name}")  # papermill writes in place, and a full disk tears it
+    watcher = _Watcher(forks, printed)
     faults: list[BaseException] = []
-    # In a thread, because nbclient takes the signals of the main thread for itself and does not give them back.
-    worker = threading.Thread(target=_papermill, args=(notebook, part, parameters, faults), daemon=True)
+    # In a thread, so that the main thread can take signals and look at the time whatever a kernel does.
+    worker = threading.Thread(target=_papermill, args=(notebook, output, parameters, watcher, faults), daemon=True)
     worker.start()
-    late = False
+    interrupted = 0.0
     while worker.is_alive():
-        worker.join(0.1)
-        late = late or time.monotonic() - begun > deadline
-        if late or (stop and stop.number is not None):
-            _end_kernels()
+        worker.join(0.05)
+        elapsed = time.monotonic() - begun
+        if not interrupted and (stop.number is not None or elapsed > deadline.seconds):
+            watcher.ended, interrupted = "no cell may start any more", time.monotonic()
+            forks.interrupt()
+        elif interrupted and time.monotonic() - interrupted > GRACE:
+            forks.kill()
     seconds = time.monotonic() - begun
-    if part.exists():
-        safe.sync(part)
-        safe.move(part, output)
-    if stop:
-        stop.check()
-    if late:
-        failure = Failure(None, "DeadlineExceeded", f"not done within {deadline:g} s, the deadline of a stage")
-        raise CellFailed(notebook.name, failure, seconds)
+    stop.check()
+    if interrupted:
+        raise CellFailed(notebook.name, Failure(watcher.index, "DeadlineExceeded", deadline.words), seconds)
     if faults:
-        raise CellFailed(notebook.name, _failure(faults[0]), seconds) from faults[0]
+        raise CellFailed(notebook.name, _failure(faults[0], watcher), seconds) from faults[0]
     return seconds
 
 
-def _papermill(notebook: Path, part: Path, parameters: Mapping[str, Any], faults: list[BaseException]) -> None:
+def _papermill(
+    notebook: Path, output: Path, parameters: Mapping[str, Any], watcher: _Watcher, faults: list[BaseException]
+) -> None:
     import papermill
     from traitlets.config import Config
+
+    from attrition import engine
 
     try:
         # Sockets in a folder of this user's alone: a TCP port would be open to everybody on the machine. The
         # folder is short because a socket's path may have no more than 107 bytes.
-        with tempfile.TemporaryDirectory(prefix="attrition-") as sockets:
+        with engine.event_loop(), tempfile.TemporaryDirectory(prefix=f"{SOCKETS}{os.getpid()}-") as sockets:
+            connection = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/k.json"}
             papermill.execute_notebook(
                 str(notebook),
-                str(part),
+                None,  # the engine saves it
                 parameters=dict(parameters),
+                engine_name=engine.NAME,
                 kernel_name=KERNEL,
                 progress_bar=False,
-                cwd=str(part.parent),
-                shutdown_kernel="immediate",  # asking politely stalls now and then; stages leave nothing to atexit
-                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+                cwd=str(output.parent),
+                target=output,
+                forks=watcher.forks,
+                watcher=watcher,
+                config=Config(KernelManager=connection),
             )
     except BaseException as error:  # handed to the thread that waits
         faults.append(error)
 
 
-def _failure(error: BaseException) -> Failure:
+def _failure(error: BaseException, watcher: _Watcher) -> Failure:
     import papermill
 
     if isinstance(error, papermill.PapermillExecutionError):
-        # papermill puts a note in front of the notebook that failed, and counts it.
         return Failure(error.cell_index, error.ename, str(error.evalue))
-    return Failure(None, type(error).__name__, " ".join(str(error).split()))
-
-
-def _end_kernels() -> None:
-    """Kill the kernels of this process and what they started; papermill then comes back by itself."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    return Failure(watcher.index, type(error).__name__, " ".join(str(error).split()))

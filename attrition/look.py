@@ -11,21 +11,26 @@ import seaborn as sns
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from attrition.drift import Comparison
+    from attrition.policy import Trial
 
 __all__ = [
     "BLUE",
     "INK",
     "MAP",
     "ORANGE",
-    "comparison_table",
+    "evidence",
+    "gain",
     "history",
     "intervals",
     "metric_table",
+    "reliability",
     "shares",
     "summary_table",
     "table",
     "theme",
+    "trial_table",
+    "worth",
+    "worth_table",
 ]
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -66,17 +71,54 @@ def metric_table(scores: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame
     return pd.DataFrame(columns).fillna("")
 
 
-def comparison_table(comparison: Comparison | None) -> pd.DataFrame:
-    """A comparison of two errors, a line a figure."""
-    if comparison is None:
-        return pd.DataFrame({"": {"difference": "nothing to compare"}})
+def trial_table(trial: Trial) -> pd.DataFrame | str:
+    """How far a challenger's proof has come, a line a figure."""
+    if trial.gain is None:
+        return "There is no client that counts and that neither model has seen."
     figures = {
-        "difference": f"{comparison.difference:+.4f}",
-        "interval": f"{comparison.low:+.4f} to {comparison.high:+.4f}",
-        "rows": f"{comparison.n_new:,} against {comparison.n_reference:,}",
-        "above zero beyond doubt": "yes" if comparison.says else "no",
+        "clients": f"{trial.n:,}",
+        "gain (Brier)": f"{trial.gain:+.4f} ({trial.low:+.4f} to {trial.high:+.4f})",
+        "proof": f"{_times(trial.log10)} of the {_times(trial.needed)} that a promotion needs",
+        "proven": "yes" if trial.proven else "no",
     }
     return pd.DataFrame({"": figures})
+
+
+def worth_table(worth: Mapping[str, Mapping[str, Any]], currency: str) -> pd.DataFrame:
+    """A column a model: what calling by its list would have brought, of :func:`attrition.value.realised`."""
+    columns = {
+        f"model {version}": {
+            "called": f"{found['called']:,}",
+            "of them left": f"{found['left']:,}",
+            "gain": f"{found['gain']['value']:,.0f} ({found['gain']['low']:,.0f} to {found['gain']['high']:,.0f})",
+            "promised": f"{found['expected']:,.0f}",
+        }
+        for version, found in worth.items()
+    }
+    return pd.DataFrame(columns).rename_axis(currency or None)
+
+
+def _times(log10: float) -> str:
+    return f"10^{log10:.0f}" if abs(log10) > 4 else f"{10**log10:,.3g}"
+
+
+def evidence(axes: Axes, looks: Sequence[Mapping[str, Any]], alpha: float) -> None:
+    """The detector's evidence, a dot a look of :class:`attrition.watch.Look`, on a log scale with what an alarm needs.
+
+    The vertical line is where the newest alarm's change is thought to have set in.
+    """
+    ticks = range(1, len(looks) + 1)
+    shown = [10 ** max(-2.0, look["log10"] if look["log10"] is not None else -2.0) for look in looks]
+    axes.plot(ticks, shown, "-", color=BLUE, linewidth=1.5)
+    alarms = [(tick, height, look) for tick, height, look in zip(ticks, shown, looks, strict=True) if look["alarm"]]
+    axes.plot([tick for tick, *_ in alarms], [height for _, height, _ in alarms], "o", color=ORANGE, label="alarm")
+    axes.axhline(1 / alpha, color=INK, linestyle="--", linewidth=1, label="what a retrain needs")
+    if alarms and alarms[-1][2]["change"] is not None:
+        since = sum(look["version"] < alarms[-1][2]["change"] for look in looks) + 0.5
+        axes.axvline(since, color=ORANGE, linestyle=":", linewidth=1.5, label="change thought to be here")
+    axes.set_yscale("log")
+    axes.set(xlabel="ticks with outcomes", ylabel="evidence (M)", ylim=(0.01, max(10 / alpha, 2 * max(shown))))
+    axes.legend(loc="lower right", fontsize="small")
 
 
 def history(axes: Axes, scores: pd.DataFrame) -> None:
@@ -122,3 +164,35 @@ def intervals(axes: Axes, measures: Mapping[str, Mapping[str, float]]) -> None:
         axes.plot(measure["value"], row, "o", color=BLUE)
     axes.set_yticks(range(len(measures)), list(measures)[::-1])
     axes.set_ylim(-0.6, len(measures) - 0.4)
+
+
+def reliability(axes: Axes, bins: Sequence[Mapping[str, float]]) -> None:
+    """Observed shares of leavers over predicted ones with their intervals (:func:`attrition.metrics.calibration`).
+
+    On the dashed diagonal the risks are what they say. A dot's area grows with its clients.
+    """
+    predicted, observed = ([each[key] for each in bins] for key in ("predicted", "observed"))
+    most = max((each["n"] for each in bins), default=1)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
+    axes.vlines(predicted, [each["low"] for each in bins], [each["high"] for each in bins], color=INK, linewidth=1)
+    axes.scatter(predicted, observed, s=[20 + 80 * each["n"] / most for each in bins], color=BLUE, zorder=3)
+    axes.set(xlabel="predicted risk of leaving", ylabel="share that left", xlim=(0, 1), ylim=(0, 1))
+
+
+def gain(axes: Axes, curve: Sequence[Mapping[str, float]]) -> None:
+    """Leavers found over clients called, the highest risk first (:func:`attrition.metrics.gain_curve`).
+
+    The dashed diagonal is calling at random.
+    """
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
+    axes.plot([each["share"] for each in curve], [each["found"] for each in curve], color=BLUE)
+    axes.set(xlabel="share of clients called", ylabel="share of leavers found", xlim=(0, 1), ylim=(0, 1.02))
+
+
+def worth(axes: Axes, plan: Mapping[str, Any], currency: str) -> None:
+    """What calling the clients of highest risk is expected to bring (:func:`attrition.value.plan`), the best marked."""
+    points = plan["points"]
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.plot([each["called"] for each in points], [each["gain"] for each in points], color=BLUE)
+    axes.plot(plan["called"], plan["gain"], "o", color=ORANGE)
+    axes.set(xlabel="clients called, the highest risk first", ylabel=f"expected gain {currency}".strip())

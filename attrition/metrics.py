@@ -13,14 +13,27 @@ moves by far less than its own width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtrit
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logit, ndtr, ndtri, stdtrit
 
-__all__ = ["CELLS", "EXACT", "LEAST", "bootstrap_means", "calibration", "checked", "gain_curve", "score"]
+__all__ = [
+    "CELLS",
+    "EXACT",
+    "LEAST",
+    "bootstrap_means",
+    "calibration",
+    "calibration_error",
+    "checked",
+    "gain_curve",
+    "score",
+    "wilson",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -35,6 +48,10 @@ CHUNK = 1 << 21
 """Weights in memory at a time."""
 CLIP = 1e-15
 """Probabilities are this far from 0 and 1 in the log loss."""
+LOGIT_CLIP = 1e-6
+"""The same before log-odds are taken."""
+COX_RIDGE = 0.01
+"""So that the slope of a few rows that are told apart without error is finite."""
 CEILINGS = {"brier": 1.0, "log_loss": float(-np.log(1 - (1 - CLIP))), "auc": 1.0, "f1": 1.0}
 """The measures with an interval, and the most that each can be."""
 
@@ -110,23 +127,82 @@ def bootstrap_means(values: Floats, *, resamples: int, seed: int | list[int]) ->
 def calibration(y: npt.ArrayLike, p: npt.ArrayLike, bins: int = 10) -> list[dict[str, Any]]:
     """Predicted and observed share of leavers in equal intervals of probability; empty ones are left out.
 
-    Each is ``{"from", "to", "n", "predicted", "observed"}``.
+    Each is ``{"from", "to", "n", "predicted", "observed", "low", "high"}``, the last two of the observed share.
 
     Raises:
         ValueError: as ``checked``.
     """
     y, p = checked(y, p)
     places = np.minimum((p * bins).astype(np.int64), bins - 1)
-    return [
-        {
-            "from": int(place) / bins,
-            "to": (int(place) + 1) / bins,
-            "n": int(np.sum(places == place)),
-            "predicted": float(p[places == place].mean()),
-            "observed": float(y[places == place].mean()),
-        }
-        for place in np.unique(places)
-    ]
+    found = []
+    for place in np.unique(places).tolist():
+        left, predicted = y[places == place], p[places == place]
+        low, high = wilson(int(left.sum()), left.size)
+        found.append(
+            {
+                "from": place / bins,
+                "to": (place + 1) / bins,
+                "n": left.size,
+                "predicted": float(predicted.mean()),
+                "observed": float(left.mean()),
+                "low": low,
+                "high": high,
+            }
+        )
+    return found
+
+
+def wilson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share of which ``count`` of ``n`` rows (at least one) were seen (Wilson, 1927)."""
+    z = float(ndtri((1 + confidence) / 2))
+    middle, spread = count + z**2 / 2, z * math.sqrt(count * (n - count) / n + z**2 / 4)
+    return max(0.0, (middle - spread) / (n + z**2)), min(1.0, (middle + spread) / (n + z**2))
+
+
+def calibration_error(
+    y: npt.ArrayLike,
+    p: npt.ArrayLike,
+    bins: int = 10,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How far predicted shares of leavers are from the observed ones.
+
+    ``value`` is the expected calibration error: the mean over rows of |observed − predicted| in bins of equally
+    many rows, none of which parts equal probabilities. ``low`` and ``high`` are for the error in these bins that no
+    end of rows would show. Chance alone makes the error of few rows large, and a resample's larger still, so that
+    its percentiles miss a small error always: ``low`` is the error less what the resampled gaps stray from those
+    found (triangle inequality), and only ``high`` a percentile, too high if anything. ``chance`` is the error that
+    perfect probabilities would show, on average, on as many rows.
+
+    ``large`` is the calibration in the large: the observed share less the predicted one, with its interval.
+    ``slope`` and ``intercept`` are of the regression of outcomes on the predicted log-odds (1 and 0 when
+    calibrated; a slope below 1 means risks too extreme; Cox, 1958); None with one outcome or one probability only.
+
+    Raises:
+        ValueError: as ``checked``.
+    """
+    y, p = checked(y, p)
+    gaps, places = y - p, _equal_bins(p, bins)
+    apart = np.where(places[:, None] == np.arange(bins), gaps[:, None], 0.0)
+    drawn = bootstrap_means(np.column_stack([gaps, apart]), resamples=resamples, seed=seed)
+    found, tail = apart.mean(axis=0), (1 - confidence) / 2
+    value = float(np.abs(found).sum())
+    strayed = float(np.quantile(np.abs(drawn[:, 1:] - found).sum(axis=1), 1 - tail))
+    high = float(np.quantile(np.abs(drawn[:, 1:]).sum(axis=1), 1 - tail))
+    spreads = np.sqrt(np.bincount(places, weights=p * (1 - p), minlength=bins))
+    intercept, slope = _cox(y, p)
+    return {
+        "value": value,
+        "low": max(0.0, value - strayed),
+        "high": min(1.0, max(value, high)),
+        "chance": float(spreads.sum() * math.sqrt(2 / math.pi) / y.size),
+        "large": _interval(float(gaps.mean()), drawn[:, 0], y.size, confidence, (-1.0, 1.0)),
+        "slope": slope,
+        "intercept": intercept,
+    }
 
 
 def gain_curve(y: npt.ArrayLike, p: npt.ArrayLike, points: int = 20) -> list[dict[str, float]]:
@@ -147,6 +223,29 @@ def gain_curve(y: npt.ArrayLike, p: npt.ArrayLike, points: int = 20) -> list[dic
     shares = np.linspace(0, 1, points + 1)
     reached = np.interp(shares, called, found)
     return [{"share": float(share), "found": float(part)} for share, part in zip(shares, reached, strict=True)]
+
+
+def _equal_bins(p: Floats, bins: int) -> Ints:
+    """The bin of each row, by the middle of its rank: equal probabilities share one."""
+    _, inverse, sizes = np.unique(p, return_inverse=True, return_counts=True)
+    middles = np.cumsum(sizes) - sizes / 2
+    places: Ints = (middles * bins / p.size).astype(np.int64)[inverse]
+    return places
+
+
+def _cox(y: Floats, p: Floats) -> tuple[float | None, float | None]:
+    """Intercept and slope of the outcomes' log-odds on the predicted ones; a faint ridge around 0 and 1."""
+    if np.ptp(y) == 0 or np.ptp(p) == 0:
+        return None, None
+    design = np.vstack([np.ones(p.size), logit(np.clip(p, LOGIT_CLIP, 1 - LOGIT_CLIP))])
+
+    def loss(found: Floats) -> tuple[float, Floats]:
+        z, moved = found @ design, found - (0.0, 1.0)
+        total = -log_expit(np.where(y == 1, z, -z)).sum() + COX_RIDGE / 2 * (moved @ moved)
+        return total / y.size, (design @ (expit(z) - y) + COX_RIDGE * moved) / y.size
+
+    intercept, slope = minimize(loss, np.array([0.0, 1.0]), jac=True, method="BFGS").x
+    return float(intercept), float(slope)
 
 
 def _interval(value: float, drawn: Floats, n: int, confidence: float, limits: tuple[float, float]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ client's reasons are exact: what each feature adds to the logit beyond what it a
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,13 @@ __all__ = [
     "build",
     "coefficients",
     "contributions",
+    "encoded",
     "fit",
+    "held_back_hash",
     "probabilities",
     "reasons",
     "split",
+    "terms",
     "too_few",
     "usual",
 ]
@@ -92,16 +96,22 @@ def fit(portfolio: Portfolio, frame: pd.DataFrame) -> Pipeline:
     return pipeline
 
 
-def split(portfolio: Portfolio, labelled: pd.DataFrame, newer_than: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows to train on, and the newest that are held back: at least one, ``model.holdback`` of the new ones.
+def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The rows to train a first model on, those held back to be its reference, and the mark that parts them.
 
-    New are the rows after data version ``newer_than``; all, where none is. A share of all rows ever would hold
-    back just those that a change has made different. ``labelled`` is in the order in which the rows came.
+    The share ``model.holdback`` is held back, at least one: those whose ``_key`` has the smallest ``held_back_hash``,
+    up to the mark. Chance decides, and neither time nor outcome: leavers are often known before those who stay.
     """
-    new = int((labelled["_version"] > newer_than).sum()) or len(labelled)
-    held = max(1, math.floor(new * portfolio.model.holdback))
-    cut = max(0, len(labelled) - held)
-    return labelled.iloc[:cut], labelled.iloc[cut:]
+    hashes = held_back_hash(labelled["_key"])
+    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    mark = sorted(hashes)[held - 1] if len(labelled) else ""
+    back = np.array([each <= mark for each in hashes], dtype=bool)
+    return labelled[~back], labelled[back], mark
+
+
+def held_back_hash(keys: Iterable[object]) -> list[str]:
+    """The hash of each row's key that says whether a first model has not seen it."""
+    return [hashlib.sha256(f"held back {key}".encode()).hexdigest() for key in keys]
 
 
 def too_few(portfolio: Portfolio, labelled: pd.DataFrame) -> str | None:
@@ -128,6 +138,22 @@ def probabilities(pipeline: Pipeline, frame: pd.DataFrame) -> Floats:
         return np.empty(0)
     found: Floats = pipeline.predict_proba(_inputs(pipeline, frame))[:, 1]
     return found
+
+
+def encoded(pipeline: Pipeline, frame: pd.DataFrame) -> Floats:
+    """The features as the classifier reads them: filled, scaled and one-hot, shape ``(rows, terms)``.
+
+    Raises:
+        ValueError: a feature's column is not there.
+    """
+    if frame.empty:
+        return np.empty((0, len(_terms(pipeline))))
+    return np.asarray(pipeline["columns"].transform(_inputs(pipeline, frame)), dtype=np.float64)
+
+
+def terms(pipeline: Pipeline, portfolio: Portfolio) -> list[str]:
+    """What a person calls each of the columns of ``encoded``."""
+    return [portfolio.label(name) + (f" {level}" if level is not None else "") for name, level in _terms(pipeline)]
 
 
 def coefficients(pipeline: Pipeline, portfolio: Portfolio) -> list[dict[str, Any]]:

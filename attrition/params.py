@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from attrition.home import UsageError
 
-__all__ = ["BANDS", "Bands", "Column", "ModelParams", "ParamsError", "Portfolio", "Rules", "Target", "load"]
+__all__ = [
+    "BANDS",
+    "Bands",
+    "Column",
+    "Costs",
+    "ModelParams",
+    "ParamsError",
+    "Portfolio",
+    "Rules",
+    "Target",
+    "load",
+    "with_rules",
+]
 
 BANDS = ("high", "medium", "low")
-RANKED = {"rank", "id", "as_of", "data_version", "model_version", "run", "probability", "band", "reasons"}
+RANKED = {
+    *("rank", "id", "as_of", "data_version", "model_version"),
+    *("run", "probability", "band", "hold_out", "gone", "reasons"),
+}
 """What a list of clients by risk holds of its own."""
 
+LONGEST = 3650
+"""Days that a horizon may have."""
+
 Share = Annotated[float, Field(gt=0, lt=1)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _days(given: object) -> object:
+    """``30d`` as 30: a number alone would leave open of what."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,3})d", given) if isinstance(given, str) else None
+    if not found or int(found[1]) > LONGEST:
+        raise ValueError(f"write whole days as 30d, from 1d to {LONGEST}d, not {given!r:.80}")
+    return int(found[1])
+
+
+Days = Annotated[int, BeforeValidator(_days)]
 
 
 class _Unique(yaml.SafeLoader):
@@ -76,16 +109,58 @@ class ModelParams(_Strict):
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
-    learning_rows: Annotated[int, Field(ge=0)] = 400  # trained on fewer, it is trained anew when rows have doubled
+    learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
 
 
 class Rules(_Strict):
     """When to retrain and when to promote."""
 
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
-    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000  # of the bootstrap
-    give_up: Annotated[int, Field(ge=1)] = 40  # ticks that a challenger may be on trial
+    false_retrains: Annotated[float, Field(gt=0)] = 0.2  # a year, on average, at most
+    ticks_a_year: Annotated[float, Field(ge=1)] = 365  # that bring outcomes
+    tolerance: Annotated[float, Field(ge=0.05, le=2)] = 0.3  # log-odds that the champion may be off without a refit
+    gain: Annotated[float, Field(gt=0, lt=0.5)] = 0.005  # of the outcome's variance: a challenger must gain more
+    give_up: Annotated[int, Field(ge=1)] = 40  # ticks that a challenger may be on trial, and
+    give_up_rows: Annotated[int, Field(ge=0)] = 4000  # the clients: it is given up when both have passed
+    reference_rows: Annotated[int, Field(ge=1)] = 200  # that the champion was held against, before a claim is made
+    reference_each: Annotated[int, Field(ge=1)] = 20  # of each outcome, among them
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.alpha >= 0.1:
+            raise ValueError(
+                f"false_retrains / ticks_a_year is {self.alpha:.3g}, a false retrain every few ticks; it must be "
+                "below 0.1: lower false_retrains, or raise ticks_a_year to what there really are"
+            )
+        return self
+
+    @property
+    def alpha(self) -> float:
+        """False retrains a tick, on average, at most."""
+        return self.false_retrains / self.ticks_a_year
+
+
+class Costs(_Strict):
+    """What a call costs and brings, in one currency: the threshold above which a call pays follows."""
+
+    call: Amount
+    client: Amount  # the value of a client that is kept
+    kept: Annotated[float, Field(gt=0, le=1)]  # share of the leavers who stay when they are called
+    currency: Annotated[str, Field(max_length=8)] = ""
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"call / (kept * client) is {self.threshold:.3g}; as a threshold it must be between 0 and 1: "
+                "a call must cost less than it brings when the client would surely leave"
+            )
+        return self
+
+    @property
+    def threshold(self) -> float:
+        """The probability of leaving from which on a call brings more than it costs."""
+        return self.call / self.kept / self.client
 
 
 class Bands(_Strict):
@@ -112,14 +187,19 @@ class Portfolio(_Strict):
     id: str | None = None
     as_of: str | None = None
     show: list[str] = []  # carried to lists, never a feature
+    horizon: Days | None = None  # days from as_of within which the outcome says whether the client left
+    treated: str | None = None  # a boolean column: the client was called because of its risk; never a feature
+    hold_out: Share = 0.1  # of the clients, by a hash of the id: not to be called though their risk is high
     delimiter: Literal[",", ";", "\t", "|"] = ","
     settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
     model: ModelParams = ModelParams()
     rules: Rules = Rules()
-    threshold: Share = 0.5  # at or above it a client is expected to leave
+    costs: Costs | None = None
+    given_threshold: Annotated[Share | None, Field(alias="threshold")] = None
     bands: Bands = Bands()
     top: Annotated[int, Field(ge=1, le=10_000)] = 50  # clients in the list to call first
     deadline: Annotated[int, Field(ge=1)] = 900  # seconds for one stage
+    run_deadline: Annotated[int, Field(ge=1)] = 3600  # seconds for all stages of a run
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -140,13 +220,34 @@ class Portfolio(_Strict):
         if len({name.lower() for name in [*self.columns, self.target.column]}) < len(self.columns) + 1:
             raise ValueError("two columns differ only in small and capital letters")
         if not self.features:
-            raise ValueError("columns leave no feature: all are id, as_of, show, text or date")
+            raise ValueError("columns leave no feature: all are id, as_of, treated, show, text or date")
+        return self
+
+    @model_validator(mode="after")
+    def _checks_evidence(self) -> Self:
+        if self.horizon is not None and (self.id is None or self.as_of is None):
+            raise ValueError("horizon: it counts from a client's as-of date: name both columns under id and as_of")
+        if self.treated is not None and self.treated not in self.columns:
+            raise ValueError(f"treated: {self.treated!r} is not one of columns")
+        if self.treated is not None and (self.treated == self.id or self.columns[self.treated].type != "boolean"):
+            raise ValueError(
+                f"treated: {self.treated!r} must be a boolean of its own, true for a client that was called"
+            )
+        if self.costs is not None and self.given_threshold is not None:
+            raise ValueError("threshold: it follows from costs: leave one of the two out")
         return self
 
     @property
+    def threshold(self) -> float:
+        """At or above this probability a client is expected to leave; what costs say, else the YAML, else 0.5."""
+        if self.costs is not None:
+            return self.costs.threshold
+        return 0.5 if self.given_threshold is None else self.given_threshold
+
+    @property
     def features(self) -> list[str]:
-        """Columns that a model may use: all but id, as-of date, shown columns, texts and dates."""
-        apart = {self.id, self.as_of, *self.show}
+        """Columns that a model may use: all but id, as-of date, treatment, shown columns, texts and dates."""
+        apart = {self.id, self.as_of, self.treated, *self.show}
         return [
             name for name, column in self.columns.items() if name not in apart and column.type not in ("text", "date")
         ]
@@ -167,7 +268,13 @@ class Portfolio(_Strict):
         return (column.label if column else None) or name.replace("_", " ")
 
 
-_KEYS = sorted({name for kind in (Portfolio, Column, Target, ModelParams, Rules, Bands) for name in kind.model_fields})
+_KEYS = sorted(
+    {
+        field.alias or name
+        for kind in (Portfolio, Column, Target, ModelParams, Rules, Bands, Costs)
+        for name, field in kind.model_fields.items()
+    }
+)
 
 
 def load(path: Path) -> Portfolio:
@@ -176,15 +283,7 @@ def load(path: Path) -> Portfolio:
     Raises:
         ParamsError: no such file, not YAML, an unknown key, a wrong type or value; all faults at once.
     """
-    try:
-        raw = path.read_bytes()
-        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by one rule
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such portfolio; params/ has one YAML a portfolio") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(given, dict):
-        raise ParamsError(f"{path}: expected keys and values, found {type(given).__name__}")
+    raw, given = _read(path, "no such portfolio; params/ has one YAML a portfolio")
     own = [key for key in ("name", "sha256") if key in given]
     if own:
         raise ParamsError(f"{path}: {own[0]}: unknown key; a portfolio's name is its file's name")
@@ -193,6 +292,33 @@ def load(path: Path) -> Portfolio:
     except ValidationError as error:
         faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
         raise ParamsError(faults) from None
+
+
+def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:
+    """The same portfolio with some of its ``rules`` as a YAML file gives them.
+
+    Raises:
+        ParamsError: as ``load``.
+    """
+    _, given = _read(path, "no such file; it holds rules of a portfolio, such as tolerance: 0.4")
+    try:
+        return portfolio.model_copy(update={"rules": Rules.model_validate(portfolio.rules.model_dump() | given)})
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())) from None
+
+
+def _read(path: Path, none: str) -> tuple[bytes, dict[str, Any]]:
+    """A file's content, and the keys and values that it holds."""
+    try:
+        raw = path.read_bytes()
+        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by one rule
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: {none}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise ParamsError(f"{path}: expected keys and values, found {type(given).__name__}")
+    return raw, given
 
 
 def _fault(fault: Any) -> str:

@@ -1,9 +1,8 @@
 """The state machine of a portfolio's model, and its sentences. Pure: no files, no notebooks.
 
-This is the interim rule (docs/decisions/002): a bootstrap at 99% that asks on each tick whether the
-champion lost against its own reference, and whether the challenger beats it on rows neither has seen.
-Looked at on every tick, such a rule is wrong more often than its 1%; the evidence that stays valid
-under repeated looks replaces it behind the same names.
+The evidence comes from ``drift``: a detector whose false alarms are bounded over any number of looks asks for
+training, and a proof that stays valid however often it is looked at promotes. What it does not need is said as
+information. See docs/decisions/004.
 """
 
 from __future__ import annotations
@@ -11,44 +10,78 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any
 
-from attrition.metrics import LEAST
+__all__ = [
+    "DECISIONS",
+    "Decision",
+    "Standing",
+    "Trial",
+    "Verdict",
+    "assumptions",
+    "champion_verdict",
+    "decide",
+    "grown",
+    "learning",
+    "promises",
+]
 
-__all__ = ["DECISIONS", "Decision", "Verdict", "champion_verdict", "decide", "grown"]
-
-MOST_SHRINK = 100.0
-"""How much narrower an interval may have to become before its rows are not worth waiting for."""
 DECISIONS = ("learning", "held", "harmed", "on_trial", "promoted", "kept", "rolled_back")
+DAYS = 365
+"""In a year."""
+NO_PACE = 1e-6
+"""Evidence below this (log10) has no pace that the clients still needed could be reckoned from."""
 
 
-class Comparison(Protocol):
-    """Mean loss of one side less that of the other, with its interval and what a test says of it."""
+@dataclass(frozen=True)
+class Standing:
+    """What 20_monitor knows of the champion.
 
-    @property
-    def difference(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def n_new(self) -> int: ...
-    @property
-    def n_reference(self) -> int: ...
-    @property
-    def says(self) -> bool: ...
+    Attributes:
+        champion: its version; None before the first model.
+        n: clients that count of this tick; ``loss`` their mean Brier loss, ``promised`` that of the reference.
+        left_out: clients with an outcome that do not count, by reason.
+        share: evidence that a refit would help, as a share of what a retrain needs; None while nothing is claimed.
+        alarm: whether it has asked for a model that was not trained yet.
+        change: the data version with which clients are thought to have changed; 0 where it cannot be told; ``since``
+            says it for a person.
+        stale: whether the newest model was trained before that: a challenger that knows nothing of the change.
+        harmed: whether its loss is above its reference though no refit would lower it.
+        learning: why nothing is claimed yet; None when there are enough clients.
+        too_few: why a model cannot be trained.
+        refused: why the champion cannot be used any more.
+        grown: why it should be challenged though nothing speaks against it.
+    """
+
+    champion: str | None
+    n: int = 0
+    loss: float | None = None
+    promised: float | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    share: float | None = None
+    alarm: bool = False
+    change: int = 0
+    since: str = ""
+    stale: bool = False
+    harmed: bool = False
+    learning: str | None = None
+    too_few: str | None = None
+    refused: str | None = None
+    grown: str | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What 20_monitor found.
 
-    ``state`` is learning, first (there are enough rows for a first model), refused (the champion cannot be used
-    any more), drift, grown (it holds, but has learnt from few, and many more are known by now) or holds.
+    ``state`` is learning (too few clients for a model), first (enough for a first model), early (too few for a claim
+    about the champion), refused (it cannot be used any more), drift, grown (nothing speaks against it, but it has
+    learnt from few, and many more are known by now), harmed or holds.
     """
 
     state: str
     sentence: str
+    replaces: bool = False  # whether a new challenger takes the place of one that is on trial
 
     @property
     def train(self) -> bool:
@@ -58,7 +91,42 @@ class Verdict:
     @property
     def decision(self) -> str | None:
         """The decision when no challenger is trained or on trial."""
-        return {"holds": "held", "learning": "learning"}.get(self.state)
+        return {"holds": "held", "learning": "learning", "early": "held", "harmed": "harmed"}.get(self.state)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How far the proof of a challenger has come.
+
+    Attributes:
+        n: clients that neither model has seen and that count; ``gain`` how much lower its mean Brier loss is on
+            them, within ``low`` and ``high``. None without clients.
+        log10: log10 of the evidence that it is better; ``needed`` what a promotion needs; ``proven`` whether it has it.
+        lost: whether the evidence that it is *not* better is as good as that of one in twenty.
+        ticks: data versions that these clients came in.
+    """
+
+    n: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    log10: float
+    needed: float
+    proven: bool
+    lost: bool
+    ticks: int
+
+    @property
+    def clients_needed(self) -> int | None:
+        """About how many more clients would prove it at the pace so far; None while there is no pace."""
+        if self.n < 1 or self.log10 < NO_PACE:
+            return None
+        return max(1, math.ceil(self.n * (self.needed / self.log10 - 1)))
+
+    def on_pace(self, most: int) -> bool:
+        """Whether at the pace so far it would be proven with ``most`` clients in all."""
+        more = self.clients_needed
+        return more is not None and self.n + more <= most
 
 
 @dataclass(frozen=True)
@@ -72,138 +140,202 @@ class Decision:
     proven: bool | None  # of a champion that is new; None where none is
     needs: str
     ended: Mapping[str, str] = field(default_factory=dict)
-    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is recorded."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-def champion_verdict(
-    comparison: Comparison | None,
-    *,
-    champion: str | None,
-    new: int,
-    losses: tuple[float, float] | None,
-    too_few: str | None,
-    refused: str | None = None,
-    grown: str | None = None,
-) -> Verdict:
-    """Does the champion hold?
-
-    Args:
-        comparison: loss on the new rows less loss on the reference; None without labelled new rows.
-        champion: its version; None before the first model.
-        new: labelled rows since judged_version.
-        losses: mean loss now and when deployed.
-        too_few: why a model cannot be trained yet, if it cannot.
-        refused: why the champion cannot be used any more, if it cannot.
-        grown: why it should be challenged although it holds (see ``grown``), if it should.
-    """
-    if refused:
-        return Verdict("refused", f"Model {champion} cannot be used any more: {refused}. A new one takes its place.")
-    if champion is None and too_few:
-        return Verdict("learning", f"No model yet: {too_few}.")
-    if champion is None:
+def champion_verdict(known: Standing) -> Verdict:
+    """Does the champion hold?"""
+    name = f"Model {known.champion}"
+    if known.refused:
+        return Verdict("refused", f"{name} cannot be used any more: {known.refused}. A new one takes its place.")
+    if known.champion is None:
+        if known.too_few:
+            return Verdict("learning", f"No model yet: {known.too_few}.")
         return Verdict("first", "There are enough labelled clients for a first model.")
-    if comparison is None or losses is None:
-        return Verdict("holds", f"No outcome of a new client is known yet, so nothing speaks against model {champion}.")
-    seen = (
-        f"on {_clients(new)} its error (Brier) is {losses[0]:.3f}, against {losses[1]:.3f} when deployed"
-        f" (difference {_interval(comparison)})"
-    )
-    if comparison.says:
-        return Verdict("drift", f"Model {champion} no longer holds: {seen}; the whole interval is above zero.")
-    if grown:
-        return Verdict("grown", f"Model {champion} holds: {seen}, which is within chance. {grown}")
-    if min(comparison.n_new, comparison.n_reference) < LEAST:
-        few = f"With {comparison.n_new} new and {comparison.n_reference} reference clients nothing is claimed"
-        return Verdict("holds", f"Model {champion} stays: {seen}. {few}: {new} clients prove little.")
-    weak = f" {new} clients prove little: only a large change could show." if new < 100 else ""
-    return Verdict("holds", f"Model {champion} holds: {seen}, which is within chance.{weak}")
+    seen = _seen(known)
+    if known.alarm:
+        since = f", since {known.since} as far as can be told" if known.since else ""
+        why = "the evidence has reached what a retrain needs: a refit would help"
+        return Verdict("drift", f"{name} no longer holds: {seen}; {why}{since}.", replaces=known.stale)
+    if known.grown:
+        return Verdict("grown", f"{name}: {seen}. {known.grown}")
+    if known.learning:
+        return Verdict("early", f"{name} stays: {seen}. Nothing is claimed of it yet: {known.learning}.")
+    if known.harmed:
+        why = "nothing yet shows that a refit would do better, so clients may have become harder to predict"
+        return Verdict(
+            "harmed", f"{name} does worse than it promised: {seen}; {why} (evidence for a refit at {_share(known)})."
+        )
+    if known.n == 0:
+        return Verdict("holds", f"{name} holds: {seen}, so nothing speaks against it.")
+    return Verdict("holds", f"{name} holds: {seen}; evidence at {_share(known)} of what a retrain needs.")
 
 
-def grown(*, trained: int, labelled: int, held: int, learning_rows: int) -> str | None:
-    """Why a champion that has learnt from few clients should be challenged; None where it need not.
+def _seen(known: Standing) -> str:
+    """The new clients in words, for the middle of a sentence."""
+    left = f" ({'; '.join(f'{n:,} not counted: {why}' for why, n in known.left_out.items())})" if known.left_out else ""
+    if known.loss is None:
+        return f"no outcome of a client that counts came{left}"
+    against = f", against {known.promised:.3f} when deployed" if known.promised is not None else ""
+    return f"on {_clients(known.n)} its error (Brier) is {known.loss:.3f}{against}{left}"
+
+
+def _share(known: Standing) -> str:
+    share = known.share or 0.0
+    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
+
+
+def learning(*, trained: int, learning_rows: int, reference: tuple[int, int], least: tuple[int, int]) -> str | None:
+    """Why nothing can be claimed of a champion yet; None where it can.
 
     Args:
-        trained: rows that it was trained on.
-        labelled: rows with an outcome by now.
-        held: rows that a challenger would be held back from, to be judged on.
-        learning_rows: rows from which on only a change asks for training.
+        trained: clients that it was trained on, and ``learning_rows`` how many a claim needs.
+        reference: clients in its reference, and how many of them left.
+        least: clients, and clients of each outcome, that a reference needs.
     """
-    if trained >= learning_rows or labelled < 2 * trained or held < LEAST:
+    n, left = reference
+    short = [
+        f"it has learnt from {trained:,} clients, and a claim needs {learning_rows:,}"
+        if trained < learning_rows
+        else "",
+        f"{n:,} clients, of whom {left:,} left, are its reference, and a claim needs {least[0]:,}, {least[1]} of each"
+        " outcome among them"
+        if n < least[0] or min(left, n - left) < least[1]
+        else "",
+    ]
+    found = "; ".join(filter(None, short))
+    return f"so few prove little: {found}" if found else None
+
+
+def promises(*, alpha: float, tolerance: float, ticks_a_year: float, give_up: tuple[int, int]) -> list[str]:
+    """What the decision guarantees, in words, and on which condition; in days at this many ticks a year."""
+    day = DAYS / ticks_a_year
+    return [
+        f"Trained for nothing: on average once in {1 / alpha:,.0f} ticks at most ({_days(day / alpha)}), as long as the"
+        f" champion, once set right on its reference, is within {tolerance:g} log-odds of the truth for every client"
+        " and no refit gains more than chance.",
+        "A worse model promoted: with a probability of 1% at most, over all models that will ever be tried here and"
+        " whatever changes. Nothing is promised for clients who come later.",
+        f"A challenger that does not prove itself is given up after {give_up[0]} ticks ({_days(give_up[0] * day)}) and"
+        f" {give_up[1]:,} clients.",
+    ]
+
+
+def assumptions(*, treated: bool, horizon: bool, named: bool) -> list[str]:
+    """What is taken for granted because the YAML does not say it: who was called, the horizon, who is who."""
+    said = {
+        "It assumes that nobody acted on the scores: name the column that says who was called (treated).": treated,
+        "It takes an outcome as final when it comes: say after how long it is (horizon).": horizon,
+        "It takes each row for a client of its own: name the column that tells clients apart (id).": named,
+    }
+    return [sentence for sentence, given in said.items() if not given]
+
+
+def grown(*, known: int, newest: int, labelled: int) -> str | None:
+    """Why a champion should be challenged though nothing speaks against it; None where it need not.
+
+    Args:
+        known: clients that could be learnt from when it was trained.
+        newest: the same of the newest model, which may have been given up.
+        labelled: clients with an outcome to train on by now.
+    """
+    if labelled < 2 * max(known, newest):
         return None
-    return f"It has learnt from {trained:,} clients only, and {labelled:,} are known by now: a challenger is trained."
+    return f"{known:,} clients were known when it was trained, and {labelled:,} are by now: a challenger is trained."
 
 
 def decide(
-    comparison: Comparison | None,
+    trial: Trial,
     *,
-    verdict: str,
+    verdict: Verdict,
     champion: str | None,
     challenger: str,
-    trial_ticks: int,
-    give_up: int,
+    give_up: tuple[int, int],
+    ticks_a_year: float,
 ) -> Decision:
     """Promote the challenger, keep it on trial, or give it up.
 
     Args:
-        comparison: champion's loss less challenger's on rows that neither has seen; None without such rows.
-        verdict: the sentence of 20_monitor, or why a challenger was trained.
+        trial: its proof so far.
+        verdict: of 20_monitor in this tick, or why a challenger was trained.
         champion: version that serves now; None before the first model.
         challenger: version that was just trained or is on trial.
-        trial_ticks: ticks that it has been judged on, this one included.
-        give_up: ticks after which it is given up.
+        give_up: ticks and clients after both of which it is given up.
+        ticks_a_year: to say ticks in days.
     """
     if champion is None:
-        return Decision(
-            "promoted",
-            f"{verdict} Model {challenger} serves from now on, unproven: there is none to compare it with.".strip(),
-            champion=challenger,
-            challenger=None,
-            proven=False,
-            needs="nothing: the first model serves until a later one proves better",
-        )
-    if comparison is None:
-        seen = "there is no labelled client yet that neither model has seen"
-    else:
-        seen = (
-            f"on {_clients(comparison.n_new)} that neither has seen, the error (Brier) of {challenger} is"
-            f" {abs(comparison.difference):.3f} {'lower' if comparison.difference >= 0 else 'higher'}"
-            f" (gain {_interval(comparison)})"
-        )
-    if comparison is not None and comparison.says:
-        reason = f"Model {challenger} replaces {champion}: {seen}; the whole interval is above zero."
+        why = "unproven: there is none to compare it with"
+        reason = f"{verdict.sentence} Model {challenger} serves from now on, {why}.".strip()
+        needs = "nothing: the first model serves until a later one proves better"
+        return Decision("promoted", reason, challenger, None, False, needs)
+    seen = _proof(trial, challenger)
+    if trial.proven:
+        reason = f"Model {challenger} replaces {champion}: {seen}. {verdict.sentence}".strip()
         return Decision("promoted", reason, challenger, None, True, "nothing", ended={champion: "retired"})
-    if trial_ticks >= give_up:
-        reason = f"Model {champion} stays: {seen}, and after {trial_ticks} ticks {challenger} is given up."
+    if why_not := _hopeless(trial, verdict, give_up):
+        reason = (
+            f"Model {champion} stays: {seen}, and {challenger} is given up, as {why_not}. {verdict.sentence}".strip()
+        )
         return Decision("kept", reason, champion, None, None, "a new challenger", ended={challenger: "given_up"})
-    needs = _needs(comparison)
-    reason = f"Model {champion} stays, {challenger} is on trial: {seen}. To be promoted it needs {needs}. {verdict}"
-    return Decision(
-        "on_trial", reason.strip(), champion, challenger, None, needs, evidence={"trial_ticks": trial_ticks}
+    needs = _needs(trial, give_up, DAYS / ticks_a_year)
+    reason = f"Model {champion} stays, {challenger} is on trial: {seen}. To be promoted it needs {needs}."
+    return Decision("on_trial", f"{reason} {verdict.sentence}".strip(), champion, challenger, None, needs)
+
+
+def _proof(trial: Trial, challenger: str) -> str:
+    if trial.gain is None:
+        return "there is no client that counts and that neither model has seen"
+    better = "lower" if trial.gain >= 0 else "higher"
+    interval = f"{trial.low:+.3f} to {trial.high:+.3f}"
+    return (
+        f"on {_clients(trial.n)} that neither has seen, the error (Brier) of {challenger} is"
+        f" {abs(trial.gain):.3f} {better} (gain {interval} at 95%), and the proof that it is better {_stands(trial)}"
     )
 
 
-def _needs(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return "labelled clients that neither model has seen"
-    if comparison.n_new < LEAST:
-        return f"at least {LEAST} such clients ({comparison.n_new} prove little), and an interval above zero"
-    if comparison.difference <= 0:
-        return "to be better at all on such clients, with an interval above zero"
-    # The interval shrinks with the root of the rows: this many in all would lift its lower end to zero.
-    shrink = (comparison.difference - comparison.low) / comparison.difference
-    if not shrink < MOST_SHRINK:
-        return "a gain that can be told from none; at this one no number of clients that is to be had would do"
-    more = math.ceil(comparison.n_new * shrink**2) - comparison.n_new
-    return f"an interval above zero, which about {max(more, 1):,} more such clients would give if the gain stays"
+def _stands(trial: Trial) -> str:
+    if trial.proven:
+        return f"is {_odds(trial.log10 - trial.needed)} times what a promotion needs"
+    return f"stands at {_odds(trial.log10)} of the {_odds(trial.needed)} that a promotion needs"
+
+
+def _odds(log10: float) -> str:
+    value = 10 ** min(log10, 6.0)
+    return "over a million" if log10 > 6 else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _hopeless(trial: Trial, verdict: Verdict, give_up: tuple[int, int]) -> str | None:
+    if trial.lost:
+        return "it is not better"
+    if trial.ticks and not trial.on_pace(give_up[1]):
+        if verdict.state == "drift":
+            return "clients have gone on changing since it was trained; the next one learns from them"
+        if verdict.state == "grown":
+            return "twice as many clients are known as it has learnt from; the next one learns from all"
+    if trial.ticks >= give_up[0] and trial.n >= give_up[1]:
+        return f"{trial.ticks} ticks and {trial.n:,} clients did not show that it is better"
+    return None
+
+
+def _needs(trial: Trial, give_up: tuple[int, int], days: float) -> str:
+    patience = f"it is given up after {give_up[0]} ticks ({_days(give_up[0] * days)}) and {give_up[1]:,} clients"
+    more = trial.clients_needed
+    if more is None:
+        return f"to be better on clients that neither has seen; {patience}"
+    if not trial.on_pace(give_up[1]):
+        return f"a clearer gain than so far; {patience}"
+    wait = more / (trial.n / max(trial.ticks, 1)) * days
+    return f"about {more:,} more such clients at this pace, {_days(wait)}; {patience}"
+
+
+def _days(days: float) -> str:
+    if days < 1.5:
+        return "a day"
+    return f"{days:,.0f} days" if days < 2 * DAYS else f"{days / DAYS:,.0f} years"
 
 
 def _clients(n: int) -> str:
     return "1 new client" if n == 1 else f"{n:,} new clients"
-
-
-def _interval(comparison: Comparison) -> str:
-    return f"{comparison.low:+.3f} to {comparison.high:+.3f}"

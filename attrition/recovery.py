@@ -9,7 +9,7 @@ from attrition.runs import Run, leftovers
 
 __all__ = ["recover"]
 
-LOST = "The process of this run went away before its end; the next tick does what is missing."
+LOST = "The process of this run went away {}; the next tick does what is missing."
 
 
 def recover(place: Place, book: Book, now: str) -> list[Run]:
@@ -34,7 +34,9 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
 def _close(place: Place, book: Book, run: Run, now: str) -> None:
     if run.report["status"] == "running":
         line = book.run(run.name) or {"decision": None}
-        run.end("interrupted", now, decision=line["decision"], reason=LOST)
+        at_work = [stage["name"] for stage in run.report["stages"] if stage["status"] == "running"]
+        where = f"in stage {at_work[0]}" if at_work else "between two stages"
+        run.end("interrupted", now, decision=line["decision"], reason=LOST.format(where))
     try:
         commit_run(place, book, run)
     except Exception as error:  # its scores cannot be published: the run failed, and the next tick goes on

@@ -72,8 +72,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     mac: str | None = None  # HMAC of portfolio, version and sha256, where a key was set when it was written
     bytes: int
     data_version: int
-    rows: int  # trained on
-    trained_to: int
+    rows: int  # that its coefficients rest on
+    known: int  # that could be learnt from when it was trained
+    left: int  # of these, clients that left
+    way: str = "all"  # in which it learnt from them (attrition.candidates)
+    mends: str = ""  # the version whose coefficients it starts from; empty: none
+    change_version: int = 0  # with which clients were thought to have changed; 0: not known to
+    held_back: str = ""  # mark of the rows that it was not trained on (model.split); empty: none
+    trained_to: int  # the newest row among them
     features: list[str]
     params: dict[str, Any]
     params_sha256: str

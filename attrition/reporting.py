@@ -44,12 +44,18 @@ def top(stage: Stage) -> list[dict[str, Any]]:
 def newest_score(stage: Stage) -> dict[str, Any] | None:
     """The score of the model that serves on the newest rows it was not trained on, with its ``model``."""
     serving = (Run.read(stage.staging).report["model"] or {}).get("version")
+    performance = stage.recorded("20_monitor", "performance") if stage.ran("20_monitor") else None
+    judged = Run.read(stage.staging).report["champion_before"]
+    if performance and judged == serving:
+        return {**performance, "model": serving}
     if stage.ran("40_score"):
         for role in stage.recorded("40_score", "scores").values():
             if role and role["version"] == serving and role["unseen"]:
                 return {**role["unseen"], "model": serving}
-    performance = stage.recorded("20_monitor", "performance") if stage.ran("20_monitor") else None
-    return {**performance, "model": serving} if performance else None
+    if stage.ran("30_train") and (held := stage.recorded("30_train", "holdback")):
+        trained = stage.recorded("30_train", "model")["version"]
+        return {**held, "model": serving} if trained == serving else None
+    return None
 
 
 def confusion_words(score: Mapping[str, Any]) -> str:

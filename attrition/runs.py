@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from attrition.home import Place
 __all__ = ["Run", "leftovers"]
 
 ACCOUNT = "run.json"
+RESERVE = ".reserve"
+"""A file of a run at work that holds a place on the disk, so that a run which fills the disk can still say so."""
+RESERVED = 512 * 1024
 
 
 class Run:
@@ -47,6 +52,7 @@ class Run:
         }
         started = cls(folder, report)
         started.write()
+        safe.write(folder / RESERVE, os.urandom(RESERVED))  # at random, so that no file system makes it smaller
         return started
 
     @classmethod
@@ -64,8 +70,19 @@ class Run:
         return str(self.report["run"])
 
     def write(self) -> None:
-        """Put the account on the disk."""
-        safe.write(self.folder / ACCOUNT, json.dumps(self.report, indent=1, ensure_ascii=False) + "\n")
+        """Put the account on the disk, if need be in the place that was held for it."""
+        text = json.dumps(self.report, indent=1, ensure_ascii=False) + "\n"
+        try:
+            safe.write(self.folder / ACCOUNT, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (self.folder / RESERVE).exists():
+                raise
+            self.spend()
+            safe.write(self.folder / ACCOUNT, text)
+
+    def spend(self) -> None:
+        """Give the place back that was held on the disk."""
+        (self.folder / RESERVE).unlink(missing_ok=True)
 
     def note(self, **facts: Any) -> None:
         """Change keys of the account."""
@@ -80,6 +97,7 @@ class Run:
 
     def end(self, status: str, finished_at: str, **facts: Any) -> None:
         """Say how the run ended; stages that did not come to their turn are skipped, one at work is cut short."""
+        self.spend()
         for line in self.report["stages"]:
             if line["status"] == "running":
                 line["status"] = "interrupted" if status == "interrupted" else "failed"

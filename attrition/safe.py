@@ -15,7 +15,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Held", "lock", "make_folder", "move", "publish", "remove", "sha256", "sync", "write"]
+__all__ = [
+    "Held",
+    "NotLocal",
+    "file_system",
+    "lock",
+    "make_folder",
+    "move",
+    "publish",
+    "remove",
+    "sha256",
+    "sync",
+    "write",
+]
+
+
+REMOTE = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "beegfs", "coda"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph", "fuse.gcsfuse", "fuse.davfs", "davfs"),
+}
+"""File systems that other machines see too, on which the lock of one kernel says nothing."""
+
+
+class NotLocal(OSError):
+    """A lock was asked for on a file system that other machines see too."""
 
 
 class Held(Exception):
@@ -105,19 +128,35 @@ def lock(path: Path, since: str) -> Iterator[None]:
 
     Raises:
         Held: another process has it.
+        NotLocal: on this file system the lock would hold on this machine only.
     """
     make_folder(path.parent)
+    kind = file_system(path.parent)
+    if kind in REMOTE:
+        raise NotLocal(f"{path.parent} is on {kind}, where a lock does not keep other machines out: use a local disk")
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Held(path, _holder(handle)) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).encode(), 0)
+        # Always as long: a file system may wait for its disk when a file becomes shorter.
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).ljust(120).encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that ``path`` is on; empty where the platform does not say."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return ""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    found = [fields for fields in map(str.split, lines) if fields[2] == wanted]
+    return found[-1][found[-1].index("-") + 1] if found else ""
 
 
 def _holder(handle: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +28,13 @@ class Stop:
         """Raise Interrupted if a signal has come."""
         if self.number is not None:
             raise Interrupted(self.number)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, but not when a signal comes: then raise Interrupted."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, 0.1))
 
 
 @contextmanager

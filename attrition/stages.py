@@ -44,7 +44,9 @@ class Stage:
             ParamsError: the portfolio's YAML is missing or wrong.
         """
         place = Home(Path(home) if home else SAMPLE).place(portfolio)
-        return cls(place, params.load(place.params), Path(staging) if staging else _scratch(place))
+        folder = Path(staging) if staging else _scratch(place)
+        changed = folder / "params" / place.params.name  # of a run with -p
+        return cls(place, params.load(changed if changed.exists() else place.params), folder)
 
     def recorded(self, notebook: str, name: str) -> Any:
         """A value that an earlier stage of this run recorded, such as ``recorded("20_monitor", "verdict")``.
@@ -64,6 +66,12 @@ class Stage:
         from attrition.store.clients import Clients
 
         return Clients(self.portfolio, self.place.clients, version)
+
+    def watched(self) -> dict[str, Any] | None:
+        """The evidence about the champion that the book keeps (``watch.Watch.to_dict``); None where it keeps none."""
+        with Book.open(self.place.book, read_only=True) as book:
+            kept: dict[str, Any] | None = book.state().evidence.get("watch")
+        return kept
 
     def model(self, version: str) -> tuple[Pipeline, Manifest]:
         """A model and its manifest: the one that this run has just trained, or one among the versions.

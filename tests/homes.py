@@ -61,7 +61,7 @@ def clients(rows: int = 60, seed: int = 0) -> pd.DataFrame:
 def facts(version: str = "0001", **changes: Any) -> dict[str, Any]:
     """What a training stage tells the registry of a model."""
     shop = portfolio()
-    numbers = {"data_version": 1, "rows": 60, "trained_to": 60}
+    numbers = {"data_version": 1, "rows": 60, "known": 60, "left": 24, "trained_to": 60}
     found = {
         "features": shop.features,
         "params": {"C": 1.0},

@@ -97,7 +97,9 @@ record.leave("rows", taken.rows)
 """,
     "monitor": """
 from attrition import record
-record.leave("performance", None)
+for name in ("performance", "look", "watch"):
+    record.leave(name, None)
+record.leave("change", 0)
 record.leave("verdict", {"state": "learning", "sentence": "Too few."})
 """,
     "diagnose": "from attrition import record",

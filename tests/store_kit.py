@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from attrition.params import Portfolio
-from attrition.store.clients import Clients, commit_rows
+from attrition.store import delta
+from attrition.store.clients import SCORES, Clients, commit_rows, commit_scores
+from attrition.store.engine import OWN, connect, fields
 from attrition.store.ingest import Ingest, ingest
 
 DATA = Path(__file__).parent / "data"
@@ -25,6 +28,7 @@ COLUMNS: dict[str, Any] = {
     "fee": {"type": "number", "nullable": True},
     "active": {"type": "boolean"},
 }
+CALLED: dict[str, Any] = COLUMNS | {"called": {"type": "boolean", "nullable": True}}
 ROW = "ann,2026-01-31,Team,3,9.5,yes,1"
 
 
@@ -71,3 +75,38 @@ class Shop:
         done, staging = self.stage(*drops)
         assert self.commit(staging) == done.data_version
         return done
+
+
+Client = tuple[str, str, int | None, bool | None]
+"""Who, the as-of date, the outcome, and whether it was called."""
+
+
+def history(folder: Path, given: Portfolio, versions: list[list[Client]]) -> None:
+    """Commit a data version of each list of rows, numbered in the order given, as quickly as many examples need."""
+    numbers, kinds = itertools.count(1), {**fields(given), **OWN}
+    for version, rows in enumerate(versions, start=1):
+        name = f"part-{version:06d}-0.parquet"
+        path = folder.with_name(f"{folder.name}-{name}")
+        values = [(*row, next(numbers), version) for row in rows]
+        with connect() as db:
+            own = "_row BIGINT, _version BIGINT"
+            db.execute(f'CREATE TABLE rows (client VARCHAR, day DATE, "left" TINYINT, called BOOLEAN, {own})')
+            if values:
+                db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)
+            rest = "'Team' AS plan, _row AS seats, 1.0 AS fee, true AS active, 1000 - _row AS _hash"
+            db.execute(f"CREATE VIEW whole AS SELECT *, {rest} FROM rows")
+            columns = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in kinds.items())
+            db.execute(f"COPY (SELECT {columns} FROM whole) TO '{path}' (FORMAT parquet)")
+        staged = [delta.Staged(path, name)]
+        delta.commit(folder, kinds, staged, app="ingest", number=version, run="run", version=version)
+
+
+def predictions(folder: Path, rows: list[tuple[int, str, str | None, int, str, float]], number: int = 1) -> None:
+    """Commit predictions: row, client, as-of date, data version, model and probability."""
+    path = folder.with_name(f"{folder.name}-{number}.parquet")
+    columns = ", ".join(f"{name} {kind}" for name, kind in SCORES.items())
+    with connect() as db:
+        db.execute(f"CREATE TABLE scores ({columns})")
+        db.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, 'run')", rows)
+        db.execute(f"COPY scores TO '{path}' (FORMAT parquet)")
+    commit_scores(folder, path, number, f"run{number}")

@@ -136,7 +136,7 @@ def data(n=400):
 def test_a_fit_is_where_the_penalised_slope_is_zero():
     design, y, offset = data()
     ridge = np.array([1.0, 3.0, 9.0])
-    found = fit(design, y, offset, ridge, np.zeros(3), steps=50)
+    found, _ = fit(design, y, offset, ridge, np.zeros(3), steps=50)
     assert design @ (y - expit(offset + found @ design)) - ridge * found == pytest.approx(np.zeros(3), abs=1e-8)
 
 
@@ -146,14 +146,15 @@ def test_each_damped_step_lowers_the_penalised_loss(start):
     found, losses = np.full(3, start), []
     for _ in range(60):
         losses.append(0.5 * found @ found - log_likelihood(y, offset + found @ design).sum())
-        found = fit(design, y, offset, 1.0, found)
+        found, _ = fit(design, y, offset, 1.0, found)
     assert (np.diff(losses) <= 1e-9).all()
     assert losses[-1] < losses[0]
 
 
 def test_a_fit_of_nothing_is_its_start_and_one_class_is_finite():
-    assert (fit(np.zeros((2, 0)), np.zeros(0), np.zeros(0), 1.0, np.array([0.5, 1])) == [0.5, 1]).all()
-    found = fit(np.ones((1, 5)), np.ones(5), np.zeros(5), 1.0, np.zeros(1), steps=50)
+    found, variances = fit(np.zeros((2, 0)), np.zeros(0), np.zeros(0), 4.0, np.array([0.5, 1]))
+    assert (found.tolist(), variances.tolist()) == ([0.5, 1], [0.25, 0.25])
+    found, _ = fit(np.ones((1, 5)), np.ones(5), np.zeros(5), 1.0, np.zeros(1), steps=50)
     assert 0 < found[0] < 5
     with pytest.raises(ValueError, match="ridge above 0"):
         fit(np.ones((1, 5)), np.ones(5), np.zeros(5), 0.0, np.zeros(1))

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
 from sklearn import metrics as sk
+from sklearn.linear_model import LogisticRegression
 
-from attrition import metrics
-from attrition.metrics import calibration, gain_curve, score
+from attrition import look, metrics
+from attrition.metrics import calibration, calibration_error, gain_curve, score, wilson
 
 INTERVALS = ("brier", "log_loss", "auc", "f1")
 rows = st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 0.2, 0.5, 0.7, 1])), min_size=1, max_size=30)
@@ -123,6 +126,110 @@ def test_calibration_keeps_every_row_and_outcome(drawn):
     assert sum(entry["n"] for entry in bins) == len(y)
     assert sum(entry["n"] * entry["observed"] for entry in bins) == pytest.approx(sum(y))
     assert all(entry["from"] - 1e-9 <= entry["predicted"] <= entry["to"] + 1e-9 for entry in bins)
+    assert all(0 <= entry["low"] <= entry["observed"] + 1e-9 for entry in bins)
+    assert all(entry["observed"] - 1e-9 <= entry["high"] <= 1 for entry in bins)
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (3, 20), (0, 50), (50, 50), (400, 1000)])
+def test_wilson_agrees_with_scipy(count, n):
+    found = binomtest(count, n).proportion_ci(0.95, method="wilson")
+    assert wilson(count, n) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
+@given(rows)
+def test_the_calibration_error_is_the_mean_gap_of_bins_that_keep_ties_together(drawn):
+    y, p = map(np.array, zip(*drawn, strict=True))
+    found = calibration_error(y, p, bins=5, resamples=100)
+    places = metrics._equal_bins(p.astype(float), 5)
+    assert places.min() >= 0
+    assert places.max() < 5
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(places[order]) >= 0).all()
+    assert all(len(set(places[p == value])) == 1 for value in np.unique(p))
+    gaps = [abs((y - p)[places == place].sum()) for place in range(5)]
+    assert found["value"] == pytest.approx(sum(gaps) / len(y))
+    assert 0 <= found["low"] <= found["value"] + 1e-9
+    assert found["value"] - 1e-9 <= found["high"] <= 1
+    assert found["large"]["value"] == pytest.approx(y.mean() - p.mean())
+    assert found["large"]["low"] - 1e-9 <= found["large"]["value"] <= found["large"]["high"] + 1e-9
+
+
+def test_bins_of_different_risks_are_equally_full():
+    _, p = clients(1000)
+    assert np.bincount(metrics._equal_bins(p, 10)).tolist() == [100] * 10
+    assert metrics._equal_bins(np.array([0.1] * 4 + [0.9] * 6), 2).tolist() == [0] * 4 + [1] * 6
+
+
+def test_the_interval_of_the_calibration_error_holds_it_also_where_it_is_none():
+    for off in (0.0, 0.5):
+        held, percentile = [], []
+        for seed in range(150):
+            y, law = clients(300, seed)
+            p = 1 / (1 + np.exp(-((1 + off) * np.log(law / (1 - law)) + off)))
+            found = calibration_error(y, p, resamples=200, seed=seed)
+            places = metrics._equal_bins(p, 10)
+            truth = sum(abs((law - p)[places == place].sum()) for place in range(10)) / 300
+            held.append(found["low"] <= truth <= found["high"])
+            percentile.append(truth >= found["value"])
+        assert np.mean(held) >= 0.9
+        assert np.mean(percentile) < 0.3  # the error found is nearly always too large: why percentiles miss
+
+
+def test_chance_is_the_error_that_perfect_risks_show():
+    rng = np.random.default_rng(0)
+    p = clients(400)[1]
+    errors = [calibration_error((rng.random(400) < p).astype(float), p, resamples=2)["value"] for _ in range(300)]
+    assert calibration_error((rng.random(400) < p).astype(float), p)["chance"] == pytest.approx(
+        np.mean(errors), rel=0.05
+    )
+
+
+def test_slope_and_intercept_are_those_of_the_logistic_regression_on_the_logit():
+    y, law = clients(2000)
+    p = 1 / (1 + np.exp(-(2 * np.log(law / (1 - law)) + 1)))
+    found = calibration_error(y, p, resamples=100)
+    plain = LogisticRegression(C=1e9, tol=1e-10, max_iter=1000).fit(np.log(p / (1 - p))[:, None], y)
+    assert found["slope"] == pytest.approx(plain.coef_[0, 0], abs=1e-3)
+    assert found["intercept"] == pytest.approx(plain.intercept_[0], abs=1e-3)
+    assert found["slope"] == pytest.approx(0.5, abs=0.05)
+    assert found["large"]["high"] < 0  # too many are said to leave
+
+
+def test_rows_that_are_told_apart_without_error_have_a_finite_slope():
+    found = calibration_error([0, 0, 1, 1], [0.0, 0.3, 0.6, 1.0])
+    assert 1 < found["slope"] < 100
+    silent = calibration_error([0, 1, 0, 1], [0.5, 0.5, 0.5001, 0.5001])
+    assert (silent["intercept"], silent["slope"]) == pytest.approx((0, 1), abs=1e-3)  # what says nothing moves nothing
+    for y, p in [([1, 1, 1], [0.2, 0.5, 0.7]), ([0, 1, 1], [0.5] * 3)]:
+        assert calibration_error(y, p)["slope"] is calibration_error(y, p)["intercept"] is None
+
+
+def test_the_calibration_error_of_many_rows_is_pooled_without_moving_it(monkeypatch):
+    y, p = clients(6000)
+    each = calibration_error(y, p, resamples=1500)
+    monkeypatch.setattr(metrics, "EXACT", 5000)
+    pooled = calibration_error(y, p, resamples=1500)
+    width = each["high"] - each["low"]
+    assert pooled["value"] == each["value"]
+    assert (pooled["low"], pooled["high"]) == pytest.approx((each["low"], each["high"]), abs=width / 8)
+
+
+def test_the_reliability_picture_shows_every_bin_where_it_lies():
+    bins = calibration(*clients(300))
+    axes = Figure().subplots()
+    look.reliability(axes, bins)
+    assert axes.collections[1].get_offsets().tolist() == [[each["predicted"], each["observed"]] for each in bins]
+    spans = [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()]
+    assert spans == [[each["low"], each["high"]] for each in bins]
+    look.reliability(Figure().subplots(), [])  # no rows: the diagonal alone
+
+
+def test_the_gain_picture_shows_the_curve():
+    curve = gain_curve(*clients(300))
+    axes = Figure().subplots()
+    look.gain(axes, curve)
+    assert axes.lines[1].get_xydata().tolist() == [[each["share"], each["found"]] for each in curve]
+    look.gain(Figure().subplots(), [])
 
 
 def test_gain_curve_counts_leavers_from_the_top():

@@ -81,18 +81,20 @@ def test_too_few_rows_are_told(demo, clients):
     assert model.too_few(demo, clients) is None
 
 
-@pytest.mark.parametrize(("rows", "held"), [(100, 25), (7, 1), (2, 1), (1, 1), (0, 0)])
-def test_the_newest_quarter_is_held_back(demo, clients, rows, held):
-    rows = clients.head(rows).assign(_version=1)
-    train, newest = model.split(demo, rows)
-    assert len(newest) == held
-    pd.testing.assert_frame_equal(pd.concat([train, newest]), rows)
-
-
-def test_of_rows_that_were_there_before_none_is_held_back(demo, clients):
-    rows = clients.head(100).assign(_version=[1] * 60 + [2] * 40)
-    assert len(model.split(demo, rows, newer_than=1)[1]) == 10
-    assert len(model.split(demo, rows, newer_than=2)[1]) == 25  # none is new: a share of all
+def test_a_share_is_held_back_by_chance_and_the_mark_says_which(demo, clients):
+    keyed = (
+        clients.head(100)
+        .reset_index(drop=True)
+        .assign(_key=[f"c{number}" for number in range(100)], churned=[0.0] * 50 + [1.0] * 50)
+    )
+    train, held, mark = model.split(demo, keyed)
+    assert (len(train), len(held)) == (75, 25)
+    assert set(train.index) | set(held.index) == set(range(100))
+    assert [each <= mark for each in model.held_back_hash(keyed["_key"])] == keyed.index.isin(held.index).tolist()
+    assert 5 <= held["churned"].sum() <= 20  # of those that came first and last alike
+    assert set(model.split(demo, keyed.sample(frac=1, random_state=1))[1].index) == set(held.index)
+    assert [len(part) for part in model.split(demo, keyed.head(2))[:2]] == [1, 1]
+    assert model.split(demo, keyed.head(0))[1].empty
 
 
 def test_a_missing_column_is_named(pipeline, clients):

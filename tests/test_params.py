@@ -14,6 +14,9 @@ GOOD = {
     "columns": {"client": {"type": "text"}, "age": {"type": "integer"}, "plan": {"type": "category"}},
     "target": {"column": "left"},
 }
+DATED = {"as_of": "day", "horizon": "30d", "columns": GOOD["columns"] | {"day": {"type": "date"}}}
+CALLS = {"treated": "called", "columns": GOOD["columns"] | {"called": {"type": "boolean", "nullable": True}}}
+COSTS = {"call": 5, "client": 400, "kept": 0.3, "currency": "EUR"}
 
 
 def written(tmp_path, **changes):
@@ -50,6 +53,32 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
         ({"columns": {**GOOD["columns"], "AGE": {"type": "integer"}}}, "differ only in small and capital"),
         ({"bands": {"medium": 0.8}}, "medium must be below high"),
         ({"name": "x"}, "name: unknown key"),
+        ({**DATED, "horizon": 30}, "horizon: write whole days as 30d, from 1d to 3650d, not 30"),
+        ({**DATED, "horizon": "0d"}, "horizon: write whole days as 30d"),
+        ({**DATED, "horizon": "3651d"}, "horizon: write whole days as 30d"),
+        ({**DATED, "horizon": "1.5d"}, "horizon: write whole days as 30d"),
+        ({"horizon": "30d"}, "horizon: it counts from a client's as-of date: name both columns under id and as_of"),
+        ({"treated": "called"}, "treated: 'called' is not one of columns"),
+        ({"treated": "age"}, "treated: 'age' must be a boolean"),
+        (
+            {"columns": {**GOOD["columns"], "on": {"type": "boolean"}}, "id": "on", "treated": "on"},
+            "treated: 'on' must be a boolean of its own",
+        ),
+        ({"hold_out": 1}, "hold_out: Input should be less than 1"),
+        ({"costs": {"call": 0, "client": 400, "kept": 0.3}}, "costs.call: Input should be greater than 0"),
+        ({"costs": {"call": 5, "client": float("inf"), "kept": 0.3}}, "costs.client: Input should be a finite number"),
+        ({"costs": {"call": 5, "client": 400, "kept": 1.5}}, "costs.kept: Input should be less than or equal to 1"),
+        ({"costs": {"call": 5, "client": 400}}, "costs.kept: Field required"),
+        ({"costs": {**COSTS, "currency": "x" * 9}}, "costs.currency: String should have at most 8 characters"),
+        ({"costs": {**COSTS, "call": 120}}, "costs: call / (kept * client) is 1; as a threshold it must be between"),
+        ({"costs": {**COSTS, "client": 1e-200, "kept": 1e-200}}, "costs: call / (kept * client) is inf"),
+        ({"costs": COSTS, "threshold": 0.5}, "threshold: it follows from costs: leave one of the two out"),
+        ({"rules": {"ticks_a_year": 0.5}}, "rules.ticks_a_year: Input should be greater than or equal to 1"),
+        ({"rules": {"ticks_a_year": 2}}, "rules: false_retrains / ticks_a_year is 0.1, a false retrain every few"),
+        ({"rules": {"tolerance": 3.0}}, "rules.tolerance: Input should be less than or equal to 2"),
+        ({"rules": {"gain": 0.5}}, "rules.gain: Input should be less than 0.5"),
+        ({"rules": {"confidence": 0.99}}, "rules.confidence: unknown key"),
+        ({"rules": {"reference_row": 1}}, "rules.reference_row: unknown key; did you mean reference_rows?"),
     ],
 )
 def test_a_fault_names_file_key_and_expectation(tmp_path, changes, says):
@@ -58,6 +87,19 @@ def test_a_fault_names_file_key_and_expectation(tmp_path, changes, says):
         load(path)
     assert str(path) in str(error.value)
     assert says in str(error.value)
+
+
+def test_what_evidence_needs_is_read(tmp_path):
+    portfolio = load(written(tmp_path, **{**DATED, **CALLS, "columns": DATED["columns"] | CALLS["columns"]}))
+    assert (portfolio.horizon, portfolio.treated, portfolio.hold_out) == (30, "called", 0.1)
+    assert portfolio.features == ["age", "plan"]
+    assert portfolio.rules.alpha == 0.2 / 365
+
+
+def test_the_threshold_is_what_costs_say_else_what_is_given_else_a_half(tmp_path):
+    assert load(written(tmp_path)).threshold == 0.5
+    assert load(written(tmp_path, threshold=0.4)).threshold == 0.4
+    assert load(written(tmp_path, costs=COSTS)).threshold == pytest.approx(5 / (0.3 * 400))
 
 
 def test_all_faults_are_named_at_once(tmp_path):

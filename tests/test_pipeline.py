@@ -66,7 +66,7 @@ def test_the_manifest_says_all_that_is_needed_to_make_the_model_again(first):
     place = first[0].place("capstone")
     pipeline, manifest = registry.load(place.models / "0001")
     assert manifest.sha256 == registry.current(place.models).sha256
-    assert (manifest.data_version, manifest.rows, manifest.trained_to) == (1, 20, 20)
+    assert (manifest.data_version, manifest.rows, manifest.known, manifest.way) == (1, 20, 20, "all")
     assert manifest.features == ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
     assert manifest.run == reports(place)[0]["run"]
     assert pipeline[-1].coef_.ravel().tolist() == pytest.approx(
@@ -83,7 +83,8 @@ def test_source_data_proves_little_and_the_model_stays(later):
     report = reports(later[0])[1]
     assert report["rows"]["ingested"] == 26
     assert (report["decision"], report["model"]["version"]) == ("held", "0001")
-    assert "26 clients prove little" in report["reason"]
+    assert "26 not counted: came again" in report["reason"]
+    assert "prove little" in report["reason"]
 
 
 def test_a_forced_challenger_is_not_promoted_on_rows_that_tell_nothing(later):
@@ -91,9 +92,8 @@ def test_a_forced_challenger_is_not_promoted_on_rows_that_tell_nothing(later):
     report = reports(place)[2]
     assert (report["decision"], report["model"]["version"], report["challenger"]) == ("on_trial", "0001", "0002")
     values = recorded(place, report["run"], "40_score")
-    for comparison in (values["comparison"], values["comparison_test"]):
-        assert comparison["low"] <= 0 <= comparison["high"]
-        assert not comparison["says"]
+    assert (values["trial"]["n"], values["trial"]["proven"]) == (0, False)  # it has seen them all, under another label
+    assert values["comparison_test"]["low"] <= 0 <= values["comparison_test"]["high"]
     for role in ("champion", "challenger"):
         f1 = values["scores"][role]["test"]["f1"]
         assert values["scores"][role]["test"]["n"] == 5
@@ -108,19 +108,6 @@ def test_a_quiet_tick_changes_nothing_but_the_book(later):
     assert changed == {"data/capstone/book.db", "data/capstone/lock"}
     with Book.open(place.book, read_only=True) as book:
         assert book.quiet_since()["ticks"] == 1
-
-
-def test_the_report_draws_the_error_of_every_run_that_judged(later):
-    place, run = later[0], reports(later[0])[1]["run"]
-    executed = nbformat.read(place.executed / run / "80_report.ipynb", as_version=4)
-    told = [
-        output.metadata["image/png"]["alt"]
-        for cell in executed.cells
-        for output in cell.get("outputs", ())
-        if "image/png" in output.get("data", {})
-    ]
-    assert told[0].startswith("Confusion matrix: of ")
-    assert told[1] == "Brier score over 1 runs, 0.333 in the newest"
 
 
 def test_every_row_taken_in_stands_in_the_ledger(later):
@@ -159,23 +146,45 @@ def test_the_api_that_is_down_is_recorded_and_fails_nothing(first):
     assert "refused" in answers[0]["answer"]
 
 
-def test_a_report_speaks_of_the_previous_run_where_the_api_does(later, tmp_path):
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, later):
+    """The home after 30 corporations that nobody knew, while the API served what there was before; its answer too."""
     place = later[0]
+    home = Home(tmp_path_factory.mktemp("judged") / "home")
+    shutil.copytree(place.root, home.root)
+    lines = ["corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"]
+    lines += [f"new{number},{37 * number % 200},{900 + number},{50 + number},{number % 2}" for number in range(30)]
+    more = tmp_path_factory.mktemp("more") / "more.csv"
+    more.write_text("\n".join(lines) + "\n")
+    drop(home.place("capstone"), more)
     with served(Home(place.root)) as url:
-        home = Home(tmp_path / "home")
-        shutil.copytree(place.root, home.root)
-        header = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
-        (tmp_path / "more.csv").write_text(f"{header}\nnew1,10,20,30,1\n")
-        drop(home.place("capstone"), tmp_path / "more.csv")
         ticked(home, 0, ATTRITION_API_URL=url)
-        answers = recorded(home.place("capstone"), reports(home.place("capstone"))[-1]["run"], "80_report")["answers"]
         with urllib.request.urlopen(f"{url}/scoring?portfolio=capstone", timeout=10) as response:
-            scoring = json.load(response)
+            return home.place("capstone"), json.load(response)
+
+
+def test_a_report_speaks_of_the_previous_run_where_the_api_does(later, judged):
+    place, scoring = judged
+    answers = recorded(place, reports(place)[-1]["run"], "80_report")["answers"]
     assert [answer["status"] for answer in answers] == [200, 200, 200, 200]
     assert {answer["model"] for answer in answers} == {"0001"}
     assert all(answer["speaks_of"].startswith("previous run") for answer in answers)
-    assert scoring["run"] == reports(place)[1]["run"]  # the last that judged the deployed model
+    assert scoring["run"] == reports(later[0])[0]["run"]  # no run has judged the model since: clients only came again
     assert 0 <= scoring["f1"]["value"] <= 1
+
+
+def test_the_report_draws_the_error_of_every_run_that_judged(judged):
+    place, run = judged[0], reports(judged[0])[-1]
+    assert run["performance"]["n"] == 30
+    executed = nbformat.read(place.executed / run["run"] / "80_report.ipynb", as_version=4)
+    told = [
+        output.metadata["image/png"]["alt"]
+        for cell in executed.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert told[0].startswith("Confusion matrix: of ")
+    assert told[1].startswith("Brier score over 1 runs, ")
 
 
 def test_a_run_that_failed_leaves_the_same_evidence_to_the_next(first, later, tmp_path):

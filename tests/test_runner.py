@@ -6,16 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from pipeline_kit import BARE, CAPSTONE, capstone, cli, quick, reports, statuses
+from runner_kit import WAIT, at_work, family, started, survivors
 
 from attrition import safe
 from attrition.book import Book
-from attrition.home import REPOSITORY
-
-WAIT = "import time\nfrom attrition import record\nprint('waiting', flush=True)\ntime.sleep(120)"
 
 
 @pytest.fixture
@@ -26,34 +23,6 @@ def home(tmp_path):
 @pytest.fixture
 def stages(tmp_path):
     return {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
-
-
-def started(home, *words, **environment):
-    """The runner as a process that the test may signal."""
-    command = [sys.executable, str(REPOSITORY / "runner.py"), *words]
-    bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd="/", env=bare, text=True, start_new_session=True, **pipes)
-
-
-def at_work(place, stage, process):
-    """Wait until a stage is running, and return its run."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        for path in place.staging.glob("*/run.json"):
-            report = json.loads(path.read_text())
-            if statuses(report)[stage] == "running" and kernels_of(process.pid):
-                return report["run"]
-    raise AssertionError(f"{stage} never ran: {process.communicate()}")
-
-
-def kernels_of(pid):
-    import psutil
-
-    try:
-        return [child for child in psutil.Process(pid).children(recursive=True) if "ipykernel" in str(child.cmdline())]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def test_a_tick_says_in_plain_lines_what_it_did(home, stages):
@@ -76,12 +45,12 @@ def test_a_signal_ends_the_run_as_interrupted_and_the_next_tick_goes_on(home, tm
     slow = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "slow", monitor=WAIT))}
     with started(home, "tick", "capstone", **slow) as process:
         at_work(place, "monitor", process)
-        kernels = kernels_of(process.pid)
+        processes = family(process.pid)
         process.send_signal(number)
         said, _ = process.communicate(timeout=30)
     assert process.returncode == status
     assert signal.Signals(number).name in said
-    assert not any(kernel.is_running() and kernel.status() != "zombie" for kernel in kernels)
+    assert not survivors(processes)
     (report,) = reports(place)
     assert (report["status"], statuses(report)["monitor"]) == ("interrupted", "interrupted")
     assert (place.executed / report["run"] / "index.html").exists()
@@ -96,10 +65,7 @@ def test_a_runner_that_was_killed_is_told_as_interrupted_by_the_next_tick(home, 
     slow = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "slow", monitor=WAIT))}
     with started(home, "tick", "capstone", **slow) as process:
         run = at_work(place, "monitor", process)
-        kernels = kernels_of(process.pid)
         process.kill()
-    for kernel in kernels:
-        kernel.kill()
     shown = cli(home, "show", "capstone", run)
     assert "running" in shown.stdout
     assert cli(home, "tick", "capstone", **stages).returncode == 0
@@ -207,10 +173,7 @@ def test_a_run_that_was_killed_has_its_pages_after_the_next_tick(home, tmp_path)
     place = home.place("capstone")
     with started(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "slow", ingest=WAIT))) as process:
         run = at_work(place, "ingest", process)
-        kernels = kernels_of(process.pid)
         process.kill()
-    for kernel in kernels:
-        kernel.kill()
     for path in place.incoming.iterdir():
         path.unlink()
     assert "closed as interrupted" in cli(home, "tick", "capstone").stdout

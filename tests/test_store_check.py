@@ -35,7 +35,7 @@ def db() -> Iterator[Any]:
 
 
 def good(db: Any) -> list[tuple[Any, ...]]:
-    return db.execute("SELECT * EXCLUDE (_line) FROM good ORDER BY _line").fetchall()
+    return db.execute("SELECT * EXCLUDE (_line, _raw) FROM good ORDER BY _line").fetchall()
 
 
 def only(portfolio_: Portfolio, db: Any, folder: Path, row: str) -> str | None:

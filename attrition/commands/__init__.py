@@ -3,7 +3,10 @@
 VERBS = {
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
+    "open": "a stage of a run, with its parameters, to be looked into in JupyterLab",
+    "new-stage": "the skeleton of a stage of one's own",
     "rollback": "serve an earlier model again",
+    "backtest": "what the rules would have decided on the past, beside never, always, monthly and naive",
     "simulate": "let clients of the portfolio demo arrive",
     "telco": "fetch the 7,043 telecom clients (extra: telco)",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from attrition.book import Book
@@ -29,10 +30,21 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     print("rows: " + ", ".join(f"{counts[key]:,} {key}" for key in ("in", "ingested", "duplicates", "quarantined")))
     for stage in report["stages"]:
         seconds = f"{stage['seconds']:.1f} s" if stage["seconds"] is not None else ""
-        print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {stage.get('reason') or ''}".rstrip())
+        note = stage.get("reason") or (_cell(run.folder / stage["notebook"]) if stage["status"] == "running" else "")
+        print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {note}".rstrip())
     if (run.folder / "index.html").exists():
         print(f"report: {run.folder / 'index.html'}")
     return 0
+
+
+def _cell(notebook: Path) -> str:
+    """Where a stage at work is, as it was last saved."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except FileNotFoundError:
+        return "its kernel starts"
+    done = sum(cell["metadata"]["papermill"]["status"] in ("completed", "failed") for cell in cells)
+    return f"in cell {min(done + 1, len(cells))} of {len(cells)}"
 
 
 def _newest(place: Place) -> str:

@@ -1,47 +1,25 @@
-"""Is one set of losses worse than another, and what changed, feature by feature. Pure.
+"""Which of two models is better on the same clients, and what changed about clients, feature by feature. Pure.
 
-Losses are skewed, so a percentile interval of their mean is too narrow on few rows and alarms too often. The
-intervals here are bootstrap-t: each resample's difference is divided by its own standard error, and the quantiles
-of those quotients, instead of Student's, are laid around the difference found. With fewer than ``LEAST`` rows on
-a side nothing is claimed, whatever the interval.
+Losses are skewed, so a percentile interval of their mean is too narrow on few rows. The interval here is bootstrap-t:
+each resample's mean is divided by its own standard error, and the quantiles of those quotients, instead of Student's,
+are laid around the mean found. It informs; what decides is the proof of ``bets.Promotion``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from attrition.metrics import LEAST, bootstrap_means, checked
+from attrition.metrics import bootstrap_means, checked
 from attrition.params import Portfolio
 
-__all__ = ["Comparison", "better", "changes", "losses", "worse"]
+__all__ = ["changes", "losses", "mean_interval"]
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two mean Brier losses compared.
-
-    ``low`` and ``high`` each hold on their own side with the confidence asked for, within −1 and 1. ``says`` is
-    whether the difference is above zero beyond doubt: ``low > 0``, with ``LEAST`` rows at least on both sides.
-    """
-
-    difference: float
-    low: float
-    high: float
-    n_new: int
-    n_reference: int
-    says: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is recorded."""
-        return asdict(self)
 
 
 def losses(y: npt.ArrayLike, p: npt.ArrayLike) -> Floats:
@@ -54,72 +32,31 @@ def losses(y: npt.ArrayLike, p: npt.ArrayLike) -> Floats:
     return (chances - outcomes) ** 2
 
 
-def worse(
-    new: npt.ArrayLike, reference: npt.ArrayLike, *, confidence: float = 0.99, resamples: int = 2000, seed: int = 0
-) -> Comparison:
-    """Are the losses ``new`` higher than the losses ``reference``? Rows of both are drawn anew, each on its own.
+def mean_interval(
+    values: npt.ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """The mean of ``values``, shape ``(rows,)`` and each within −1 and 1, and its two-sided bootstrap-t interval.
 
     Raises:
-        ValueError: no rows on a side, or a loss that is not between 0 and 1.
+        ValueError: no rows, or a value outside [−1, 1] or missing.
     """
-    after, before = _losses("new", new), _losses("reference", reference)
-    interval = _interval([after, before], confidence, resamples, seed)
-    return _comparison(interval, after.size, before.size)
-
-
-def better(
-    y: npt.ArrayLike,
-    p_champion: npt.ArrayLike,
-    p_challenger: npt.ArrayLike,
-    *,
-    confidence: float = 0.99,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Comparison:
-    """Is the challenger's loss lower than the champion's, paired on the same rows? Above zero it is.
-
-    Raises:
-        ValueError: as ``losses``.
-    """
-    gains = losses(y, p_champion) - losses(y, p_challenger)
-    return _comparison(_interval([gains], confidence, resamples, seed), gains.size, gains.size)
-
-
-def _comparison(interval: tuple[float, float, float], n_new: int, n_reference: int) -> Comparison:
-    says = interval[1] > 0 and min(n_new, n_reference) >= LEAST
-    return Comparison(*interval, n_new, n_reference, says)
-
-
-def _losses(side: str, values: npt.ArrayLike) -> Floats:
     found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or not found.size:
-        raise ValueError(f"the {side} losses need at least one row, one number each; found shape {found.shape}")
-    if not ((found >= 0) & (found <= 1)).all():
-        raise ValueError(f"the {side} losses must lie between 0 and 1, and none may be missing")
-    return found
-
-
-def _interval(sides: list[Floats], confidence: float, resamples: int, seed: int) -> tuple[float, float, float]:
-    """Bootstrap-t of the mean of the first side, less that of the second where there is one."""
-    difference, error = 0.0, 0.0
-    shift, squared = np.zeros(resamples), np.zeros(resamples)
-    for index, (side, sign) in enumerate(zip(sides, (1, -1), strict=False)):
-        middle = float(side.mean())
-        centred = side - middle
-        drawn = bootstrap_means(np.column_stack([centred, centred**2]), resamples=resamples, seed=[seed, index])
-        difference += sign * middle
-        error += float(np.mean(centred**2)) / side.size
-        shift += sign * drawn[:, 0]
-        squared += np.maximum(drawn[:, 1] - drawn[:, 0] ** 2, 0) / side.size
+    if found.ndim != 1 or not found.size or not (np.abs(found) <= 1).all():
+        raise ValueError(f"an interval needs at least one row, each within -1 and 1; found shape {found.shape}")
+    middle = float(found.mean())
+    centred = found - middle
+    drawn = bootstrap_means(np.column_stack([centred, centred**2]), resamples=resamples, seed=seed)
+    shift, spread = drawn[:, 0], np.maximum(drawn[:, 1] - drawn[:, 0] ** 2, 0) / found.size
     # A resample of equal values has no error of its own: its quotient is beyond all others, not a number missing.
     quotients = np.where(shift == 0, 0.0, np.copysign(np.inf, shift))
-    np.divide(shift, np.sqrt(squared), out=quotients, where=squared > 1e-24)
-    below, above = np.quantile(quotients, [1 - confidence, confidence], method="closest_observation")
-    scale = math.sqrt(error)
+    np.divide(shift, np.sqrt(spread), out=quotients, where=spread > 1e-24)
+    tail = (1 - confidence) / 2
+    below, above = np.quantile(quotients, [tail, 1 - tail], method="closest_observation")
+    scale = math.sqrt(float(np.mean(centred**2)) / found.size)
     if scale < 1e-12:  # equal values: no resample differs either
-        return difference, difference, difference
-    low, high = difference - above * scale, difference - below * scale
-    return difference, max(float(low), -1.0), min(float(high), 1.0)
+        return middle, middle, middle
+    low, high = middle - above * scale, middle - below * scale
+    return middle, max(float(low), -1.0), min(float(high), 1.0)
 
 
 def changes(new: pd.DataFrame, reference: pd.DataFrame, portfolio: Portfolio) -> list[dict[str, Any]]:

@@ -16,43 +16,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from attrition.drift import experts
 from attrition.drift.bets import STAKES, betting_upper_bound, harm_stakes, lifetime_level, log_mean_exp, log_wealth
 from attrition.drift.experts import Baseline
 from attrition.drift.logistic import expit
+from attrition.drift.order import micro_batches
 from attrition.drift.state import Config, Evidence, State
 
-__all__ = ["start", "update"]
+__all__ = ["moved", "recall", "start", "update"]
 
 Floats = npt.NDArray[np.float64]
 
-MICRO_BATCH = 50
-"""Rows that are bet on before the shadows learn from them, about; more when a tick would have too many batches."""
-MOST_BATCHES = 12
-"""Of one tick: keeps its time in bounds, and learning more often than that within a tick brings nothing."""
 MOST_LOG = 600.0
 """A micro-batch multiplies wealth by e^600 at most. Winning less keeps every guarantee; e^710 would overflow."""
+BLAS = ThreadpoolController()
+"""One thread: the products are small, and on a busy machine a second one is waited for longer than it works."""
 REGRET_STAKES = np.array([0.1, 0.25, 0.5, 0.95])
 """Of the largest that cannot lose everything, 1/(1 + ε)."""
-REGRET_VIEWS = (1, 3)
-"""The experts whose gain is bet on: the two full fits, on 500 and on 3,000 rows."""
+REGRET_SHADOWS = (1, 3)
+"""The shadows whose gain is bet on: of 500 and of 3,000 rows."""
 REGRET_WEIGHT = 1.0
+MOVED = 1
+"""The shadow that ``moved`` tells of: everything, on 500 rows."""
 
 
 def _weights() -> Floats:
     """The bets' fixed weights, which sum to 1: the experts', then regret's, evenly over its bets."""
-    regrets = len(REGRET_VIEWS) * len(REGRET_STAKES)
+    regrets = len(REGRET_SHADOWS) * len(REGRET_STAKES)
     found = np.concatenate([experts.weights(), np.full(regrets, REGRET_WEIGHT / regrets)])
     total: Floats = found / found.sum()
     return total
 
 
 WEIGHTS = _weights()
+NAMES = experts.names() + ["regret"] * (len(WEIGHTS) - len(experts.names()))
 
 
 def start(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike, config: Config) -> State:  # noqa: E741
@@ -66,7 +68,8 @@ def start(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike, config: Config) 
         ValueError: shapes that do not agree, an outcome other than 0 and 1, or a value missing or infinite.
     """
     X, l, y = _checked(X, l, y)  # noqa: E741
-    base = experts.baseline(X, l, y)
+    with BLAS.limit(limits=1):
+        base = experts.baseline(X, l, y)
     width, bets = len(base.offset), len(WEIGHTS)
     rate = float(y.mean()) if y.size else 0.5
     return State(
@@ -74,6 +77,7 @@ def start(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike, config: Config) 
         scale=base.scale,
         offset=base.offset,
         coefficients=np.zeros((len(experts.SHADOWS), width)),
+        variances=np.ones((len(experts.SHADOWS), width)),
         reference=betting_upper_bound((expit(l) - y) ** 2, lifetime_level(config.k)),
         epsilon=config.gain * max(rate * (1 - rate), 1 / (y.size + 4)),  # one outcome only: as if few had the other
         rows=0,
@@ -102,29 +106,81 @@ def update(
     A tick without rows changes nothing but the count of ticks.
 
     Raises:
-        ValueError: as ``start``, or another number of features.
+        ValueError: as ``start``, another number of features, or a state that was loaded and has not got its rows back.
         FloatingPointError: a fit or a bet is not finite.
     """
-    X, l, y = _checked(X, l, y)  # noqa: E741
-    if len(state.offset) != 2 + X.shape[1]:
-        raise ValueError(f"the detector was started on {len(state.offset) - 2} features; these rows have {X.shape[1]}")
-    base, before = Baseline(state.centre, state.scale, state.offset), state.y.size
+    X, l, y = _fitting(state, X, l, y)  # noqa: E741
+    if y.size and state.y.size != min(state.rows, experts.WINDOW):
+        raise ValueError("this state was loaded without its rows; give them back with recall first")
+    with BLAS.limit(limits=1):
+        return _judged(state, X, l, y, config)
+
+
+def _judged(state: State, X: Floats, l: Floats, y: Floats, config: Config) -> tuple[State, Evidence]:  # noqa: E741
+    base, before = _base(state), state.y.size
     fresh = base.design(X, l)
     design, outcomes = np.hstack([state.design, fresh]), np.concatenate([state.y, y])
-    l0, p = np.concatenate([state.l0, l + base.offset @ fresh]), expit(l)
+    l0, p = np.concatenate([state.l0, base.l0(l, fresh)]), expit(l)
     looks = [] if y.size else [_look(state, 0, config)]
-    batches = _micro_batches(y.size)
+    batches = micro_batches(y.size)
     for due, (low, high) in zip(range(len(batches) - 1, -1, -1), batches, strict=True):
         rows, past = slice(before + low, before + high), slice(before + high)
         bets = _bets(state, design[:, rows], l0[rows], p[low:high], outcomes[rows], config.delta)
         harm = log_wealth((p[low:high] - outcomes[rows]) ** 2 - state.reference, harm_stakes(state.reference))
         played = _play(state, bets, harm, (high - low) / y.size)
         looks.append(_look(played, y.size, config))
-        learnt = experts.refit(state.coefficients, design[:, past], l0[past], outcomes[past], due)
-        state = replace(_restarted(played, looks[-1]), coefficients=learnt, rows=state.rows + high - low)
+        played = replace(_restarted(played, looks[-1]), rows=state.rows + high - low)
+        state = _learnt(played, design[:, past], l0[past], outcomes[past], due)
     last = slice(max(0, outcomes.size - experts.WINDOW), None)
     kept = replace(state, design=design[:, last].copy(), l0=l0[last].copy(), y=outcomes[last].copy())
     return replace(kept, ticks=state.ticks + 1), _summed(looks)
+
+
+def recall(state: State, X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike) -> State:  # noqa: E741
+    """A loaded state with its rows again: the last ones that it has judged, oldest first, as they were judged.
+
+    Shapes are as for ``update``. Of the rows given the last ``state.rows`` or ``experts.WINDOW`` are taken, whichever
+    is less; with the same numbers as then, the state is the same as the one saved to the last bit.
+
+    Raises:
+        ValueError: as ``update``, or fewer rows than that.
+    """
+    X, l, y = _fitting(state, X, l, y)  # noqa: E741
+    needed = min(state.rows, experts.WINDOW)
+    if y.size < needed:
+        raise ValueError(f"the detector needs the last {needed} rows that it has judged; found {y.size}")
+    last, base = slice(y.size - needed, None), _base(state)
+    design = base.design(X[last], l[last])
+    return replace(state, design=design, l0=base.l0(l[last], design), y=y[last])
+
+
+def moved(state: State) -> Floats:
+    """How far the coefficients of 1, l and the features have moved from l0, as the last 500 rows show it.
+
+    Shape ``(2 + features,)``, in log-odds a standard deviation of the reference; an estimate that is drawn towards 0.
+    """
+    found: Floats = state.coefficients[MOVED].copy()
+    return found
+
+
+def _base(state: State) -> Baseline:
+    return Baseline(state.centre, state.scale, state.offset)
+
+
+def _fitting(
+    state: State,
+    X: npt.ArrayLike,
+    l: npt.ArrayLike,  # noqa: E741
+    y: npt.ArrayLike,
+) -> tuple[Floats, Floats, Floats]:
+    """The arrays checked, also that this state can read them."""
+    features, odds, outcomes = _checked(X, l, y)
+    width = len(state.offset) - 2
+    if features.shape[1] != width:
+        raise ValueError(f"the detector was started on {width} features; these rows have {features.shape[1]}")
+    if state.m.shape != WEIGHTS.shape:
+        raise ValueError(f"this state has {state.m.size} bets, the detector {len(WEIGHTS)}; start it anew")
+    return features, odds, outcomes
 
 
 def _checked(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:  # noqa: E741
@@ -138,22 +194,19 @@ def _checked(X: npt.ArrayLike, l: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floa
     return features, odds, outcomes
 
 
-def _micro_batches(n: int) -> list[tuple[int, int]]:
-    """Rows from and to of each micro-batch: as equal as they can be."""
-    if not n:
-        return []
-    edges = np.rint(np.linspace(0, n, min(max(1, round(n / MICRO_BATCH)), MOST_BATCHES) + 1)).astype(int).tolist()
-    return list(pairwise(edges))
-
-
 def _bets(state: State, design: Floats, l0: Floats, p: Floats, y: Floats, delta: float) -> Floats:
     """log L of every bet on these rows, from what was learnt before them; shape ``(bets,)``."""
-    moved = experts.views(state.coefficients, design)
-    fixable = experts.log_factors(moved, l0, y, delta).sum(axis=1)
+    seen = experts.thrifty(state.coefficients, state.variances) @ design
+    fixable = experts.log_factors(experts.views(seen), l0, y, delta).sum(axis=1)
     loss, stakes = (p - y) ** 2, REGRET_STAKES / (1 + state.epsilon)
-    shadows = [expit(l0 + moved[view]) for view in REGRET_VIEWS]
+    shadows = [expit(l0 + np.clip(seen[shadow], -experts.REACH, experts.REACH)) for shadow in REGRET_SHADOWS]
     regret = [log_wealth(loss - (q - y) ** 2 - state.epsilon, stakes) for q in shadows]
     return np.concatenate([fixable, *regret])
+
+
+def _learnt(state: State, design: Floats, l0: Floats, y: Floats, due: int) -> State:
+    coefficients, variances = experts.refit(state.coefficients, state.variances, design, l0, y, due)
+    return replace(state, coefficients=coefficients, variances=variances)
 
 
 def _play(state: State, bets: Floats, harm: Floats, share: float) -> State:
@@ -195,6 +248,7 @@ def _look(state: State, n: int, config: Config) -> Evidence:
         alarm=m >= 1 / config.alpha,
         change_row=int(state.since_row[best]) if m > 0 else None,
         change_ticks=state.ticks - int(state.since_tick[best]) if m > 0 else None,
+        best=NAMES[best] if m > 0 else None,
         n=n,
         harm=harm,
         harm_alarm=harm >= 1 / config.alpha,

@@ -45,14 +45,17 @@ def log_likelihood(y: Floats, z: Floats) -> Floats:
     return -(np.maximum(against, 0.0) + np.log1p(np.exp(-np.abs(against))))
 
 
-def fit(design: Floats, y: Floats, offset: Floats, ridge: float | Floats, start: Floats, steps: int = 1) -> Floats:
-    """Coefficients, shape ``(features,)``, of log-odds ``offset + coefficients @ design``, pulled to 0 by ``ridge``.
+def fit(
+    design: Floats, y: Floats, offset: Floats, ridge: float | Floats, start: Floats, steps: int = 1
+) -> tuple[Floats, Floats]:
+    """Coefficients of log-odds ``offset + coefficients @ design``, and their variances; shape ``(features,)`` each.
 
-    ``ridge`` is one number or one a feature.
+    ``ridge``, one number or one a feature, pulls the coefficients to 0. The variances are the diagonal of the
+    inverse of the penalised Hessian, where the last step began.
 
     At most ``steps`` Newton steps from ``start``; fewer once converged. One is enough where few rows have joined
     since ``start`` was fitted. ``design`` is ``(features, rows)``, ``y`` and ``offset`` ``(rows,)``; without rows
-    the answer is ``start``.
+    the answer is ``start`` and the variances that the ridge alone gives.
 
     A step is damped so that no row's log-odds move by more than 1. The penalised loss then falls with every step,
     without its being computed: as |σ''| ≤ σ', a step t·Δ with t·max|Δη| = h ≤ 1 changes it by at most
@@ -67,15 +70,18 @@ def fit(design: Floats, y: Floats, offset: Floats, ridge: float | Floats, start:
     if not (penalty > 0).all():
         raise ValueError(f"a fit needs a ridge above 0, to exist with one outcome only; found {ridge}")
     found = start
+    variances: Floats = 1 / penalty
     for _ in range(steps if y.size else 0):
         p = expit(offset + found @ design)
         curve = (design * (p * (1 - p))) @ design.T
         curve.flat[:: len(start) + 1] += penalty
-        step = np.linalg.solve(curve, design @ (y - p) - penalty * found)
+        inverse = np.asarray(np.linalg.inv(curve), dtype=np.float64)
+        step = inverse @ (design @ (y - p) - penalty * found)
         reach = float(np.abs(step @ design).max())
         found = found + step * (1.0 if reach <= 1.0 else 1.0 / reach)
+        variances = inverse.diagonal()
         if not np.isfinite(found).all():
             raise FloatingPointError("a logistic fit is not finite; look for extreme feature values")
         if reach < TOLERANCE:
             break
-    return found
+    return found, variances

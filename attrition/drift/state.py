@@ -13,6 +13,9 @@ __all__ = ["Config", "Evidence", "State"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+ROWS = ("design", "l0", "y")
+"""Of a state: what the store can give back."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -36,15 +39,19 @@ class Config:
 class State:
     """All that the next tick needs: bounded, and the same again when the ticks are replayed from ``start``.
 
+    What is saved of it is a few hundred numbers. ``design``, ``l0`` and ``y``, the last ``experts.WINDOW`` rows, are
+    not among them: ``detector.recall`` puts them back from the store that has them anyway.
+
     ``m``, ``c`` and ``since`` have one entry a bet: its M, its change point statistic, and the row and the tick,
-    both counted from 0 at ``start``, where that was last restarted. ``design``, ``l0`` and ``y`` are the last
-    ``experts.WINDOW`` rows.
+    both counted from 0 at ``start``, where that was last restarted. ``coefficients`` and ``variances``
+    have one row a shadow, shape ``(shadows, 2 + features)``.
     """
 
     centre: Floats
     scale: Floats
     offset: Floats
     coefficients: Floats
+    variances: Floats
     reference: float
     epsilon: float
     rows: int
@@ -60,18 +67,21 @@ class State:
     y: Floats
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and lists of them: JSON keeps each bit. ``numpy.savez(file, **state.to_dict())`` too."""
-        return {field.name: np.asarray(getattr(self, field.name)).tolist() for field in fields(self)}
+        """Plain numbers and lists of them, without the rows: JSON keeps each bit."""
+        kept = [field.name for field in fields(self) if field.name not in ROWS]
+        return {name: np.asarray(getattr(self, name)).tolist() for name in kept}
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> State:
-        """The state that ``to_dict`` gave, after JSON or out of an npz file.
+        """The state that ``to_dict`` gave, after JSON; its rows are for ``detector.recall``.
 
         Raises:
             KeyError: something is missing.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"l0": np.zeros(0), "y": np.zeros(0)}
         for field in fields(State):
+            if field.name in ROWS:
+                continue
             value = np.asarray(saved[field.name])
             if field.name in ("rows", "ticks"):
                 found[field.name] = int(value)
@@ -79,7 +89,7 @@ class State:
                 found[field.name] = float(value)
             else:
                 found[field.name] = value.astype(np.int64 if field.name.startswith("since") else np.float64)
-        found["design"] = found["design"].reshape(len(found["offset"]), -1)
+        found["design"] = np.zeros((len(found["offset"]), 0))
         return State(**found)
 
 
@@ -89,7 +99,8 @@ class Evidence:
 
     ``share`` is m·α, of what an alarm needs; ``log10`` is log10 m for a drawing, None while m is 0. ``change_row``
     and ``change_ticks`` say where the best bet was last restarted: rows since ``start``, and ticks ago (0: in this
-    one); None before the first row. They estimate the change, late by the time it takes to learn, without a
+    one); None before the first row. ``best`` is that bet's name, such as "500 rows, full", "intercept",
+    "shift +0.7" or "regret". They estimate the change, late by the time it takes to learn, without a
     guarantee, and mean little while ``share`` is small. ``n`` is the tick's rows. Harm: ``harm`` is its own M,
     ``harm_alarm`` whether that reached 1/α, and ``harm_log10_e`` log10 of its e-value since ``start``, the evidence
     that the *average* loss since then is above ``reference``.
@@ -101,6 +112,7 @@ class Evidence:
     alarm: bool
     change_row: int | None
     change_ticks: int | None
+    best: str | None
     n: int
     harm: float
     harm_alarm: bool

@@ -17,8 +17,9 @@ from attrition.params import Column, Portfolio
 from attrition.store.engine import fields, literal, quoted
 from attrition.store.reading import Refused, open_drop
 
-__all__ = ["BadRow", "Checked", "bad_rows", "check", "reasons"]
+__all__ = ["BAD", "BadRow", "Checked", "bad_rows", "check", "reasons"]
 
+BAD = "line BIGINT, faults STRUCT(name VARCHAR, fault VARCHAR, value VARCHAR)[], raw VARCHAR[]"
 SPACES = " \t\n\r\v\f\u00a0"
 SHOWN = 10  # names in a note
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no")
@@ -28,11 +29,15 @@ NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of one drop: its data records, notes for a person, and why nothing of it was taken (or None)."""
+    """What became of one drop: its data records, notes for a person, and why nothing of it was taken (or None).
+
+    ``outcomes``: it has no features, only outcomes of rows that came before.
+    """
 
     rows: int
     notes: tuple[str, ...] = ()
     refused: str | None = None
+    outcomes: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,28 @@ class BadRow:
 
 
 def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
-    """Read and check one drop into the tables ``good`` (_line, columns, target) and ``bad`` of ``connection``.
+    """Read and check one drop into the tables ``good`` (_line, _raw, columns, target) and ``bad`` of ``connection``.
 
-    A file of which nothing can be taken leaves both empty and says so in ``refused``; no content
-    of a file raises.
+    Of a drop that brings outcomes alone ``good`` has the columns id, as_of, treated (if given) and target only, and
+    in ``_raw`` the fields as they stood; of others that is NULL. A file of which nothing can be taken leaves both
+    empty and says so in ``refused``; no content of a file raises.
     """
     _empty_tables(connection, portfolio)
     try:
         drop = open_drop(path, portfolio.delimiter)
+        outcomes = _brings_outcomes_alone(portfolio, drop.header)
+        if outcomes:
+            portfolio = _outcomes_alone(portfolio, drop.header)
+            _empty_tables(connection, portfolio)
         if reason := _misfit(portfolio, drop.header):
             return Checked(drop.count(), refused=reason)
         drop.load(connection)
     except Refused as refused:
         _empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
-    _validate(connection, portfolio, drop.header)
+    _validate(connection, portfolio, drop.header, "_raw" if outcomes else "NULL")
     (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
-    return Checked(rows, tuple(_notes(connection, portfolio, drop.header, rows)))
+    return Checked(rows, tuple(_notes(connection, portfolio, drop.header, rows)), outcomes=outcomes)
 
 
 def bad_rows(connection: Any) -> Iterator[BadRow]:
@@ -83,11 +93,24 @@ def reasons(connection: Any) -> dict[str, int]:
 
 def _empty_tables(connection: Any, portfolio: Portfolio) -> None:
     typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items())
-    connection.execute(f"CREATE OR REPLACE TABLE good (_line BIGINT, {typed})")
-    connection.execute(
-        "CREATE OR REPLACE TABLE bad "
-        "(line BIGINT, faults STRUCT(name VARCHAR, fault VARCHAR, value VARCHAR)[], raw VARCHAR[])"
-    )
+    connection.execute(f"CREATE OR REPLACE TABLE good (_line BIGINT, _raw VARCHAR[], {typed})")
+    connection.execute(f"CREATE OR REPLACE TABLE bad ({BAD})")
+
+
+def _brings_outcomes_alone(portfolio: Portfolio, header: list[str]) -> bool:
+    """Whether a file with this header has outcomes of a client and day, and no feature."""
+    key = {portfolio.id, portfolio.as_of, portfolio.target.column}
+    return key <= set(header) and not set(portfolio.features) & set(header)
+
+
+def _outcomes_alone(portfolio: Portfolio, header: list[str]) -> Portfolio:
+    """The portfolio as a file of outcomes is held to it: no other columns, and an outcome in each row."""
+    names = [name for name in portfolio.columns if name in {portfolio.id, portfolio.as_of}]
+    columns = {name: portfolio.columns[name] for name in names}
+    if portfolio.treated in header:  # an empty field leaves what is known of the treatment as it is
+        columns[portfolio.treated] = portfolio.columns[portfolio.treated].model_copy(update={"nullable": True})
+    target = portfolio.target.model_copy(update={"unlabelled": "quarantine"})
+    return portfolio.model_copy(update={"columns": columns, "target": target})
 
 
 def _misfit(portfolio: Portfolio, header: list[str]) -> str | None:
@@ -127,8 +150,8 @@ def _some(names: list[str]) -> str:
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _validate(connection: Any, portfolio: Portfolio, header: list[str]) -> None:
-    """Sort the rows of ``raw`` into ``good`` and ``bad``."""
+def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: str) -> None:
+    """Sort the rows of ``raw`` into ``good`` and ``bad``; ``kept`` is SQL for the ``_raw`` of a good one."""
     names = list(fields(portfolio))
     trimmed = [
         f"nullif(trim(c{header.index(name)}, {literal(SPACES)}), '')" if name in header else "CAST(NULL AS VARCHAR)"
@@ -149,7 +172,8 @@ def _validate(connection: Any, portfolio: Portfolio, header: list[str]) -> None:
         f"list_filter([{', '.join(faults)}], lambda _fault: _fault.fault IS NOT NULL) AS _faults FROM texts"
     )
     connection.execute("INSERT INTO bad SELECT _line, _faults, _raw FROM checked WHERE len(_faults) > 0")
-    connection.execute(f"INSERT INTO good SELECT _line, {', '.join(typed)} FROM checked WHERE len(_faults) = 0")
+    good = f"_line, {kept}, {', '.join(typed)}"
+    connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE len(_faults) = 0")
     connection.execute("DROP TABLE raw; DROP TABLE texts; DROP TABLE checked")
 
 
@@ -161,6 +185,8 @@ def _fault(portfolio: Portfolio, name: str) -> str:
         cases = [_unless(_among(value, _outcomes(portfolio)), "neither {!r} nor {!r}".format(*_outcomes(portfolio)))]
     else:
         nullable, cases = column.nullable, list(_cases(column, value))
+        if portfolio.horizon and name == portfolio.as_of:  # one date in the future would close every window for good
+            cases.append(_unless(f"TRY_CAST({value} AS DATE) <= current_date + 1", "in the future"))
     missing = "NULL" if nullable else "'missing'"
     return f"CASE WHEN {value} IS NULL THEN {missing} {' '.join(cases)} END"
 

@@ -15,6 +15,7 @@ from attrition.store import delta
 from attrition.store.check import check
 from attrition.store.drops import waiting
 from attrition.store.engine import OWN, StoreError, connect, fields, listed, literal, quoted
+from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
 __all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "test_rows"]
@@ -29,8 +30,6 @@ SCORES = {
     "run": "VARCHAR",
 }
 """Columns of the table of predictions."""
-
-SHAPED = ("BIGINT", "DOUBLE", "BOOLEAN", "TINYINT")  # float64 in a frame, so that NaN can say "missing"
 
 
 class Clients:
@@ -76,6 +75,7 @@ class Clients:
         columns: Sequence[str] | None = None,
         *,
         after_version: int = 0,
+        to_version: int | None = None,
         after_row: int = 0,
         to_row: int | None = None,
         labelled: bool | None = None,
@@ -88,6 +88,7 @@ class Clients:
         Args:
             columns: names of columns, the target's among them.
             after_version: only rows that came with a later version.
+            to_version: only rows that came up to this version.
             after_row: only rows beyond this one.
             to_row: only rows up to this one.
             labelled: only rows with an outcome (True) or without (False).
@@ -97,13 +98,22 @@ class Clients:
         """
         where = ["_version > $after_version", "_row > $after_row"]
         given = {"after_version": after_version, "after_row": after_row}
+        if to_version is not None:
+            where.append("_version <= $to_version")
+            given["to_version"] = to_version
         if to_row is not None:
             where.append("_row <= $to_row")
             given["to_row"] = to_row
         if labelled is not None:
             where.append(f"{quoted(self.portfolio.target.column)} IS {'NOT ' if labelled else ''}NULL")
-        query = f"SELECT {_shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
+        query = f"SELECT {shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
         return self.sql(query, **given)
+
+    def newest(self, rows: int, *, to_version: int) -> pd.DataFrame:
+        """The last ``rows`` rows up to a version, shaped as by `frame`."""
+        query = f"SELECT {shaped(self.portfolio, None)} FROM clients WHERE _version <= $to_version"
+        found = self.sql(f"{query} ORDER BY _row DESC LIMIT $rows", to_version=to_version, rows=rows)
+        return found.iloc[::-1].reset_index(drop=True)
 
     def current(self, *, after_version: int = 0) -> pd.DataFrame:
         """The newest row of each client, shaped and ordered as by `frame`; all rows if there is no id.
@@ -117,7 +127,7 @@ class Clients:
         date = f"{quoted(portfolio.as_of)} DESC NULLS LAST, " if portfolio.as_of else ""
         newest = f"row_number() OVER (PARTITION BY {client} ORDER BY {date}_row DESC) = 1"
         return self.sql(
-            f"SELECT {_shaped(portfolio, None)} FROM (SELECT * FROM clients QUALIFY {newest}) "
+            f"SELECT {shaped(portfolio, None)} FROM (SELECT * FROM clients QUALIFY {newest}) "
             "WHERE _version > $after_version ORDER BY _row",
             after_version=after_version,
         )
@@ -134,7 +144,7 @@ class Clients:
             statements = self._connection.extract_statements(query)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise StoreError("expected exactly one SELECT")
-            return _plain(self._connection.execute(query, parameters).df())
+            return plain(self._connection.execute(query, parameters).df())
         except duckdb.Error as error:
             raise StoreError(f"the query failed: {error}") from error
 
@@ -201,12 +211,13 @@ def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
     frames = []
     with connect() as connection:
         for path in waiting(folder, settle=0, now=float("inf")).ready:
-            if refused := check(connection, portfolio, path).refused:
+            checked = check(connection, portfolio, path)
+            if refused := checked.refused or ("outcomes without features" if checked.outcomes else None):
                 raise StoreError(f"test data {path.name}: {refused}: mend the file, or take it out of {folder}")
             found = connection.execute(
-                f"SELECT {_shaped(portfolio, None, own=())} FROM good WHERE {target} IS NOT NULL ORDER BY _line"
+                f"SELECT {shaped(portfolio, None, own=())} FROM good WHERE {target} IS NOT NULL ORDER BY _line"
             )
-            frames.append(_plain(found.df()))
+            frames.append(plain(found.df()))
     rows = pd.concat([frame for frame in frames if len(frame)] or [pd.DataFrame()], ignore_index=True)
     rows["_row"] = range(1, len(rows) + 1)
     return rows if len(rows) else None
@@ -226,27 +237,6 @@ def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     connection.execute("SET lock_configuration = true")
     connection.execute(f"CREATE VIEW clients AS SELECT {rows}")
     return connection
-
-
-def _shaped(portfolio: Portfolio, columns: Sequence[str] | None, own: Sequence[str] = ("_row", "_version")) -> str:
-    """SQL for columns as a frame holds them, then the store's ``own``."""
-    types = fields(portfolio)
-    names = list(types) if columns is None else [name for name in columns if name not in OWN]
-    if unknown := [name for name in names if name not in types]:
-        raise StoreError(f"no column {', '.join(map(repr, unknown))}; there are {', '.join(types)}")
-    cast = {name: f"CAST({quoted(name)} AS DOUBLE)" if types[name] in SHAPED else quoted(name) for name in names}
-    if portfolio.id in cast:  # as text: beyond 2^53 two integers may share a double
-        cast[portfolio.id] = f"CAST({quoted(portfolio.id)} AS VARCHAR)"
-    return ", ".join([*(f"{value} AS {quoted(name)}" for name, value in cast.items()), *own])
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Texts as objects with None, whatever type the engine chose for them."""
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.StringDtype) or frame[name].dtype == object:
-            values = frame[name].astype(object)
-            frame[name] = values.where(values.notna(), None)
-    return frame
 
 
 def _count_scores(parquet: Path) -> int:

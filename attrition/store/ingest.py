@@ -13,6 +13,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.params import Portfolio
+from attrition.store import outcomes
 from attrition.store.check import bad_rows, check, reasons
 from attrition.store.clients import Clients
 from attrition.store.engine import connect, fields, listed, literal, quoted
@@ -34,10 +35,13 @@ def ingest(portfolio: Portfolio, clients: Clients, drops: Sequence[Path], stagin
         safe.make_folder(staging / folder)
     drops = sorted(drops, key=lambda path: path.name)
     with connect() as connection:
-        _create_arrived(connection, portfolio)
+        _create_tables(connection, portfolio)
         taken = [_take(connection, portfolio, number, path, staging) for number, path in enumerate(drops)]
         _find_new(connection, portfolio, clients.files)
+        told = _join_outcomes(connection, portfolio, clients.files)
         accounts = [_without_duplicates(connection, number, drop) for number, drop in enumerate(taken)]
+        for number in told:
+            accounts[number] = _with_unmatched(connection, portfolio, number, accounts[number], drops[number], staging)
         part = _write(connection, portfolio, clients, staging / "rows")
     done = Ingest(
         run=run,
@@ -50,9 +54,12 @@ def ingest(portfolio: Portfolio, clients: Clients, drops: Sequence[Path], stagin
     return done
 
 
-def _create_arrived(connection: Any, portfolio: Portfolio) -> None:
+def _create_tables(connection: Any, portfolio: Portfolio) -> None:
+    """What arrived, what of it is new, each with ``_told``: whether an outcome that came alone made the row."""
     typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items())
-    connection.execute(f"CREATE TABLE arrived (_drop BIGINT, _line BIGINT, {typed}, _hash BIGINT)")
+    for table in ("arrived", "new"):
+        connection.execute(f"CREATE TABLE {table} (_drop BIGINT, _line BIGINT, {typed}, _hash BIGINT, _told BOOLEAN)")
+    outcomes.create_told(connection, portfolio)
 
 
 def _take(connection: Any, portfolio: Portfolio, number: int, path: Path, staging: Path) -> Drop:
@@ -60,11 +67,11 @@ def _take(connection: Any, portfolio: Portfolio, number: int, path: Path, stagin
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(path)
     checked = check(connection, portfolio, path)
-    connection.execute(
-        f"INSERT INTO arrived SELECT $number, _line, {listed(fields(portfolio))}, {_hash(portfolio)} FROM good",
-        {"number": number},
-    )
     (good,) = connection.execute("SELECT count(*) FROM good").fetchone()
+    if checked.outcomes:
+        outcomes.keep(connection, number)
+    else:
+        _arrive(connection, portfolio, f"SELECT {number} AS _drop, * FROM good", told=False)
     return Drop(
         name=path.name,
         sha256=sha256,
@@ -77,6 +84,12 @@ def _take(connection: Any, portfolio: Portfolio, number: int, path: Path, stagin
         notes=list(checked.notes),
         to="quarantine" if checked.refused else "taken",
     )
+
+
+def _arrive(connection: Any, portfolio: Portfolio, rows: str, *, told: bool) -> None:
+    """Add the rows that the SQL ``rows`` selects (_drop, _line, columns, target) to ``arrived``."""
+    values = f"_drop, _line, {listed(fields(portfolio))}, {_hash(portfolio)}, {told}"
+    connection.execute(f"INSERT INTO arrived SELECT {values} FROM ({rows})")
 
 
 def _identity(path: Path) -> tuple[str | None, int]:
@@ -116,26 +129,42 @@ def _quarantine(connection: Any, path: Path, staging: Path) -> dict[str, int]:
 
 
 def _find_new(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
-    """Make the table ``new``: the first of each row in ``arrived`` that the store has not."""
+    """Move the first of each row in ``arrived`` to the table ``new``, but for what that or the store has already."""
     names = fields(portfolio)
+
+    def same(table: str, other: str) -> str:
+        pairs = ((f"{table}.{quoted(name)}", f"{other}.{quoted(name)}") for name in ("_hash", *names))
+        return " AND ".join(f"{one} IS NOT DISTINCT FROM {two}" for one, two in pairs)
+
     connection.execute(
-        "CREATE TABLE new AS SELECT * FROM arrived "
+        f"INSERT INTO new SELECT * FROM arrived WHERE NOT EXISTS (SELECT 1 FROM new WHERE {same('arrived', 'new')}) "
         f"QUALIFY row_number() OVER (PARTITION BY _hash, {listed(names)} ORDER BY _drop, _line) = 1"
     )
+    connection.execute("DELETE FROM arrived")
     if not store:
         return
     # Most ticks bring only new rows: one column of the store tells, and the others are not read.
     table = f"read_parquet([{', '.join(map(literal, store))}], hive_partitioning = false)"
     connection.execute(
-        f"CREATE TABLE hits AS SELECT DISTINCT _hash FROM {table} WHERE _hash IN (SELECT _hash FROM new)"
+        f"CREATE OR REPLACE TABLE hits AS SELECT DISTINCT _hash FROM {table} WHERE _hash IN (SELECT _hash FROM new)"
     )
     if connection.execute("SELECT count(*) FROM hits").fetchone() == (0,):
         return
-    same = " AND ".join(f"new.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
     connection.execute(
-        f"CREATE TABLE known AS SELECT _hash, {listed(names)} FROM {table} WHERE _hash IN (SELECT _hash FROM hits)"
+        "CREATE OR REPLACE TABLE known AS "
+        f"SELECT _hash, {listed(names)} FROM {table} WHERE _hash IN (SELECT _hash FROM hits)"
     )
-    connection.execute(f"DELETE FROM new WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
+    connection.execute(f"DELETE FROM new WHERE EXISTS (SELECT 1 FROM known WHERE {same('new', 'known')})")
+
+
+def _join_outcomes(connection: Any, portfolio: Portfolio, store: list[Path]) -> list[int]:
+    """Add to ``new`` what outcomes that came alone make of the rows they join; the numbers of their drops."""
+    found = connection.execute("SELECT _drop FROM told UNION SELECT _drop FROM told_bad ORDER BY _drop").fetchall()
+    if found:
+        outcomes.join(connection, portfolio, store)
+        _arrive(connection, portfolio, "SELECT * FROM joined", told=True)
+        _find_new(connection, portfolio, store)
+    return [number for (number,) in found]
 
 
 def _without_duplicates(connection: Any, number: int, drop: Drop) -> Drop:
@@ -143,12 +172,30 @@ def _without_duplicates(connection: Any, number: int, drop: Drop) -> Drop:
     return replace(drop, ingested=new, duplicates=drop.ingested - new)
 
 
+def _with_unmatched(connection: Any, portfolio: Portfolio, number: int, drop: Drop, path: Path, staging: Path) -> Drop:
+    """The account of a drop of outcomes: what joined no row is no duplicate, but quarantined."""
+    unmatched = outcomes.set_aside(connection, number)
+    (clients,) = connection.execute(
+        f"SELECT count(DISTINCT {quoted(portfolio.id or '')}) FROM new WHERE _drop = $number", {"number": number}
+    ).fetchone()
+    return replace(
+        drop,
+        duplicates=drop.duplicates - unmatched,
+        quarantined=drop.quarantined + unmatched,
+        reasons=_quarantine(connection, path, staging),
+        notes=[*drop.notes, f"outcomes of {clients:,} client{'' if clients == 1 else 's'} joined"],
+    )
+
+
 def _write(connection: Any, portfolio: Portfolio, clients: Clients, rows: Path) -> Part | None:
-    """Number the new rows by as-of date (unknown first), then hash, never by file order, and write them."""
+    """Number the new rows by as-of date (unknown first), then hash, never by file order, and write them.
+
+    Of a day those that an outcome made come last, so that the newest row of a client knows it.
+    """
     if connection.execute("SELECT count(*) FROM new").fetchone() == (0,):
         return None
     names, version, last = list(fields(portfolio)), clients.version + 1, clients.rows
-    order = ([f"{quoted(portfolio.as_of)} NULLS FIRST"] if portfolio.as_of else []) + ["_hash", listed(names)]
+    order = ([f"{quoted(portfolio.as_of)} NULLS FIRST"] if portfolio.as_of else []) + ["_told", "_hash", listed(names)]
     path = rows / f"part-{version:06d}-0.parquet"
     connection.execute(
         f"COPY (SELECT {listed(names)}, {last} + row_number() OVER (ORDER BY {', '.join(order)}) AS _row, "

@@ -12,7 +12,7 @@ from attrition.store.engine import connect, listed, literal, quoted
 
 __all__ = ["COLUMNS", "write_ranking"]
 
-COLUMNS = SCORES | {"band": "VARCHAR", "reasons": "VARCHAR[]"}
+COLUMNS = SCORES | {"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN", "reasons": "VARCHAR[]"}
 """What a ranking holds beside the rank and the columns to show, which are text there."""
 
 
@@ -21,7 +21,9 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) 
 
     Args:
         assessed: a row a client: ``_row``, ``id``, ``as_of``, ``data_version``, ``model_version``,
-            ``run``, ``probability``, ``band``, ``reasons`` (list of text), then the columns to show; without ``rank``.
+            ``run``, ``probability``, ``band``, ``hold_out`` (not to be called), ``gone`` (has
+            left), ``reasons`` (list of text), then the
+            columns to show; without ``rank``.
         staging: the run's folder.
         previous: the ranking that this one goes on from; a client assessed again replaces its earlier line.
 

@@ -1,0 +1,95 @@
+"""``runner.py new-stage NAME --after STAGE``: the skeleton of a stage of one's own, and its place in the order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from attrition import safe
+from attrition.home import REPOSITORY, Home, UsageError
+
+__all__ = ["configure", "main"]
+
+HEAD = """# {title}
+
+What this stage is for, in a sentence.
+
+**Reads** `clients/` at `data_version`. **Writes** nothing. **Records** `{name}`."""
+PARAMETERS = """home: str = ""  # folder with params/, data/ and models/; empty: the committed sample
+portfolio: str = "sample"  # a file of params/, without .yaml
+staging: str = ""  # the only folder this stage writes to; empty: a scratch folder
+run: str = "by-hand"  # id of the run
+data_version: int = 2  # version of clients/ to read"""
+IMPORTS = """from attrition import look, record
+from attrition.stages import Stage
+
+look.theme()"""
+WORK = """stage = Stage.open(home, portfolio, staging)
+clients = stage.clients(data_version).frame()
+found = {{"rows": len(clients)}}
+record.leave("{name}", found)
+found"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.add_argument("name", help="a small letter, then small letters, digits or _")
+    parser.add_argument("--after", required=True, metavar="STAGE", help="the stage that it follows")
+
+
+def main(arguments: argparse.Namespace, _home: Home) -> int:
+    """Write the notebook and its entry; returns the exit status."""
+    from runner import NOTEBOOKS, STAGES
+
+    name, after = arguments.name, arguments.after
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or name in STAGES:
+        raise UsageError(f"{name[:40]!r} is no name for a new stage: a small letter, then small letters, digits or _")
+    if after not in STAGES:
+        raise UsageError(f"no stage {after[:40]!r}; there are {', '.join(STAGES)}")
+    file = f"{_number(list(STAGES.values()), STAGES[after])}_{name}.ipynb"
+    _enter(REPOSITORY / "runner.py", f'    "{after}": "{STAGES[after]}",\n', f'    "{name}": "{file}",\n')
+    safe.write(NOTEBOOKS / file, json.dumps(_skeleton(name, file[:2]), indent=1, ensure_ascii=False) + "\n")
+    print(f"{NOTEBOOKS / file}: written; runner.py names it after {after}. Its test: pytest tests/test_notebooks.py")
+    return 0
+
+
+def _number(files: list[str], after: str) -> int:
+    """A number between that of a stage and the next one's."""
+    at = files.index(after)
+    low, high = int(after[:2]), int(files[at + 1][:2]) if at + 1 < len(files) else 100
+    if high - low < 2:
+        raise UsageError(f"no number is free between {low} and {high}: rename a notebook to make room")
+    return (low + high) // 2
+
+
+def _enter(runner: Path, before: str, line: str) -> None:
+    source = runner.read_text(encoding="utf-8")
+    if source.count(before) != 1:
+        raise UsageError(f"{runner}: its list of stages is not in the form that it had: enter {line.strip()} by hand")
+    safe.write(runner, source.replace(before, before + line))
+
+
+def _skeleton(name: str, number: str) -> dict[str, object]:
+    cells = [
+        ("markdown", HEAD.format(title=name.replace("_", " ").capitalize(), name=name), []),
+        ("code", PARAMETERS, ["parameters"]),
+        ("code", IMPORTS, []),
+        ("markdown", "What the next cell shows:", []),
+        ("code", WORK.format(name=name), []),
+        ("markdown", "**Next:** the stages after this one.", []),
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {
+        "cells": [_cell(f"{number}-{at:02d}", *cell) for at, cell in enumerate(cells)],
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _cell(key: str, kind: str, source: str, tags: list[str]) -> dict[str, object]:
+    own: dict[str, object] = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    lines = source.splitlines(keepends=True)
+    return {"cell_type": kind, "id": key, "metadata": {"tags": tags} if tags else {}, **own, "source": lines}

@@ -1,0 +1,77 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""Drops that bring outcomes alone: each row joins the newest row of its client and day, which becomes a new row.
+
+Whether one joins is known only when all drops of an ingest are read, for the features may come with them. Until then
+the table ``told`` holds the outcomes, and ``told_bad`` what else of their drops cannot be taken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrition.params import Portfolio
+from attrition.store.check import BAD
+from attrition.store.engine import fields, listed, literal, quoted
+
+__all__ = ["UNMATCHED", "create_told", "join", "keep", "set_aside"]
+
+UNMATCHED = "no row of this client and date"
+
+
+def create_told(connection: Any, portfolio: Portfolio) -> None:
+    """The empty tables ``told`` and ``told_bad``."""
+    names = {portfolio.id, portfolio.as_of, portfolio.target.column, portfolio.treated}
+    typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items() if name in names)
+    connection.execute(f"CREATE TABLE told (_drop BIGINT, _line BIGINT, _raw VARCHAR[], {typed})")
+    connection.execute(f"CREATE TABLE told_bad (_drop BIGINT, {BAD})")
+
+
+def keep(connection: Any, number: int) -> None:
+    """Put the rows of the drop just checked, the ``number``-th, by."""
+    connection.execute("INSERT INTO told BY NAME SELECT $number AS _drop, * FROM good", {"number": number})
+    connection.execute("INSERT INTO told_bad SELECT $number, * FROM bad", {"number": number})
+
+
+def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
+    """Make the tables ``joined`` (_drop, _line, columns, target) and ``unmatched`` of what ``told`` holds.
+
+    An outcome joins the newest row of its client and day: the last of the table ``new``, in the order in which these
+    will be numbered, else the one of the ``store`` (its Parquet files) with the largest ``_row``.
+    """
+    names = list(fields(portfolio))
+    keys = listed(dict.fromkeys(name for name in (portfolio.id, portfolio.as_of) if name))
+    last = f"row_number() OVER (PARTITION BY {keys} ORDER BY _hash, {listed(names)})"
+    connection.execute(
+        f"CREATE TABLE base AS SELECT {listed(names)} FROM new SEMI JOIN told USING ({keys}) "
+        f"QUALIFY {last} = count(*) OVER (PARTITION BY {keys})"
+    )
+    if store:
+        table = f"read_parquet([{', '.join(map(literal, store))}], hive_partitioning = false)"
+        connection.execute(  # of the store's other columns only the rows that are needed are read
+            f"CREATE TABLE newest AS SELECT max(_row) AS _row FROM {table} "
+            f"SEMI JOIN (SELECT {keys} FROM told ANTI JOIN base USING ({keys})) USING ({keys}) GROUP BY {keys}"
+        )
+        connection.execute(f"INSERT INTO base SELECT {listed(names)} FROM {table} SEMI JOIN newest USING (_row)")
+    said = {portfolio.target.column: f"told.{quoted(portfolio.target.column)}"}
+    if portfolio.treated:
+        called = quoted(portfolio.treated)
+        said[portfolio.treated] = f"coalesce(told.{called}, base.{called})"
+    values = ", ".join(f"{said.get(name, f'base.{quoted(name)}')} AS {quoted(name)}" for name in names)
+    connection.execute(f"CREATE TABLE joined AS SELECT _drop, _line, {values} FROM told JOIN base USING ({keys})")
+    connection.execute(f"CREATE TABLE unmatched AS SELECT _drop, _line, _raw FROM told ANTI JOIN base USING ({keys})")
+
+
+def set_aside(connection: Any, number: int) -> int:
+    """Make ``bad`` what cannot be taken of the ``number``-th drop, the unmatched with it, and count these."""
+    here = {"number": number}
+    connection.execute(
+        "CREATE OR REPLACE TABLE bad AS SELECT * EXCLUDE (_drop) FROM told_bad WHERE _drop = $number", here
+    )
+    connection.execute(
+        f"INSERT INTO bad SELECT _line, [{{'name': NULL, 'fault': {literal(UNMATCHED)}, 'value': NULL}}], _raw "
+        "FROM unmatched WHERE _drop = $number",
+        here,
+    )
+    (count,) = connection.execute("SELECT count(*) FROM unmatched WHERE _drop = $number", here).fetchone()
+    return int(count)
