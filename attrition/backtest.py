@@ -212,7 +212,7 @@ class Evidence:
         return policy.Standing(
             champion=begun.champion,
             alarm=self._alarm is not None,
-            stale=self._alarm is not None and self._newest.data_version < (self._alarm.change or 0),
+            stale=known.stale(self._newest.data_version),
             grown=policy.grown(known=champion.known, newest=self._newest.known, labelled=len(past.rows)),
         )
 

@@ -118,7 +118,7 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
         alarm=alarm is not None,
         change=(alarm.change or 0) if alarm else 0,
         since=_day_of(clients, alarm.change) if alarm and alarm.change else "",
-        stale=alarm is not None and latest.data_version < (alarm.change or 0),
+        stale=seen.watch.stale(latest.data_version),
         harmed=seen.watch.harmed,
         learning=policy.learning(
             trained=seen.manifest.rows,

@@ -120,6 +120,15 @@ class Watch:
         """The first alarm after a data version. It says best since when: with it, the evidence starts anew."""
         return next((look for look in self.looks if look.alarm and look.version > after), None)
 
+    def stale(self, data_version: int) -> bool:
+        """Whether a model trained at a data version knows nothing of the change that the first alarm tells of.
+
+        Later alarms, while the champion still serves, tell of the same change: with an alarm the evidence starts
+        anew, and so does the search for when clients changed.
+        """
+        first = self.alarm(after=0)
+        return first is not None and first.version > data_version and (first.change or 0) > data_version
+
     @property
     def harmed(self) -> bool:
         """Whether the champion has been found worse than its reference, and its loss has stayed above that since."""

@@ -41,6 +41,7 @@ def test_it_holds_until_clients_change_and_then_what_is_better_is_proven_and_pro
     assert statuses(said[2])["train"] == "completed"
     assert recorded(lived, said[2]["run"], "20_monitor")["verdict"]["state"] == "drift"
     assert recorded(lived, said[2]["run"], "20_monitor")["change"] == CHANGE + 1
+    assert said[2]["decision"] == "on_trial"  # those who raised the alarm do not judge it
     assert said[-1]["model"]["version"] == "0002"
     assert "Model 0002 replaces 0001" in next(each["reason"] for each in said[2:] if each["decision"] == "promoted")
     with Book.open(lived.book, read_only=True) as book:

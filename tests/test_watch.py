@@ -84,6 +84,9 @@ def test_without_a_change_it_holds_and_after_one_it_asks_for_a_refit():
     assert alarm.share >= 1
     assert changed.alarm(after=alarm.version).version > alarm.version
     assert changed.alarm(after=26) is None
+    assert changed.stale(alarm.change - 1)  # a model trained then knows nothing of it
+    assert not changed.stale(alarm.version)  # one trained on the alarm does, also when the champion alarms again
+    assert not forward(rows()).stale(0)
 
 
 @pytest.mark.parametrize("drift", ["none", "abrupt"])

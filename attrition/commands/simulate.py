@@ -24,7 +24,7 @@ START = date(2022, 11, 28)
 ROWS = 520  # clients in a drop of its own
 UNLABELLED = 0.1
 WEEKS, CHANGE, ROWS_A_WEEK = 208, 104, 40
-VISITS = (60, 104, 120, 208)  # weeks after which a tick looks
+VISITS = (60, 104, 120, 150, 208)  # weeks after which a tick looks
 QUIET = 4  # quiet ticks after each visit
 
 
