@@ -81,8 +81,7 @@ def train(place: Place, version: str, seed: int = 0) -> bytes:
         "coefficients": [],
     }
     facts |= {"base": model.baseline(pipeline, frame), "usual": model.usual(portfolio, frame), "golden": noted}
-    if "left" in registry.Manifest.__struct_fields__:
-        facts["left"] = int(y.sum())
+    facts |= {"known": len(y), "left": int(y.sum())}
     about = {"run": "20260101T000000Z-0001", "trained_at": "2026-01-01T00:00:00Z"}
     manifest = registry.write(safe.make_folder(folder), pipeline, **facts, **about)
     current = registry.Current(place.name, version, manifest.sha256, about["run"], about["trained_at"], proven=False)
