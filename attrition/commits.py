@@ -28,6 +28,7 @@ def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int,
 
     manifest = _manifest(run)
     book.still(sequence)
+    safe.sync_below(run.folder / "quarantine")  # once the rows are in, these must not be lost either
     commit_rows(place.clients, portfolio, run.folder, manifest)
     numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
     return book.ingested(sequence, run.name, manifest["drops"], **numbers)

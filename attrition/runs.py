@@ -103,6 +103,8 @@ class Run:
                 line["status"] = "interrupted" if status == "interrupted" else "failed"
             elif line["status"] == "pending":
                 line.update(status="skipped", reason=line.get("reason") or "the run ended before it")
+        if status == "completed":  # what is said to be there must outlast a power cut before it is said
+            safe.sync_below(self.folder)
         self.note(status=status, finished_at=finished_at, **facts)
 
     def publish(self, place: Place) -> Path:

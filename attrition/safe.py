@@ -26,6 +26,7 @@ __all__ = [
     "remove",
     "sha256",
     "sync",
+    "sync_below",
     "write",
 ]
 
@@ -99,11 +100,16 @@ def publish(staging: Path, target: Path) -> None:
     """
     if target.exists():
         raise FileExistsError(f"{target} is already published")
-    for folder, _, names in os.walk(staging):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
+    sync_below(staging)
     move(staging, target)
+
+
+def sync_below(folder: Path) -> None:
+    """Flush ``folder`` and all below it; to be called before anything says that it is there."""
+    for each, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(each, name))
+        sync(Path(each))
 
 
 def remove(folder: Path) -> None:

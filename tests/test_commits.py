@@ -191,3 +191,39 @@ def test_a_current_json_that_was_changed_is_mended(tmp_path):
         with Book.open(place.book) as book:
             recover(place, book, AT)
         assert place.current.read_text() == right
+
+
+def synced_before(monkeypatch, place, moment) -> list[str]:
+    """What was synced, relative to the home, when ``moment`` (a function's owner and name) comes."""
+    done, seen, real = [], [], os.fsync
+
+    def fsync(handle):
+        done.append(os.path.relpath(Path(f"/proc/self/fd/{handle}").readlink(), place.root))
+        real(handle)
+
+    owner, name = moment
+    then = getattr(owner, name)
+
+    def watched(*given, **named):
+        seen.append(list(done))
+        return then(*given, **named)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(owner, name, watched)
+    return seen
+
+
+def test_rejected_rows_last_before_the_rows_beside_them_are_committed(tmp_path, monkeypatch):
+    place = home(tmp_path)
+    (place.incoming / "bad.csv").write_text((CAPSTONE / "practicedata" / "dataset1.csv").read_text() + "x,y,z,1,2\n")
+    seen = synced_before(monkeypatch, place, (DeltaTable, "create_write_transaction"))
+    assert tick(place)
+    assert any(path.endswith("quarantine/bad.csv.jsonl") for path in seen[0])
+
+
+def test_what_a_run_leaves_lasts_before_it_says_that_it_completed(tmp_path, monkeypatch):
+    place = home(tmp_path)
+    seen = synced_before(monkeypatch, place, (Run, "note"))
+    assert tick(place)
+    ended = next(paths for paths in reversed(seen) if paths)
+    assert any(path.endswith("ranking.parquet") for path in ended)
