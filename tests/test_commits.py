@@ -16,6 +16,7 @@ from attrition.commits import commit_decision, commit_ingest, commit_run, mend_c
 from attrition.home import REPOSITORY
 from attrition.recovery import recover
 from attrition.runs import Run
+from attrition.store import delta
 from attrition.store.clients import Clients
 from attrition.store.ingest import ingest
 from attrition.store.ranking import write_ranking
@@ -227,3 +228,28 @@ def test_what_a_run_leaves_lasts_before_it_says_that_it_completed(tmp_path, monk
     assert tick(place)
     ended = next(paths for paths in reversed(seen) if paths)
     assert any(path.endswith("ranking.parquet") for path in ended)
+
+
+def test_scores_that_were_committed_before_a_run_failed_are_not_made_again(tmp_path):
+    place = home(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        made = steps(patch)
+        real = delta._sync_log
+
+        def fails(folder, version):
+            if folder == place.scores:
+                raise OSError(13, "Permission denied")
+            real(folder, version)
+
+        patch.setattr(delta, "_sync_log", fails)
+        with pytest.raises(OSError, match="Permission denied"):
+            tick(place)
+    assert made
+    (name,) = [path.name for path in place.staging.iterdir()]
+    with Book.open(place.book) as book:  # as `Tick._fail` does
+        run = Run.read(place.staging / name)
+        run.end("failed", AT, reason="The run failed.")
+        commit_run(place, book, run, book.state().sequence)
+        assert not book.state().scores_owed
+    predictions = [tuple(each[:2]) for each in outcome(place)["predictions"]]
+    assert len(predictions) == len(set(predictions))
