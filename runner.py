@@ -356,15 +356,13 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if not work:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
-        if not (work or closed):
-            return DONE
         if not work:
-            return _pages(place, book, closed)
+            return _pages(place, book, closed) if closed or place.at_work.exists() else DONE
         return _work(place, book, stop, drops, closed, wish, clock)
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
-    """The pages of runs that were closed for others, and the lists that name them."""
+    """The pages of runs that were closed for others, and the lists that name them: a tick was cut short before."""
     from attrition import params, publish
 
     portfolio = params.load(place.params)

@@ -86,6 +86,11 @@ class Place:
         return self.root / "executed" / self.name
 
     @property
+    def at_work(self) -> Path:
+        """There from the start of a run until the lists name it: found by a tick, the one before was cut short."""
+        return self.executed / ".at-work"
+
+    @property
     def staging(self) -> Path:
         return self.executed / ".staging"
 

@@ -39,7 +39,7 @@ def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
     """Write the portfolio's newest lists of runs, and the home's list of portfolios.
 
     Lists are numbered from the oldest, so that only the newest changes, and the one before it, which was the
-    newest until this run; however many runs there are.
+    newest until this run; however many runs there are. Until they stand, `Place.at_work` does.
     """
     runs = book.state().runs
     last = max(1, -(-runs // RUNS_A_PAGE))
@@ -52,6 +52,7 @@ def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
         safe.write(place.executed / f"runs-{page}.html", html)
     safe.write(place.executed / "index.html", html)
     _home_page(Home(place.root))
+    place.at_work.unlink(missing_ok=True)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrition import safe
 from attrition.book import Book
 from attrition.commits import commit_run, mend_current
 from attrition.home import Place
@@ -28,6 +29,9 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         _close(place, book, run, now)
         closed.append(run)
     mend_current(place, book)
+    if place.at_work.exists():
+        for folder in (place.executed, place.models, place.executed.parent):
+            safe.sweep(folder)
     return closed
 
 

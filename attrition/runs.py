@@ -30,6 +30,7 @@ class Run:
     def start(cls, place: Place, run: str, started_at: str, stages: Mapping[str, str], **facts: Any) -> Run:
         """Make the staging folder of a run whose ``stages`` (name -> notebook) are all pending."""
         folder = safe.make_folder(place.staging / run)
+        safe.write(place.at_work, "")
         report = {
             "run": run,
             "portfolio": place.name,
@@ -111,6 +112,7 @@ class Run:
         """Move the whole folder to its place among the runs; published already is fine."""
         target = place.executed / self.name
         if self.folder != target and self.folder.exists():
+            safe.sweep(self.folder, deep=True)  # of kernels that were killed while they wrote
             safe.publish(self.folder, target)
         self.folder = target
         return target

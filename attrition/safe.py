@@ -25,6 +25,7 @@ __all__ = [
     "publish",
     "remove",
     "sha256",
+    "sweep",
     "sync",
     "sync_below",
     "write",
@@ -117,6 +118,24 @@ def remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
         sync(folder.parent)
+
+
+def sweep(folder: Path, *, deep: bool = False) -> None:
+    """Remove what `write` left beside the files of ``folder`` when its process was killed; ``deep``: and below it."""
+    for path in folder.glob("**/.*.tmp" if deep else ".*.tmp"):
+        _, _, pid = path.stem.rpartition(".")
+        if pid.isdecimal() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return pid != os.getpid()  # what this process leaves, it removes: an earlier one had the number
 
 
 def sha256(path: Path) -> str:

@@ -253,3 +253,15 @@ def test_scores_that_were_committed_before_a_run_failed_are_not_made_again(tmp_p
         assert not book.state().scores_owed
     predictions = [tuple(each[:2]) for each in outcome(place)["predictions"]]
     assert len(predictions) == len(set(predictions))
+
+
+def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_path):
+    place = home(tmp_path)
+    assert tick(place)
+    assert place.at_work.exists()  # this `tick` writes no lists
+    (place.models / f".current.json.{2**22 + 1}.tmp").write_text("half")
+    (place.executed / ".index.html.1.tmp").write_text("of a process that runs")
+    with Book.open(place.book) as book:
+        recover(place, book, AT)
+    assert not list(place.models.glob(".*.tmp"))
+    assert list(place.executed.glob(".*.tmp"))
