@@ -82,6 +82,7 @@ def mend_current(place: Place, book: Book) -> None:
     except (FileNotFoundError, ValueError):
         there = None
     if there != wanted:
+        safe.make_folder(place.models)  # gone with all models: then the champion is refused, and the next tick trains
         safe.write(place.current, json.dumps(wanted, indent=1) + "\n")
 
 

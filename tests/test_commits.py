@@ -194,6 +194,13 @@ def test_a_current_json_that_was_changed_is_mended(tmp_path):
         assert place.current.read_text() == right
 
 
+def test_models_that_are_gone_do_not_stop_a_tick(tmp_path):
+    place = home(tmp_path)
+    shutil.rmtree(place.models)
+    assert tick(place)
+    assert place.current.exists()
+
+
 def synced_before(monkeypatch, place, moment) -> list[str]:
     """What was synced, relative to the home, when ``moment`` (a function's owner and name) comes."""
     done, seen, real = [], [], os.fsync
