@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving campaign planted lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -51,6 +51,12 @@ bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and 
 
 bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
+
+campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part)
+	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --write README.md
+
+planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
+	@$(BIN)/python -m campaign.planted
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
