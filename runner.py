@@ -344,10 +344,12 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
     if wish.given or not place.book.exists():
         _checked(place, wish=wish)  # before anything is made: a portfolio that is none gets no folder
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
-        drops = [] if wish.stage else _waiting(place, _checked(place, book), stop)
+        settle = 0.0 if wish.stage else _checked(place, book)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
+        answered = bool(wish.stage) or _asked(place, book, stop)
+        drops = [] if wish.stage else _waiting(place, settle, stop)
         if wish.resume:
             _broken(place, book)
         state = book.state()
@@ -356,11 +358,21 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if not work:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
-        if not (work or closed):
-            return DONE
-        if not work:
-            return _pages(place, book, closed)
-        return _work(place, book, stop, drops, closed, wish, clock)
+        status = DONE
+        if work:
+            status = _work(place, book, stop, drops, closed, wish, clock)
+        elif closed:
+            status = _pages(place, book, closed)
+        return status if answered else status or FAILED
+
+
+def _asked(place: Place, book: Book, stop: Stop) -> bool:
+    """Whether every source answered that the YAML names; what they have that is new waits now."""
+    if not book.state().sources:
+        return True
+    from attrition.sources.asking import ask
+
+    return ask(place, book, stop, partial(say, place))
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
@@ -441,7 +453,7 @@ def _checked(place: Place, book: Book | None = None, wish: Wish = wishes.NONE) -
 
     portfolio = params.load(place.params)
     if book:
-        book.checked(portfolio.sha256, portfolio.settle)
+        book.checked(portfolio.sha256, portfolio.settle, sources=bool(portfolio.sources))
     return portfolio.settle
 
 
