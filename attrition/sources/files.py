@@ -86,15 +86,20 @@ def _take(system: Any, path: str, info: Mapping[str, Any], landing: Landing) -> 
     name = landing.name(path, stamp, PurePosixPath(path).name)
     if landing.there(name):
         return
+    then = _now(system, path)  # a list of files may tell other things of one than a look at it
     sha256 = _copy(system, path, landing.beside(name))
-    system.invalidate_cache()
-    if _stamp(system.info(path)) != stamp:  # changed meanwhile: the next tick takes it
+    if _now(system, path) != then:  # changed meanwhile: the next tick takes it
         landing.beside(name).unlink()
     elif before and before["sha256"] == sha256:
         landing.beside(name).unlink()
         landing.known(path, {"stamp": stamp, "sha256": sha256})
     else:
         landing.land(name, path, {"stamp": stamp, "sha256": sha256})
+
+
+def _now(system: Any, path: str) -> str:
+    system.invalidate_cache()
+    return _stamp(system.info(path))
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
