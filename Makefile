@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving campaign-input lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -54,9 +54,12 @@ bench-serving: .venv/run ## the API beside other servers, swaps under load (want
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
+
+campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
+	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
@@ -71,6 +74,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@
