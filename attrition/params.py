@@ -17,6 +17,7 @@ from attrition.source_params import Source
 __all__ = [
     "BANDS",
     "Bands",
+    "Cluster",
     "Column",
     "Costs",
     "Header",
@@ -129,6 +130,13 @@ class ModelParams(_Strict):
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
+    scale_rows: Annotated[int, Field(ge=1)] = 1_000_000  # from so many rows on, statistics and fit never load them
+
+
+class Cluster(_Strict):
+    """Where the heavy work runs, if not on the runner's machine."""
+
+    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
 
 class Rules(_Strict):
@@ -217,6 +225,7 @@ class Portfolio(_Strict):
     settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
     model: ModelParams = ModelParams()
     rules: Rules = Rules()
+    engine: Cluster | None = None  # a Dask cluster; none: the runner's machine
     costs: Costs | None = None
     given_threshold: Annotated[Share | None, Field(alias="threshold")] = None
     bands: Bands = Bands()
@@ -308,7 +317,7 @@ class Portfolio(_Strict):
 _KEYS = sorted(
     {
         field.alias or name
-        for kind in (Portfolio, Column, Target, Header, Source, ModelParams, Rules, Bands, Costs)
+        for kind in (Portfolio, Column, Target, Header, Source, ModelParams, Rules, Bands, Costs, Cluster)
         for name, field in kind.model_fields.items()
     }
 )
