@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pipeline_kit import cli, quick, reports, tree
 from postgres_kit import ESCAPED, PASSWORD, Server, running
+from runner_kit import family, started, survivors
 
 from attrition import params
 from attrition.book import Book
@@ -70,7 +76,8 @@ def made(root: Path, yaml: str) -> Place:
 
 
 def add(server: Server, client: str, at: str, fee: str = "0.1", seats: int = 3) -> None:
-    server.sql(f"INSERT INTO clients VALUES ('{client}', '2026-01-31', {seats}, {fee}, true, NULL, '{at}')")
+    at = f"timestamptz 'epoch' + interval '{at[6:]}'" if at.startswith("epoch+") else f"'{at}'"
+    server.sql(f"INSERT INTO clients VALUES ('{client}', '2026-01-31', {seats}, {fee}, true, NULL, {at})")
 
 
 def asked(place: Place) -> dict[str, Any]:
@@ -83,10 +90,8 @@ def asked(place: Place) -> dict[str, Any]:
 
 def take(place: Place) -> list[str]:
     """Ask, ingest and commit as a tick does: the clients of the rows that are new."""
-    account = asked(place)
-    assert account["failed"] is None
+    assert asked(place)["failed"] is None
     drops = sorted(path for path in place.incoming.iterdir() if is_drop(path.name))
-    assert len(drops) == account["drops"]
     before = Clients(params.load(place.params), place.clients).version
     commit(place, drops)
     return sorted(Clients(params.load(place.params), place.clients).frame(["client"], after_version=before)["client"])
@@ -118,6 +123,42 @@ def test_rows_come_once_and_late_ones_within_the_overlap(place: Place, server: S
     assert take(place) == []
     server.sql("UPDATE clients SET seats = 9 WHERE client = 'd'")
     assert take(place) == ["d"], "a changed row within the overlap is a new observation"
+
+
+def test_a_row_without_a_watermark_is_read(place: Place, server: Server) -> None:
+    take(place)
+    server.sql("INSERT INTO clients VALUES ('none', '2026-01-31', 1, 1, true, 1, NULL)")
+    assert take(place) == ["none"]
+    assert take(place) == []
+
+
+steps = st.lists(
+    st.one_of(st.integers(-47, 47), st.sampled_from(["fetched", "lost", "committed", "committed"])), max_size=12
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=steps)
+def test_whatever_comes_between_each_row_is_there_once(server: Server, steps: list[int | str]) -> None:
+    """Rows come up to 47 hours before the newest; a fetch is lost, or its drop is, or it is committed."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRM", server.address)
+        server.sql("DROP TABLE IF EXISTS clients", TABLE)
+        place, newest, wanted = made(Path(folder), YAML + WATERMARK), 1000, 0
+        for step in [0, *steps, "committed"]:
+            if isinstance(step, int):
+                newest, at, wanted = max(newest, newest + step), newest + step, wanted + 1
+                add(server, f"c{wanted}", f"epoch+{at}h")
+            elif step == "committed":
+                take(place)
+            else:
+                assert asked(place)["failed"] is None
+                if step == "lost":
+                    for path in place.incoming.iterdir():
+                        path.unlink()
+        take(place)
+        found = Clients(params.load(place.params), place.clients).frame(["client"])["client"].tolist()
+        assert sorted(found) == sorted(f"c{number}" for number in range(1, wanted + 1))
 
 
 def test_values_are_the_servers_own_text(place: Place, server: Server) -> None:
@@ -257,6 +298,30 @@ def test_a_server_that_goes_away_in_the_middle_costs_a_tick_and_nothing_else(
     assert [path for path in place.incoming.iterdir() if is_drop(path.name)] == []
     assert len(take(place)) == 300_003
     assert sorted(path.name for path in place.incoming.iterdir()) == []
+
+
+SLOW = "FROM clients WHERE pg_sleep(60) IS NOT NULL"
+
+
+def test_a_query_that_takes_too_long_ends_with_its_deadline(place: Place, server: Server) -> None:
+    place.params.write_text(place.params.read_text().replace("FROM clients;", SLOW) + "deadline: 1\n")
+    done = cli(Home(place.root), "tick", "shop", CRM=server.address)
+    assert done.returncode == 1
+    assert "the sources could not be asked: they took longer than deadline allows; nothing is lost" in done.stdout
+
+
+def test_a_signal_ends_a_fetch(place: Place, server: Server) -> None:
+    place.params.write_text(place.params.read_text().replace("FROM clients;", SLOW))
+    with started(Home(place.root), "tick", "shop", CRM=server.address) as process:
+        while not psutil.Process(process.pid).children():
+            assert process.poll() is None
+        left = family(process.pid)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM; nothing was started" in said
+    assert survivors(left) == []
+    assert [path for path in place.incoming.iterdir() if is_drop(path.name)] == []
 
 
 def test_the_runner_takes_rows_of_a_server_and_tells_its_address_nobody(
