@@ -134,7 +134,9 @@ def clients() -> Response:
         raise Refused(400, f"band: one of {', '.join(params.BANDS)}")
     if form not in ("json", "csv"):
         raise Refused(400, "format: json or csv")
-    limit = _whole("limit", 50, 1000) if form == "json" else _whole("limit", *[listing.MOST_EXPORTED] * 2)
+    limit: int | None = _whole("limit", 50, 1000) if form == "json" else None
+    if form == "csv" and "limit" in given:
+        limit = _whole("limit", 0, listing.MOST_EXPORTED)
     shown = {name: given[name] for name in show if name in given and name not in CLIENTS}
     asked = listing.Asked(band, shown, given.get("id"), limit, _whole("offset", 0))
     if form == "csv":
