@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ QUICK = 256 * 1024
 MOST_WAITING = 64 * 1024 * 1024
 """Bytes of larger bodies in memory at one time."""
 THREADS = 4
+LOG = logging.getLogger(__name__)
 
 Lane = Callable[[Any, bytes], tuple[Answered, list[tuple[str, str]]] | None]
 """Answers a request, of which it is given the scope and the body, at once; None: it is for the application."""
@@ -62,6 +64,8 @@ class Front:
             status, headers, content = _refusal(refused)
         except ConnectionError:
             return  # the client has gone: nobody is there to be answered
+        except Exception:
+            status, headers, content = _failure()
         finally:
             self._waiting -= taken
         protocol.response_bytes(status, headers, content)
@@ -132,6 +136,14 @@ def _refusal(refused: Refused) -> tuple[int, list[tuple[str, str]], bytes]:
     request = answers.request_id()
     status, media_type, content = answers.problem(refused, request)
     return status, [*answers.headers(media_type, request), ("connection", "close")], content
+
+
+def _failure() -> tuple[int, list[tuple[str, str]], bytes]:
+    """Of what nobody thought of; the log has it, under the request's id."""
+    request = answers.request_id()
+    LOG.exception("request %s failed", request)
+    status, media_type, content = answers.problem(Refused(500, answers.FAILED), request)
+    return status, answers.headers(media_type, request), content
 
 
 def _environment(scope: Any, data: bytes) -> dict[str, Any]:

@@ -96,3 +96,14 @@ def test_a_header_with_an_underscore_cannot_pass_for_another():
     asked.headers["x_forwarded"] = "me"
     asyncio.run(made.__rsgi__(asked, protocol))
     assert protocol.sent[2] == b"none"
+
+
+def test_what_nobody_thought_of_is_a_problem_and_in_the_log(caplog):
+    def lane(*_):
+        raise KeyError("secret-9")
+
+    status, headers, content = sent(Protocol(b"{}"), lane, content_length="2")
+    assert (status, headers["content-type"]) == (500, "application/problem+json")
+    assert b"secret-9" not in content
+    assert "secret-9" in caplog.text
+    assert headers["x-request-id"] in caplog.text
