@@ -12,7 +12,18 @@ import msgspec
 
 from attrition.body import Refused
 
-__all__ = ["CONTENT_POLICY", "FAILED", "HEADERS", "Answered", "Counts", "encode", "headers", "problem", "request_id", "told"]
+__all__ = [
+    "CONTENT_POLICY",
+    "FAILED",
+    "HEADERS",
+    "Answered",
+    "Counts",
+    "encode",
+    "headers",
+    "problem",
+    "request_id",
+    "told",
+]
 
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 HEADERS = {
