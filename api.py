@@ -147,7 +147,7 @@ def clients() -> Response:
     if form == "csv" and "limit" in given:
         limit = _whole("limit", 0, listing.MOST_EXPORTED)
     shown = {name: given[name] for name in show if name in given and name not in own}
-    asked = listing.Asked(band, shown, given.get("id"), limit, _whole("offset", 0))
+    asked = listing.Asked(band, shown, given.get("id"), bool(_whole("to_call", 0, 1)), limit, _whole("offset", 0))
     if form == "csv":
         if (content := listing.as_csv(place, asked)) is None:
             raise _nothing_yet(place, "70_assess")

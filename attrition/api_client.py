@@ -123,10 +123,20 @@ class Client:
         )
 
     def clients(
-        self, *, limit: int = 50, offset: int = 0, band: str | None = None, id: str | None = None, **shown: str
+        self,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        band: str | None = None,
+        id: str | None = None,
+        to_call: bool = False,
+        **shown: str,
     ) -> Listed:
-        """Clients by risk: of a ``band``, with ``id`` in their id, with values in columns that the portfolio shows."""
-        found = self._asked("/clients", limit=limit, offset=offset, band=band, id=id, **shown)
+        """Clients by risk: of a ``band``, with ``id`` in their id, with values in columns that the portfolio shows;
+        ``to_call`` leaves out those who have left, and those who are held out so that the model can be judged.
+        """
+        asked = {"limit": limit, "offset": offset, "band": band, "id": id, "to_call": 1 if to_call else None}
+        found = self._asked("/clients", **asked, **shown)
         return Listed(found["run"], found["model"], found["total"], tuple(map(_ranked, found["clients"])))
 
     def scoring(self) -> dict[str, Any]:

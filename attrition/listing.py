@@ -35,12 +35,13 @@ Found = TypeVar("Found")
 class Asked:
     """Which clients: of a band, with these values in columns that the portfolio shows, with a text in the id.
 
-    ``limit`` None: all of them, or a refusal.
+    ``to_call``: of those who may be called, who have not left and are not held out. ``limit`` None: all, or a refusal.
     """
 
     band: str | None = None
     shown: Mapping[str, str] = field(default_factory=dict)
     id: str | None = None
+    to_call: bool = False
     limit: int | None = 50
     offset: int = 0
 
@@ -132,9 +133,12 @@ def _opened(db: Any, place: Place, asked: Asked) -> _Ranking:
     if asked.id is not None:
         wheres.append("contains(lower(id), lower($id))")
         given["id"] = asked.id
-    for number, (name, value) in enumerate(asked.shown.items()):
+    if asked.to_call:
+        wheres.append("NOT hold_out AND NOT gone")
+    for name in [*asked.shown, *(("hold_out", "gone") if asked.to_call else ())]:
         if name not in names:
             raise Refused(400, f"{name}: the list has no such column yet; the next assessment brings it")
+    for number, (name, value) in enumerate(asked.shown.items()):
         wheres.append(f"{quoted(name)}::VARCHAR = $shown{number}")
         given[f"shown{number}"] = value
     ranked = f"FROM read_parquet($path){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"

@@ -112,6 +112,7 @@ QUERY: dict[str, dict[str, Any]] = {
     "/clients": {
         "band": {"enum": list(BANDS)},
         "id": {**_TEXT, "description": "a part of the id"},
+        "to_call": {"type": "integer", "enum": [0, 1], "description": "1: without those who left or are held out"},
         "format": {"enum": ["json", "csv"]},
         "limit": _WHOLE,
         "offset": _FAR,

@@ -99,8 +99,9 @@ def report(server: Server, seconds: float, clients: int = 3000) -> str:
         each.close()
     p99 = statistics.quantiles(waits, n=100)[98]
     return (
-        f"{clients} slow clients, 4 + 2 hostile ones for {seconds:g} s: {len(waits)} good requests answered, p99"
-        f" {p99 * 1e3:.0f} ms, worst {max(waits) * 1e3:.0f} ms, at most {max(memory) / 1e6:.0f} MB; they got {dict(told)}"
+        f"{clients} slow clients, 4 + 2 hostile ones for {seconds:g} s: {len(waits)} good requests answered, "
+        f" p99 {p99 * 1e3:.0f} ms, worst {max(waits) * 1e3:.0f} ms, at most {max(memory) / 1e6:.0f} MB;"
+        f" they got {dict(told)}"
     )
 
 

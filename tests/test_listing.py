@@ -37,7 +37,7 @@ def assess(place, run, clients):
     frame = pd.DataFrame(clients, columns=["id", "as_of", "probability"])
     rank = frame["id"].str[2:].astype(int)
     frame["as_of"] = pd.to_datetime(frame["as_of"])
-    facts = {"data_version": 1, "model_version": "0001", "run": run, "hold_out": False, "gone": False}
+    facts = {"data_version": 1, "model_version": "0001", "run": run, "hold_out": rank == 1, "gone": rank == 3}
     told = {"band": ["high" if each < 5 else "low" for each in rank], "owner": [OWNERS[each - 1] for each in rank]}
     reasons = [[f"usage {each}", "plan"] for each in rank]
     staging = place.root / "staging"
@@ -58,6 +58,14 @@ def test_clients_are_filtered_by_band_owner_and_id(place):
     assert found(place, id="C-7") == ["c-7"]
     assert found(place, id="%") == []
     assert listing.page(place, Asked(band="low", limit=1))["total"] == 4
+
+
+def test_who_left_or_is_held_out_is_not_to_be_called(place):
+    assert found(place, to_call=True, limit=3) == ["c-2", "c-4", "c-5"]
+    client = api_kit.app(homes.Home(place.root)).test_client()
+    assert client.get("/clients?to_call=1").get_json()["total"] == 6
+    assert client.get("/clients?to_call=0").get_json()["total"] == 8
+    problem(client.get("/clients?to_call=2"), 400)
 
 
 def test_the_change_is_against_the_newest_risk_of_a_week_ago(place):
