@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from attrition import registry, results
 from attrition.answers import told
@@ -92,17 +93,18 @@ def _deployed(place: Place) -> tuple[Identity | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[float | None, str | None, str | None]:
-    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run.
+    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run that
+    has ended.
 
     ``stamps`` are of the files that are read: while they are the same, nothing is.
     """
     if not place.book.exists():
         return None, None, None
     with Book.open(place.book, read_only=True) as book:
-        quiet, newest = book.quiet_since(), book.runs(limit=1)
+        quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
     latest = results.latest(place).get("finished_at")
     good = max((at for at in ((quiet or {}).get("last"), latest) if at), default=None)
-    run = newest[0] if newest else {}
+    run: dict[str, Any] = next((each for each in newest if each["status"] != "running"), {})
     return datetime.fromisoformat(good).timestamp() if good else None, run.get("decision"), run.get("run")
 
 

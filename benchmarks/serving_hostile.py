@@ -1,4 +1,4 @@
-"""What hostile callers do to the others: part of ``make bench-api``, or alone: ``python -m benchmarks.serving_hostile``.
+"""What hostile callers do to the others: part of ``make bench-api``; alone: ``python -m benchmarks.serving_hostile``.
 
 All at once, for some seconds: bodies of a gigabyte, JSON 10,000 deep, a million columns, millions of empty rows, and
 3,000 clients that send half a request. Meanwhile one well-behaved client asks for a prediction, again and again.

@@ -65,6 +65,15 @@ def test_a_run_that_failed_is_no_good_tick_and_one_that_completed_is(home, clien
     assert not client.get("/readyz").get_json()["stale"]
 
 
+def test_while_a_run_is_at_work_the_last_decision_is_told_and_its_page_linked(home, client):
+    with Book.open(home.place("shop").book) as book:
+        run, _ = book.begin("20260104T000000Z", ago(5))
+    assert 'attrition_last_decision_info{portfolio="shop",decision="held"} 1' in client.get("/metrics").text
+    page = client.get("/").text
+    assert f"/runs/{homes.LAST}/" in page
+    assert run not in page
+
+
 def test_one_portfolio_that_cannot_serve_does_not_make_the_others_unready(home, client):
     other = home.place("other")
     other.params.write_text("title: [")
