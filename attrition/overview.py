@@ -93,8 +93,8 @@ def _deployed(place: Place) -> tuple[Identity | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[float | None, str | None, str | None]:
-    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run that
-    has ended.
+    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run
+    that has ended.
 
     ``stamps`` are of the files that are read: while they are the same, nothing is.
     """
