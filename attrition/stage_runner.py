@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrition import kernels, publish
+from attrition import kernels, publish, record
+from attrition.console import say
 from attrition.forks import Forks
+from attrition.home import Place
 from attrition.kernels import CellFailed, Deadline
 from attrition.params import Portfolio
 from attrition.progress import Progress
-from attrition.runs import ACCOUNT, RESERVE, Run
+from attrition.runs import ACCOUNT, RESERVE, Run, latest
 from attrition.signals import Interrupted, Stop
 
 __all__ = ["StageRunner", "parameters_of"]
@@ -26,11 +29,10 @@ OF_THE_RUN = {"home", "staging", "run", "previous", "api_url"}
 class StageRunner:
     """Executes the stages of one run, keeps its account of them and its log."""
 
-    def __init__(
-        self, log: Run, portfolio: Portfolio, notebooks: Path, forks: Forks, stop: Stop, say: Callable[[str], None]
-    ):
-        self.log, self.portfolio, self.notebooks, self.forks, self.stop = log, portfolio, notebooks, forks, stop
-        self.progress = Progress(say)
+    def __init__(self, place: Place, portfolio: Portfolio, notebooks: Path, forks: Forks, stop: Stop, log: Run):
+        self.place, self.portfolio, self.log = place, portfolio, log
+        self.notebooks, self.forks, self.stop = notebooks, forks, stop
+        self.progress = Progress(partial(say, place))
         self.ends = time.monotonic() + portfolio.run_deadline
         self._earlier: Path | None = None  # the folder of a run to take stages over from
 
@@ -43,11 +45,17 @@ class StageRunner:
     def run(self, name: str, notebook: str, parameters: Mapping[str, Any]) -> None:
         """Execute one stage and make its page, also when it fails.
 
+        Args:
+            name, notebook: the stage and its file.
+            parameters: its own, beside those that every stage has: where it works, and for which run.
+
         Raises:
             CellFailed: it did not come to its end.
             Interrupted: a signal came.
         """
         self.stop.check()
+        own = {"home": str(self.place.root), "staging": str(self.log.folder), "run": self.log.name}
+        parameters = {**parameters, **own, "portfolio": self.place.name}
         if self._reused(name, notebook, parameters):
             return
         self.log.stage(name, "running")
@@ -79,6 +87,18 @@ class StageRunner:
             shutil.copy(earlier / file, self.log.folder)
         self.log.stage(name, "reused", reason=f"from run {earlier.name}", report=page)
         self.progress.line(f"{name} reused from run {earlier.name}")
+
+    def recorded(self, stage: str, name: str) -> Any:
+        """A value that a stage of this run recorded."""
+        return record.value(self.log.folder / self._notebook(stage), name)
+
+    def previous(self, stage: str) -> str:
+        """The executed notebook of the run that last went through a stage; empty where none did."""
+        run = latest(self.place).get(stage)
+        return str(self.place.executed / run / self._notebook(stage)) if run else ""
+
+    def _notebook(self, stage: str) -> str:
+        return str(next(line["notebook"] for line in self.log.report["stages"] if line["name"] == stage))
 
     def _reused(self, name: str, notebook: str, parameters: Mapping[str, Any]) -> bool:
         """Whether the stage was taken over: it completed there, and code and parameters are the same."""

@@ -20,6 +20,11 @@ class Wish:
     only: bool = False  # and that stage alone
     given: tuple[tuple[str, str], ...] = ()  # keys of the YAML that are otherwise for this run
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to do though nothing is due."""
+        return bool(self.force or self.resume or self.stage)
+
 
 NONE = Wish()
 
