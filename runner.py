@@ -67,10 +67,10 @@ class Tick:
         changed: str = "",
     ):
         self.place, self.portfolio, self.book = place, portfolio, book
-        self.clock, self.force = clock, wish.force
+        earlier = due.broken(place, book) if wish.resume else None
+        self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
         self.before = book.state()
         begun = clock()
-        earlier = due.broken(place, book) if wish.resume else None
         name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
         self.log = Run.start(
             place,
@@ -82,6 +82,7 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            **({"forced": True} if self.force else {}),
         )
         if changed:
             safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
@@ -315,8 +316,8 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         drops = [path for path in drops if os.path.lexists(path)]  # but for those that were taken in by what was closed
-        if wish.resume:
-            due.broken(place, book)
+        if wish.resume and due.past_ingestion(due.broken(place, book)):
+            drops = []  # the same data version: they are the next tick's
         if drops or wish.asks or due.owed(book):
             return _work(place, book, stop, drops, closed, wish, clock)
         book.quiet(stamp(clock()))

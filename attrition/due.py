@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrition import safe
 from attrition.book import Book
 from attrition.home import Home, Place, UsageError
+from attrition.runs import Run
 from attrition.signals import Stop
 from attrition.store.drops import speakable, waiting
 from attrition.wishes import Wish
@@ -21,7 +22,10 @@ from attrition.wishes import Wish
 if TYPE_CHECKING:
     from attrition.params import Portfolio
 
-__all__ = ["broken", "columns_fit", "drops", "oldest", "owed", "refuse", "settle_time"]
+__all__ = ["broken", "columns_fit", "drops", "oldest", "owed", "past_ingestion", "refuse", "settle_time"]
+
+TRIED = 1000
+"""How many runs by hand are looked past at most."""
 
 
 def refuse(place: Place, wish: Wish) -> None:
@@ -79,17 +83,25 @@ def oldest(home: Home) -> Callable[[str], float]:
     return key
 
 
-def broken(place: Place, book: Book) -> Path:
-    """The folder of the last run, to go on with.
+def broken(place: Place, book: Book) -> Run:
+    """The last run, to go on with. Stages that were tried by hand since then change nothing of it.
 
     Raises:
         UsageError: it ended well, or there is none.
     """
-    for last in book.runs(limit=1):
+    for last in book.runs(limit=TRIED):
+        run = Run.read(place.executed / str(last["run"]))
+        if "based_on" in run.report:
+            continue
         if last["status"] in ("failed", "interrupted"):
-            return place.executed / str(last["run"])
+            return run
         raise UsageError(f"{place.name}: nothing to resume: the last run {last['run']} is {last['status']}")
     raise UsageError(f"{place.name}: nothing to resume: no run yet")
+
+
+def past_ingestion(run: Run) -> bool:
+    """Whether a run came to a stage after the one that takes drops in."""
+    return any(line["status"] not in ("pending", "skipped") for line in run.report["stages"][1:])
 
 
 def columns_fit(place: Place, portfolio: Portfolio) -> None:

@@ -34,12 +34,15 @@ class StageRunner:
         self.notebooks, self.forks, self.stop = notebooks, forks, stop
         self.progress = Progress(partial(say, place))
         self.ends = time.monotonic() + portfolio.run_deadline
-        self._earlier: Path | None = None  # the folder of a run to take stages over from
+        self._earlier: Run | None = None  # to take stages over from
 
-    def take_over(self, earlier: Path) -> None:
+    def take_over(self, earlier: Run) -> None:
         """Take completed stages over from an earlier run, as long as they would be executed in the same way."""
-        own = shutil.ignore_patterns("*.ipynb", "*.html", ACCOUNT, RESERVE, "ingest.json", "rows", "quarantine")
-        shutil.copytree(earlier, self.log.folder, ignore=own, dirs_exist_ok=True)
+        if earlier.report["params_sha256"] != self.portfolio.sha256:
+            self.progress.line(f"nothing is taken over from {earlier.name}: it had other parameters")
+            return
+        own = ("*.ipynb", "*.html", ACCOUNT, RESERVE, "ingest.json", "rows", "quarantine")
+        shutil.copytree(earlier.folder, self.log.folder, ignore=shutil.ignore_patterns(*own), dirs_exist_ok=True)
         self._earlier = earlier
 
     def run(self, name: str, notebook: str, parameters: Mapping[str, Any]) -> None:
@@ -104,10 +107,10 @@ class StageRunner:
         """Whether the stage was taken over: it completed there, and code and parameters are the same."""
         if self._earlier is None or name == "ingest":
             return False
-        stages = Run.read(self._earlier).report["stages"]
+        stages, folder = self._earlier.report["stages"], self._earlier.folder
         done = any(line["name"] == name and line["status"] in ("completed", "reused") for line in stages)
-        if done and _same(self._earlier / notebook, self.notebooks / notebook, parameters):
-            self.reuse(name, notebook, self._earlier)
+        if done and _same(folder / notebook, self.notebooks / notebook, parameters):
+            self.reuse(name, notebook, folder)
             return True
         self._earlier = None  # what comes after it may differ too
         return False

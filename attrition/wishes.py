@@ -67,12 +67,12 @@ def wish_of(arguments: argparse.Namespace) -> Wish:
         raise UsageError("--all goes with --force only: the other wishes speak of one portfolio")
     if arguments.commit and not stage:
         raise UsageError("--commit goes with --only or --from: any other tick commits")
-    if stage and (arguments.force or arguments.resume or given):
-        raise UsageError("--only and --from repeat what an earlier run did: no --force, --resume or -p beside them")
+    if stage and (arguments.force or arguments.resume):
+        raise UsageError("--only and --from repeat what an earlier run did: no --force or --resume beside them")
     if arguments.commit:
         if stage not in COMMITS or arguments.only:
             raise UsageError(
                 f"--commit goes with --from {', '.join(COMMITS)}: what decides is judged on the newest rows, once"
             )
-        return Wish(force=stage != "ingest")
+        return Wish(force=stage != "ingest", given=given)
     return Wish(arguments.force, arguments.resume, stage, bool(arguments.only), given)
