@@ -69,7 +69,7 @@ class Tick:
         self.place, self.portfolio, self.book = place, portfolio, book
         earlier = due.broken(place, book) if wish.resume else None
         self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
-        self.before = book.state()
+        self.anew, self.before = wish.describe, book.state()
         begun = clock()
         name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
         self.log = Run.start(
@@ -159,10 +159,10 @@ class Tick:
             since_version=since,
             previous=self.stages.previous("diagnose"),
         )
-        if not state.scores_owed:
+        if not state.scores_owed and not (self.anew and state.champion):
             self._skip("every client has the champion's score" if state.champion else "there is no model yet", "assess")
         else:
-            changed = state.scored_model != state.champion
+            changed = self.anew or state.scored_model != state.champion
             self._stage(
                 "assess",
                 data_version=state.data_version,

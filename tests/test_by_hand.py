@@ -82,6 +82,19 @@ def test_with_commit_it_is_a_tick_that_trains(home):
     assert state(home)["versions"] == 2
 
 
+def test_from_what_describes_with_commit_scores_all_clients_anew(home):
+    place = home.place("capstone")
+    before = state(home)
+    assert cli(home, "tick", "capstone", "--from", "assess", "--commit").returncode == 0
+    report = reports(place)[1]
+    done = {name for name, status in statuses(report).items() if status == "completed"}
+    assert (done, report["manual"]) == ({"diagnose", "assess", "report"}, False)
+    again, first = (recorded(place, each["run"], "70_assess") for each in (report, reports(place)[0]))
+    assert again["bands"] == first["bands"]
+    assert state(home) == before
+    assert json.loads((place.executed / "latest.json").read_text())["assess"] == report["run"]
+
+
 def test_resume_takes_over_what_had_completed(home, tmp_path):
     place = home.place("capstone")
     drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
