@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -54,5 +53,7 @@ def told(work: Callable[[], int]) -> int:
         print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
         return FAILED
     except Exception:
+        import traceback
+
         traceback.print_exc()
         return FAILED
