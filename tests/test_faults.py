@@ -38,10 +38,18 @@ def told_first(home, report) -> str:
     return page.partition("<h2>Stages</h2>")[0]
 
 
+OUT_OF_MEMORY = """
+import psutil, resource
+limit = psutil.Process().memory_info().vms + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+kept = []
+while True:
+    kept.append(bytes(2**24))
+"""
 FAULTS = {
     "an exception": (CELL + "raise ValueError('one class')", "ValueError", "one class"),
     "killed in a cell": (CELL + "import os\nos.kill(os.getpid(), 9)", "DeadKernelError", "SIGKILL"),
-    "memory": (CELL + "b'x' * 2**60", "MemoryError", ""),
+    "memory": (CELL + OUT_OF_MEMORY, "MemoryError", ""),
 }
 
 
