@@ -143,6 +143,37 @@ def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
     assert order == ["another:", "capstone:", "quiet:"]
 
 
+def patched(home, code, *words, **environment):
+    """The runner, with a change made to it before it starts."""
+    whole = f"import os, signal, sys, runner\n{code}\nsys.exit(runner.main({list(words)!r}))"
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
+    return subprocess.run([sys.executable, "-c", whole], env=bare, capture_output=True, text=True, check=False)
+
+
+def test_drops_that_a_killed_run_had_taken_in_are_not_taken_in_again(home, stages):
+    killed = patched(home, "runner.settle_drops = lambda *_: os._exit(9)", "tick", "capstone", **stages)
+    assert killed.returncode == 9
+    done = cli(home, "tick", "capstone", **stages)
+    assert done.returncode == 0, done.stdout
+    first, second = reports(home.place("capstone"))
+    assert (first["status"], first["rows"]["ingested"]) == ("interrupted", 26)
+    assert (second["status"], statuses(second)["ingest"]) == ("completed", "skipped")
+
+
+def test_a_signal_as_a_run_ends_stops_the_portfolios_that_would_come_next(home, stages):
+    another = home.place("another")
+    shutil.copy(home.place("capstone").params, another.params)
+    shutil.copytree(home.place("capstone").incoming, another.incoming)
+    code = """
+real = runner.commit_run
+runner.commit_run = lambda *given: (os.kill(os.getpid(), signal.SIGTERM), real(*given))
+"""
+    done = patched(home, code, "tick", "--all", **stages)
+    assert done.returncode == 143, done.stderr
+    told = [[run["status"] for run in reports(place)] for place in (another, home.place("capstone"))]
+    assert sorted(told) == [[], ["completed"]]
+
+
 def test_a_quiet_tick_imports_nothing_heavy(home, stages):
     cli(home, "tick", "capstone", **stages)
     code = "import sys, runner; runner.main(['tick', 'capstone']); print(*sys.modules)"
