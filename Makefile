@@ -6,7 +6,6 @@ LOCKED := $(PIP) --require-hashes -r
 PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean
 

@@ -1,12 +1,15 @@
 """What the notebooks of 60, 70 and 80 compute through the package."""
 
 import json
+import os
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,13 +147,60 @@ def test_the_change_is_what_all_that_was_ever_scored_would_give(tmp_path_factory
 
 
 def test_an_index_that_cannot_be_reached_reads_not_checked(monkeypatch):
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index in a folder, that pip asks; with every library that the project names, as release 999."""
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"file://{tmp_path}/simple")
+    for row in dependencies.table(None):
+        name = row["name"].replace("-", "_")
+        folder = tmp_path / "simple" / row["name"]
+        folder.mkdir(parents=True)
+        wheel = f"{name}-999-py3-none-any.whl"
+        (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+        with zipfile.ZipFile(folder / wheel, "w") as file:
+            for part, text in (
+                ("METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 999\n"),
+                ("WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+                ("RECORD", ""),
+            ):
+                file.writestr(f"{name}-999.dist-info/{part}", text)
+    return tmp_path
+
+
+def ended():
+    """Wait for what this process has started."""
+    _, left = psutil.wait_procs(psutil.Process().children(), timeout=60)
+    assert left == []
+
+
+def test_the_index_is_asked_once_a_day(index):
+    answers = index / "cache" / "newest.json"
+    assert dependencies.newest(answers) is None
+    with dependencies.asking(answers):
+        ended()
+    at, known = dependencies.newest(answers)
+    assert datetime.now(UTC) - at < timedelta(minutes=5)
+    assert {row["newest"] for row in dependencies.table(known)} == {"999"}
+    with dependencies.asking(answers):
+        assert psutil.Process().children() == []
+    os.utime(answers.with_suffix(".asked"), (0, 0))
+    answers.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "newest": {}}))
+    with dependencies.asking(answers):
+        assert len(psutil.Process().children()) == 1
+    assert psutil.Process().children() == []
+
+
+def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    assert dependencies.Newest().answer(60) is None
-    rows = dependencies.table(None)
-    assert {row["newest"] for row in rows} == {dependencies.NOT_CHECKED}
+    answers = index / "newest.json"
+    with dependencies.asking(answers):
+        ended()
+    assert dependencies.newest(answers) is None
+    assert {row["newest"] for row in dependencies.table(None)} == {dependencies.NOT_CHECKED}
+    with dependencies.asking(answers):
+        assert psutil.Process().children() == []
 
 
 def test_what_is_installed_is_what_is_locked():
