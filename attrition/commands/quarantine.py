@@ -19,6 +19,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.book import RELEASE, Book
+from attrition.console import say, write
 from attrition.home import Home, Place, UsageError
 from attrition.store import marks
 from attrition.store.aside import rejected
@@ -50,9 +51,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     told = _as_json if arguments.json else _as_text
     for drop in shown:
         for line in told(place, drop, arguments.limit):
-            print(line)
+            write(f"{line}\n")
     if not shown and not arguments.json:
-        print(f"{place.name}: nothing is set aside")
+        write(f"{place.name}: nothing is set aside\n")
     return 0
 
 
@@ -71,14 +72,14 @@ def _as_text(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[
     ended = f", released by {released['by']} at {released['at']}" if released else ""
     whole = drop["moved_to"] == "quarantine"
     what = "all of it" if whole else f"{drop['quarantined']:,} of {drop['rows_in']:,} rows"
-    yield plain(f"{drop['name']} ({drop['run']}): {what} set aside{ended}")
+    yield _shown(f"{drop['name']} ({drop['run']}): {what} set aside{ended}")
     if whole:
-        yield plain(f"  {_reason(drop)}")
-        yield plain(f"  {place.quarantine / drop['run'] / drop['name']}")
+        yield _shown(f"  {_reason(drop)}")
+        yield _shown(f"  {place.quarantine / drop['run'] / drop['name']}")
         return
     shown = 0
     for row in _rows(place, drop, ROWS if limit is None else limit):
-        yield plain(f"  line {row['line']}: {row['reason']}: {json.dumps(row['raw'], ensure_ascii=False)}")
+        yield _shown(f"  line {row['line']}: {row['reason']}: {json.dumps(row['raw'], ensure_ascii=False)}")
         shown += 1
     if shown < drop["quarantined"]:
         yield f"  … and {drop['quarantined'] - shown:,} more: --limit N, or --json for programs"
@@ -97,7 +98,7 @@ def _reason(drop: dict[str, Any]) -> str:
     return "; ".join(drop["reasons"])
 
 
-def plain(text: str) -> str:
+def _shown(text: str) -> str:
     """A text that may be printed: what would steer a terminal stands as its escape."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
@@ -107,12 +108,12 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
     drop = next((drop for drop in waits if drop["name"] == path.name), None)
     if drop is None:
         names = ", ".join(dict.fromkeys(drop["name"] for drop in waits[:10])) or "nothing"
-        raise UsageError(plain(f"{path.name}: no file of this name has rows set aside; there is {names}"))
+        raise UsageError(_shown(f"{path.name}: no file of this name has rows set aside; there is {names}"))
     if not path.is_file() or path.is_symlink():
-        raise UsageError(plain(f"{path}: no such file"))
+        raise UsageError(_shown(f"{path}: no such file"))
     sha256 = safe.sha256(path)
     if sha256 == drop["sha256"]:
-        raise UsageError(plain(f"{path.name} is as it was when it was set aside: correct it first"))
+        raise UsageError(_shown(f"{path.name} is as it was when it was set aside: correct it first"))
     safe.make_folder(place.incoming)
     beside = place.incoming / f".{drop['number']}.released.tmp"
     shutil.copyfile(path, beside)
@@ -121,8 +122,8 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
     try:
         marks.land(beside, place.incoming / path.name, source=RELEASE, key=str(drop["number"]), mark=mark)
     except FileExistsError as error:
-        raise UsageError(plain(str(error))) from None
+        raise UsageError(_shown(str(error))) from None
     finally:
         beside.unlink(missing_ok=True)
-    print(plain(f"{place.name}: {path.name} waits for the next tick, in place of what run {drop['run']} set aside"))
+    say(place, f"{path.name} waits for the next tick, in place of what run {drop['run']} set aside")
     return 0
