@@ -6,9 +6,8 @@ LOCKED := $(PIP) --require-hashes -r
 PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
-export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving campaign planted lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign campaign-input planted lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -49,7 +48,7 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
-bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
+bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
 
 campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part)
@@ -58,11 +57,17 @@ campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: d
 planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
 
+fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the description of the API: no 5xx
+	@$(BIN)/python -m benchmarks.fuzz_api
+
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
-	@for peer in river evidently nannyml; do \
+	@for extra in dev lab telco cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
+
+campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
+	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
@@ -77,6 +82,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@
