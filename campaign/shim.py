@@ -136,5 +136,12 @@ def again(module: str, words: Sequence[str]) -> None:
     if loaded():
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**os.environ, **threads, "LD_PRELOAD": str(build()), LOADED: "1", "PYTHONHASHSEED": "0"}
+    environment = {
+        **os.environ,
+        **threads,
+        "PIP_NO_INDEX": "1",
+        "LD_PRELOAD": str(build()),
+        LOADED: "1",
+        "PYTHONHASHSEED": "0",
+    }
     os.execve(sys.executable, [sys.executable, "-P", "-m", module, *words], environment)
