@@ -9,7 +9,7 @@ from attrition import pages, safe
 from attrition.book import Book, Unreadable
 from attrition.home import Home, Place
 from attrition.params import Portfolio
-from attrition.runs import Run
+from attrition.runs import ACCOUNT, Run
 
 __all__ = ["RUNS_A_PAGE", "index_pages", "report_path", "run_page", "stage_page"]
 
@@ -46,6 +46,7 @@ def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
     for page in range(max(1, last - 1), last + 1):
         newest = min(runs, page * RUNS_A_PAGE)
         rows = book.runs(limit=newest - (page - 1) * RUNS_A_PAGE, before=newest + 1)
+        _missing(place, portfolio, rows)
         html = pages.runs(
             place.name, portfolio.title, [_row(row) for row in rows], page=page, pages=last, state=_state(book)
         )
@@ -53,6 +54,13 @@ def index_pages(place: Place, portfolio: Portfolio, book: Book) -> None:
     safe.write(place.executed / "index.html", html)
     _home_page(Home(place.root))
     place.at_work.unlink(missing_ok=True)
+
+
+def _missing(place: Place, portfolio: Portfolio, rows: list[dict[str, Any]]) -> None:
+    """Write the pages that lists would name and that are not there: a tick was killed right after it closed a run."""
+    for folder in (place.executed / row["run"] for row in rows):
+        if (folder / ACCOUNT).exists() and not (folder / "index.html").exists():
+            run_page(Run.read(folder), portfolio)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

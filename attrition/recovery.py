@@ -7,6 +7,7 @@ from attrition.book import Book
 from attrition.commits import commit_run, mend_current
 from attrition.home import Place
 from attrition.runs import Run, leftovers
+from attrition.store import torn
 
 __all__ = ["recover"]
 
@@ -19,6 +20,9 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     Returns:
         The runs that were closed; their pages are not written yet.
     """
+    if place.at_work.exists():
+        for table in (place.clients, place.scores):
+            torn.mend(table)
     closed = []
     for run in leftovers(place):
         _close(place, book, run, now)
@@ -30,7 +34,8 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         closed.append(run)
     mend_current(place, book)
     if place.at_work.exists():
-        for folder in (place.executed, place.models, place.executed.parent):
+        last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
+        for folder in (place.executed, place.models, place.executed.parent, *last):
             safe.sweep(folder)
     return closed
 

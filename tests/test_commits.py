@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 
-from attrition import params
+from attrition import params, publish
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
@@ -207,6 +207,33 @@ def test_models_that_are_gone_do_not_stop_a_tick(tmp_path):
     assert place.current.exists()
 
 
+@pytest.mark.parametrize("left", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("table", ["clients", "scores"])
+def test_a_log_entry_that_a_power_cut_tore_is_taken_back(tmp_path, table, left):
+    place = home(tmp_path)
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(place.root, undisturbed, ignore=shutil.ignore_patterns("undisturbed"))
+    other = type(place)(undisturbed, place.name)
+    assert tick(other)
+    with pytest.MonkeyPatch.context() as patch:
+        real = delta._sync_log
+
+        def cut(folder, version):
+            if folder == getattr(place, table):
+                entry = folder / "_delta_log" / f"{version:020d}.json"
+                whole = entry.read_bytes()
+                entry.write_bytes(whole[: int(len(whole) * left)])
+                raise Killed
+            real(folder, version)
+
+        patch.setattr(delta, "_sync_log", cut)
+        with pytest.raises(Killed):
+            tick(place)
+    while tick(place):
+        pass
+    assert outcome(place) == outcome(other)
+
+
 def synced_before(monkeypatch, place, moment) -> list[str]:
     """What was synced, relative to the home, when ``moment`` (a function's owner and name) comes."""
     done, seen, real = [], [], os.fsync
@@ -278,3 +305,11 @@ def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_
         recover(place, book, AT)
     assert not list(place.models.glob(".*.tmp"))
     assert list(place.executed.glob(".*.tmp"))
+
+
+def test_the_lists_name_no_page_that_is_not_there(tmp_path):
+    place = home(tmp_path)  # this `tick` makes no pages, as one that is killed right after it closed a run
+    with Book.open(place.book) as book:
+        publish.index_pages(place, params.load(place.params), book)
+    assert all((path.parent / "index.html").exists() for path in place.executed.glob("2*/run.json"))
+    assert not place.at_work.exists()

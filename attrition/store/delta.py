@@ -170,5 +170,8 @@ def _verify(target: Path, part: Staged) -> None:
 
 def _sync_log(folder: Path, version: int) -> None:
     log = folder / "_delta_log"
-    safe.sync(log / f"{version:020d}.json")
+    names = (f"{version:020d}.json", f"{version:020d}.checkpoint.parquet", "_last_checkpoint")
+    for path in (log / name for name in names):
+        if path.exists():
+            safe.sync(path)
     safe.sync(log)

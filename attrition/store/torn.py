@@ -1,0 +1,48 @@
+"""What a power cut may leave of the newest entry of a Delta log, which Delta Lake writes without syncing it.
+
+Its name can be on the disk and its content not, or not all of it: then the table cannot be opened any more, or seems to
+have a version in which nothing is. A commit says that it is done only once its entry was synced, so a torn one
+is of a commit that nobody heard of. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from attrition import safe
+
+__all__ = ["mend"]
+
+FIRST, LATER = {"protocol", "metaData"}, {"txn", "add"}
+"""What the entry that makes a table holds, and what each of ours holds after it."""
+
+
+def mend(table: Path) -> int | None:
+    """Remove the newest entry of the log if it is torn; its version. To be called after a tick was cut short.
+
+    A checkpoint of that version may be torn too, and is removed in any case: it only saves time.
+    """
+    log = table / "_delta_log"
+    entries = sorted(log.glob("[0-9]*.json"))
+    if not entries:
+        return None
+    newest = entries[-1]
+    if list(log.glob(f"{newest.stem}.checkpoint*")):
+        (log / "_last_checkpoint").unlink(missing_ok=True)  # first, because it names the other
+        for path in log.glob(f"{newest.stem}.checkpoint*"):
+            path.unlink()
+    torn = not _whole(newest)
+    if torn:
+        newest.unlink()
+    safe.sync(log)
+    return int(newest.stem) if torn else None
+
+
+def _whole(entry: Path) -> bool:
+    try:
+        lines = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
+    except ValueError:
+        return False
+    held = {key for line in lines if isinstance(line, dict) for key in line}
+    return held >= (FIRST if int(entry.stem) == 0 else LATER)
