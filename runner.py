@@ -82,6 +82,7 @@ class Tick:
         wish: Wish,
         changed: str = "",
     ):
+        from attrition import params
         from attrition.stage_runner import StageRunner
 
         self.place, self.portfolio, self.book = place, portfolio, book
@@ -100,6 +101,7 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            params=params.listed(portfolio),
         )
         if changed:
             safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
@@ -311,7 +313,7 @@ class Tick:
         said = self.log.report["reason"] or ""
         reason = f"{said} Then the run {how}" if said and how else said or f"The run {how}"
         self.log.end(status, stamp(self.clock()), reason=reason)
-        publish.run_page(self.log, self.portfolio)
+        publish.run_page(self.place, self.log, self.portfolio, self.book)
         commit_run(self.place, self.book, self.log, self.sequence)
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
@@ -365,12 +367,12 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
     """The pages of runs that were closed for others, and the lists that name them."""
-    from attrition import params, publish
+    from attrition import params, publish, site
 
     portfolio = params.load(place.params)
     for run in closed:
-        publish.run_page(run, portfolio)
-    publish.index_pages(place, portfolio, book)
+        publish.run_page(place, run, portfolio, book)
+    site.write(place, portfolio, book)
     return DONE
 
 
@@ -382,20 +384,20 @@ def _work(
 
     kernels.environment(place.root / "executed" / ".cache")
     with forks.forking(partial(say, place)) as forked:  # first, because the libraries take a while to import
-        from attrition import overrides, publish
+        from attrition import overrides, publish, site
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
             import_module(f"attrition.{each}")
         portfolio, changed = overrides.changed(place.params, wish.given)
         _check_columns(place, portfolio)
         for run in closed:
-            publish.run_page(run, portfolio)
+            publish.run_page(place, run, portfolio, book)
         if wish.stage:
             status = _attempt(place, portfolio, book, stop, forked, wish, clock)
         else:
             ticking = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
             status = ticking.run(drops)
-        publish.index_pages(place, portfolio, book)
+        site.write(place, portfolio, book)
         return status
 
 

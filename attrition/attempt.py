@@ -46,6 +46,7 @@ def begin(place: Place, book: Book, base: Path, stages: Mapping[str, str], stamp
     facts = Run.read(base).report
     name, sequence = book.begin(stamp, at, manual=True)
     kept = {key: facts[key] for key in ("data_version", "champion_before", "challenger", "model", "params_sha256")}
+    kept["params"] = facts.get("params")
     return Run.start(place, name, at, stages, manual=True, based_on=base.name, **kept), sequence
 
 
@@ -83,7 +84,7 @@ def attempt(
 
 def end(place: Place, portfolio: Portfolio, book: Book, log: Run, sequence: int) -> None:
     """Publish the folder of a run that has ended and its line in the book; rows, models and scores stay as they are."""
-    publish.run_page(log, portfolio)
+    publish.run_page(place, log, portfolio, book)
     commit_run(place, book, log, sequence)
 
 

@@ -178,9 +178,12 @@ class Book:
         """How many drops were taken in or set aside so far."""
         return int(self._db.execute("SELECT coalesce(max(number), 0) FROM drops").fetchone()[0])
 
-    def models(self) -> list[dict[str, Any]]:
-        """All model versions with their status, oldest first."""
-        return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+    def models(self, newest: int | None = None) -> list[dict[str, Any]]:
+        """Model versions with their status: all, oldest first, or so many of the newest, newest first."""
+        if newest is None:
+            return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+        query = "SELECT * FROM models ORDER BY length(version) DESC, version DESC LIMIT ?"
+        return [dict(row) for row in self._db.execute(query, (newest,))]
 
     def model(self, version: str) -> dict[str, Any]:
         """One model version with its status."""

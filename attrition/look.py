@@ -24,6 +24,7 @@ __all__ = [
     "intervals",
     "metric_table",
     "reliability",
+    "segment_table",
     "shares",
     "summary_table",
     "table",
@@ -69,6 +70,23 @@ def metric_table(scores: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame
         measures = {label: _interval(score[measure]) for measure, label in _MEASURES.items()}
         columns[name] = {"rows": f"{score['n']:,}", "left": f"{score['positives']:,}", **measures}
     return pd.DataFrame(columns).fillna("")
+
+
+def segment_table(segments: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
+    """A row a segment of :func:`attrition.monitoring.segments`."""
+    if not segments:
+        return "There is no shown column with few enough values, or no client to tell by."
+    rows = [
+        {
+            "": f"{each['label']} {each['value']}",
+            "clients": f"{each['n']:,}",
+            "predicted to leave": f"{each['predicted']:.0%}",
+            "left": f"{each['observed']:.0%}",
+            "error (Brier)": _interval(each["brier"]),
+        }
+        for each in segments
+    ]
+    return table(rows, "")
 
 
 def trial_table(trial: Trial) -> pd.DataFrame | str:
