@@ -1,7 +1,8 @@
 """What a portfolio's home draws over time: a point a run, at most 500, whatever the number of runs.
 
-``executed/<portfolio>/history.json`` is brought forward by each run. It holds nothing that the runs' folders do not, and
-goes on from the last run that it has: what a crash left out, or a home of before it was kept, is made good by the next.
+``executed/<portfolio>/history.json`` is brought forward by each run. It holds nothing that the runs' folders do not,
+and goes on from the last run that it has: what a crash left out, or a home from before it was kept, the next run
+makes good.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from attrition.pages.frame import Page, item, mapping, number, sequence, short, signed, text
+from attrition.pages.frame import Page, figure, item, mapping, number, sequence, short, signed, text
 from attrition.pages.parts import Crumbs
 from attrition.pages.run import verdict
 from attrition.pages.urls import Urls, twin
@@ -77,6 +77,8 @@ def compare(
         Group(words, tuple(each for _, each in rows)) for words, rows in groupby(differ, key=lambda pair: pair[0])
     )
     better, worse = (sum(each.verdict == word for _, each in differ) for word in ("better", "worse"))
+    told = f"{len(differ):,} of {len(keys):,} things differ; {names[1]} is clearly better in {better:,},"
+    told += f" worse in {worse:,}."
     return Page(
         "compare.html.j2",
         ComparePage(
@@ -84,7 +86,7 @@ def compare(
             crumbs=(("Attrition", urls.home), (text(title), urls.portfolio)),
             twin=twin(file),
             **{"one": names[0], "one_href": hrefs[0], "other": names[1], "other_href": hrefs[1]},
-            in_short=f"{len(differ):,} of {len(keys):,} things differ; {names[1]} is clearly better in {better:,}, worse in {worse:,}.",
+            in_short=told,
             groups=groups,
             same=len(keys) - len(differ),
         ),
@@ -113,4 +115,6 @@ def _shown(side: Mapping[str, Any] | None, value: object) -> str:
     low, high = number(item(side, "low")), number(item(side, "high"))
     if value is None:
         return "–"
-    return short(value) if low is None or high is None else f"{short(value)} ({short(low)} to {short(high)})"
+    if low is None or high is None:
+        return short(value)
+    return f"{figure(value)} ({figure(low)} to {figure(high)})"

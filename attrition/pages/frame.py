@@ -63,9 +63,16 @@ def furnish(environment: Environment) -> Environment:
     environment.filters.update(
         figure=figure, signed=signed, share=share, money=money, svg=charts.drawn, bar=charts.bar, stack=charts.stack
     )
-    style = re.sub(r"\s*\n\s*", "", _TEMPLATES.joinpath("style.css").read_text(encoding="utf-8"))
-    environment.globals.update(csp=CSP, style=Markup(style))  # noqa: S704 - our own file
+    whole = _TEMPLATES.joinpath("style.css").read_text(encoding="utf-8")
+    plain_style = re.sub(r"/\* lists and charts.*?/\* all pages \*/", "", whole, flags=re.S)
+    environment.globals.update(csp=CSP, style=_packed(whole), plain_style=_packed(plain_style))
     return environment
+
+
+def _packed(style: str) -> Markup:
+    """A style sheet without what only its author needs."""
+    bare = re.sub(r"/\*.*?\*/", "", style, flags=re.S)
+    return Markup(re.sub(r"\s*([{};,])\s*|(:)\s+", r"\1\2", " ".join(bare.split())))  # noqa: S704 - our own file
 
 
 @cache

@@ -85,7 +85,7 @@ def runs(
 ) -> Page:
     """One page of a portfolio's runs.
 
-    A page of the disk is numbered from the oldest, and names only its neighbours: it is not written again when others come.
+    A page of the disk is numbered from the oldest and names only its neighbours: others that come do not change it.
 
     Args:
         portfolio: its name.

@@ -175,7 +175,7 @@ def _what(manifest: Mapping[str, Any], target: str) -> str:
         "weighted": "a logistic regression in which newer clients count more",
     }.get(text(manifest.get("way")), "a logistic regression")
     known, left = short(manifest.get("known")), short(manifest.get("left"))
-    return f"The probability that a client has {target} = yes: {way}, learnt from {known} clients, {left} of whom left."
+    return f"Gives each client a probability of {target}: {way}, learnt from {known} clients, {left} of whom left."
 
 
 def _service(urls: Urls, each: Mapping[str, Any]) -> Service:

@@ -28,8 +28,11 @@ _ABOUT = "**Reads**"
 """How the paragraph begins that says what a stage reads, writes and records: of interest, but not first."""
 ANSWER = "answer"
 """The value that a stage records for its reader: what it found, in a sentence."""
-ROOM = 11_000
-"""Bytes of all outputs but pictures and what failed: with code and words a page stays below 30 KB."""
+ROOM, LEAST = 23_000, 1_500
+"""Bytes of a page but for its frame, its pictures and what failed, so that it stays below 30 KB; what code and words
+leave of it is for the outputs, and some in any case."""
+EACH = 110
+"""Bytes around a cell, or an output."""
 _LABELS = {"injected-parameters": "Parameters of this run", "parameters": "Parameters and their defaults"}
 
 
@@ -136,14 +139,14 @@ def _exporter() -> Any:
 def shown(nodes: Sequence[Mapping[str, Any]]) -> list[Cell]:
     """The cells of a notebook as the page shows them; ``nodes`` as nbformat 4 has them."""
     own = [node for node in nodes if _MARKER not in _tags(node)]
-    cells, room, anchors = [], ROOM, set[str]()
-    for number, node in enumerate(own, 1):
-        if not node["source"].strip():
-            continue
-        cell = _cell(number, node)
+    cells = [_cell(number, node) for number, node in enumerate(own, 1) if node["source"].strip()]
+    taken = sum(len(f"{cell.html}{cell.about}".encode()) + EACH * (2 + len(cell.outputs)) for cell in cells)
+    room, anchors = max(LEAST, ROOM - taken), set[str]()
+    found = []
+    for cell in cells:
         kept, room = within(cell.outputs, room)
-        cells.append(replace(cell, outputs=tuple(_anchored(output, anchors) for output in kept)))
-    return cells
+        found.append(replace(cell, outputs=tuple(_anchored(output, anchors) for output in kept)))
+    return found
 
 
 def _anchored(output: Output, taken: set[str]) -> Output:

@@ -254,11 +254,12 @@ def reliability_chart(title: str, named: Mapping[str, object]) -> Chart | None:
     if not rows:
         return None
     return Chart(
-        **{
-            "title": title,
-            "words": "predicted risk to the right, the share that left upwards; on the dashed line both are equal",
-        },
-        **_square("risk 0%", "100%"),
+        title=title,
+        words="predicted risk to the right, the share that left upwards; on the dashed line both are equal",
+        x=(0.0, 1.0),
+        y=(0.0, 1.0),
+        x_labels=("risk 0%", "100%"),
+        y_labels=("100%", "50%", "0%"),
         series=tuple(series),
         marks=(),
         columns=("Model", "Clients", "Predicted", "Left", "95% interval"),
@@ -280,20 +281,17 @@ def gain_chart(title: str, named: Mapping[str, object]) -> Chart | None:
     if not rows:
         return None
     return Chart(
-        **{
-            "title": title,
-            "words": "share of clients called to the right, highest risk first, share of leavers found upwards",
-        },
-        **_square("0% called", "100%"),
+        title=title,
+        words="share of clients called to the right, highest risk first, share of leavers found upwards",
+        x=(0.0, 1.0),
+        y=(0.0, 1.0),
+        x_labels=("0% called", "100%"),
+        y_labels=("100%", "50%", "0%"),
         series=tuple(series),
         marks=(),
         columns=("Model", "Called", "Leavers found"),
         rows=tuple(rows),
     )
-
-
-def _square(left: str, right: str) -> dict[str, Any]:
-    return {"x": (0.0, 1.0), "y": (0.0, 1.0), "x_labels": (left, right), "y_labels": ("100%", "50%", "0%")}
 
 
 def _marks(urls: Urls, points: Sequence[Mapping[str, Any]], most: int = 12) -> tuple[Mark, ...]:

@@ -1,4 +1,4 @@
-"""A portfolio's home: is the model healthy, how fresh is all this, who is at risk, what was decided last, and since when."""
+"""A portfolio's home: is the model healthy, how fresh is all this, who is at risk, what was decided last, and why."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class Deployed:
     until: Any  # None while it serves
     proven: bool  # whether it had been shown to be better
     lead: str  # why, the first sentence
+    rest: str  # why, the others
     run: str  # address of the run that deployed it
 
 
@@ -143,8 +144,13 @@ def portfolio(
     return Page(
         "portfolio.html.j2",
         PortfolioPage(
-            **{"title": text(title), "crumbs": (("Attrition", urls.home),), "twin": "index.json", "name": text(name)},
-            **{"tone": tone, "health": health, "healthy": sentence},
+            title=text(title),
+            crumbs=(("Attrition", urls.home),),
+            twin="index.json",
+            name=text(name),
+            tone=tone,
+            health=health,
+            healthy=sentence,
             model=champion,
             model_href=urls.model(champion),
             since=deployed.get("since"),
@@ -177,7 +183,7 @@ def _health(
     points: Sequence[Mapping[str, Any]],
 ) -> str:
     """Which of HEALTH it is; what wants a person comes first."""
-    judged = next((each for each in reversed(points) if each.get("share") is not None), {})
+    judged: Mapping[str, Any] = next((each for each in reversed(points) if each.get("share") is not None), {})
     # A new champion is not spoken of by what was found about the one before.
     alarm = bool(judged.get("alarm")) and judged.get("champion") == state.get("champion")
     for name, holds in (
@@ -216,7 +222,7 @@ def _calls(urls: Urls, calls: Mapping[str, Any], points: Sequence[Mapping[str, A
     listed = next((each for each in calls.get("lists", ()) if each["kind"] == "everybody"), None)
     if listed is None:
         return None
-    plan = next((each["plan"] for each in reversed(points) if each.get("plan")), {})
+    plan: Mapping[str, Any] = next((each["plan"] for each in reversed(points) if each.get("plan")), {})
     columns = [each["name"] for each in calls["columns"]]
     return Calls(
         called=plan.get("called"),
@@ -230,12 +236,14 @@ def _calls(urls: Urls, calls: Mapping[str, Any], points: Sequence[Mapping[str, A
 
 
 def _deployed(urls: Urls, each: Mapping[str, Any]) -> Deployed:
+    lead, rest = sentences(each.get("why"))
     return Deployed(
         model=text(each.get("version")),
         href=urls.model(each.get("version")),
         since=each.get("since"),
         until=each.get("until"),
         proven=each.get("proven") is True,
-        lead=sentences(each.get("why"))[0],
+        lead=lead,
+        rest=rest,
         run=urls.run(each.get("run")),
     )

@@ -130,7 +130,7 @@ class RunPage:
     charts: tuple[Chart, ...]  # reliability and gain
     features: tuple[Feature, ...]  # worst first
     waiting: str  # what is to be expected of the clients without an outcome
-    drops: tuple[Drop, ...]  # the files taken in
+    drops: tuple[Drop, ...]  # the files taken in, those with quarantined rows first
     more_drops: int  # files that are not listed
     stages: tuple[Stage, ...]  # in order
     parameters: tuple[Parameter, ...]  # those that differ from the default first
@@ -163,7 +163,8 @@ def run(
     stages, counts = _stages(report), mapping(report.get("rows"))
     lead, rest = sentences(report.get("reason"))
     name = text(report.get("run"))
-    drops = sequence(left.get("10_ingest", {}).get("files"))
+    drops = [mapping(each) for each in sequence(left.get("10_ingest", {}).get("files"))]
+    drops.sort(key=lambda each: -(number(each.get("quarantined")) or 0))
     champion, challenger = text(report.get("champion_before")), text(report.get("challenger"))
     tally = _tally(report, left)
     parameters = _parameters(report.get("params"))
@@ -188,7 +189,7 @@ def run(
             charts=_charts(monitor, score, champion),
             features=tuple(map(_feature, map(mapping, sequence(monitor.get("changes"))[:MOST_FEATURES]))),
             waiting=text(item(monitor, "without_outcome", "sentence")),
-            drops=tuple(map(_drop, map(mapping, drops[:MOST_DROPS]))),
+            drops=tuple(map(_drop, drops[:MOST_DROPS])),
             more_drops=max(0, len(drops) - MOST_DROPS),
             stages=stages,
             parameters=parameters,
@@ -299,7 +300,8 @@ def _judged(monitor: Mapping[str, Any], champion: str) -> str:
     performance = mapping(monitor.get("performance"))
     if not performance:
         return ""
-    return f"Model {champion} on {short(performance.get('n'))} clients whose outcome came since it was last judged, {short(performance.get('positives'))} of whom left."
+    n, left = short(performance.get("n")), short(performance.get("positives"))
+    return f"Model {champion} on {n} clients whose outcome came since it was last judged, {left} of whom left."
 
 
 def _charts(monitor: Mapping[str, Any], score: Mapping[str, Any], champion: str) -> tuple[Chart, ...]:
@@ -320,7 +322,9 @@ def _charts(monitor: Mapping[str, Any], score: Mapping[str, Any], champion: str)
 
 def _feature(each: Mapping[str, Any]) -> Feature:
     then, now = each.get("then"), each.get("now")
-    levels = sorted(mapping(now) | mapping(then), key=lambda level: -(number(mapping(now).get(level)) or 0))[:LEVELS]
+    levels = sorted({**mapping(now), **mapping(then)}, key=lambda level: -(number(mapping(now).get(level)) or 0))[
+        :LEVELS
+    ]
     return Feature(
         label=text(each.get("label") or each.get("feature")),
         then=_distribution(then, levels, each.get("missing_then")),
@@ -392,7 +396,7 @@ def _facts(
     counts: Mapping[str, Any],
     parameters: tuple[Parameter, ...],
 ) -> tuple[Fact, ...]:
-    plain = [("decision", report.get("decision")), ("status", report.get("status"))]
+    plain = [("decision", text(report.get("decision")).replace("_", " ") or None), ("status", report.get("status"))]
     plain += [("model that serves", item(report, "model", "version")), ("challenger", report.get("challenger"))]
     plain += [("data version", report.get("data_version"))]
     found = [Fact(label, label, "What was decided", _plain(value), None, None, "") for label, value in plain]
@@ -426,7 +430,7 @@ def _facts(
     )
     for stage in map(mapping, sequence(report.get("stages"))):
         name = text(stage.get("name"))
-        found.append(Fact(f"seconds.{name}", name, "Seconds", number(stage.get("seconds")), None, None, "lower"))
+        found.append(Fact(f"seconds.{name}", name, "Seconds", number(stage.get("seconds")), None, None, ""))
     found += [Fact(f"params.{each.key}", each.key, "Parameters", each.value, None, None, "") for each in parameters]
     return tuple(found)
 
