@@ -82,6 +82,8 @@ def runs(
     filters: Sequence[Filter] = (),
     note: str = "",
     links: tuple[str, str] | None = None,
+    chosen: str = "",
+    here: str = "",
 ) -> Page:
     """One page of a portfolio's runs.
 
@@ -96,6 +98,7 @@ def runs(
         filters: where the API serves it.
         note: which runs these are, in place of the page's number.
         links: addresses of the older and the newer page, in place of the neighbours.
+        chosen: the run that another is to be put beside; ``here`` is the address of this list, where one is chosen.
 
     Raises:
         ValueError: there is no such page.
@@ -111,7 +114,7 @@ def runs(
             crumbs=(("Attrition", urls.home), (text(title), urls.portfolio)),
             twin=twin(urls.runs(page)),
             name=text(portfolio),
-            runs=tuple(row(urls, line) for line in rows),
+            runs=tuple(row(urls, line, chosen, here) for line in rows),
             filters=tuple(filters),
             older=older,
             newer=newer,

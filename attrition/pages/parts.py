@@ -58,7 +58,7 @@ class Row:
 
     run: str  # its name
     href: str  # of its page
-    compare: str  # of it beside the run before
+    compare: tuple[str, str]  # (words, address) of it beside another; empty on the disk
     status: str  # how it ended
     manual: bool  # whether a person asked for it
     decision: str  # empty until one is made
@@ -83,6 +83,7 @@ class Client:
     gain: float | None  # what a call is expected to bring
     as_of: str  # the day that is known of it
     change: float | None  # of the risk in a week; None where nobody knows
+    note: str  # why it is not to be called; empty where it is
     reasons: tuple[str, ...]  # what moves its risk most
 
 
@@ -105,15 +106,19 @@ def sentences(reason: object) -> tuple[str, str]:
     return first, rest
 
 
-def row(urls: Urls, line: Mapping[str, Any]) -> Row:
-    """A run, from its line in the book."""
+def row(urls: Urls, line: Mapping[str, Any], chosen: str = "", here: str = "") -> Row:
+    """A run, from its line in the book; in a list of the API, at ``here``, one is chosen to be put beside another."""
+    name = text(line.get("run"))
+    compare = ("compare with …", f"{here}{'&' if '?' in here else '?'}with={name}") if here else ("", "")
+    if chosen:
+        compare = (f"beside {chosen}", urls.compare(chosen, name)) if chosen != name else ("", "")
     counts, quiet = mapping(line.get("rows")), mapping(line.get("quiet"))
     lead, rest = sentences(line.get("reason"))
     seconds = [each for each in map(number, mapping(line.get("seconds")).values()) if each is not None]
     return Row(
         run=text(line.get("run")),
         href=urls.run(line.get("run")),
-        compare=urls.run(line.get("run"), "compare.html"),
+        compare=compare,
         status=text(line.get("status")),
         manual=line.get("manual") is True,
         decision=text(line.get("decision")),
@@ -131,6 +136,7 @@ def client(rank: object, each: Mapping[str, Any], columns: Sequence[str]) -> Cli
     """A client of a list."""
     shown = mapping(each.get("shown"))
     reasons = each.get("reasons")
+    note = "has left" if each.get("gone") is True else "held out" if each.get("hold_out") is True else ""
     return Client(
         rank=rank,
         id=text(each.get("id")),
@@ -140,6 +146,7 @@ def client(rank: object, each: Mapping[str, Any], columns: Sequence[str]) -> Cli
         gain=number(each.get("gain")),
         as_of=text(each.get("as_of")),
         change=number(each.get("change")),
+        note=note,
         reasons=tuple(map(text, reasons if isinstance(reasons, list | tuple) else [reasons])) if reasons else (),
     )
 
