@@ -119,7 +119,10 @@ def _models(place: Place, portfolio: Portfolio, book: Book, newest: Run | None) 
     judged = _judged(newest) if newest else {}
     for version in sorted({each for each in spoken if each}):
         model_page(place, portfolio, book, version, judged.get(version))
-    found = book.models(MODELS_A_PAGE)
+    found = [
+        {**line, "compared": (place.executed / Urls().model(line["version"], "compare")).exists()}
+        for line in book.models(MODELS_A_PAGE)
+    ]
     _put(place, Urls().models, pages.models(portfolio.title, found, state.versions))
 
 

@@ -150,13 +150,13 @@ def model(
 
 
 def models(title: str, found: Sequence[Mapping[str, Any]], total: int) -> Page:
-    """The list of models, newest first; ``found`` are lines of the book."""
+    """The list of models, newest first; ``found`` are lines of the book, with whether each was ``compared``."""
     urls = Urls(UP)
     rows = tuple(
         Listed(
             version=text(each.get("version")),
             href=urls.model(each.get("version")),
-            compare=urls.model(each.get("version"), "compare") if int(each.get("version") or 0) > 1 else "",
+            compare=urls.model(each.get("version"), "compare") if each.get("compared") is True else "",
             status=text(each.get("status")),
             why=sentences(each.get("why"))[0],
             run=urls.run(each.get("run")),

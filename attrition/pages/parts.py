@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from attrition.pages.charts import Chart, Mark, Series, thinned
@@ -210,7 +211,7 @@ def evidence_chart(urls: Urls, points: Sequence[Mapping[str, Any]]) -> Chart | N
     if not found:
         return None
     lines = tuple((x, max(-4.0, math.log10(each["share"]))) for x, each in thinned(found))
-    top = max(1.0, math.ceil(max(y for _, y in lines)))
+    top = max(2, 2 * math.ceil(max(y for _, y in lines) / 2))  # even, so that the middle is a power too
     span = _span([x for x, _ in found], points)
     needed = Series("what a retrain needs", "limit", ((span[0], 0.0), (span[1], 0.0)), (), True, False)
     last = _part(found[-1][1]["share"])
@@ -218,9 +219,9 @@ def evidence_chart(urls: Urls, points: Sequence[Mapping[str, Any]]) -> Chart | N
         title="Evidence that a new model would help",
         words=f"on a log scale, against what a retrain needs (dashed, 100%); {last} in the newest run",
         x=span,
-        y=(-4.0, top),
+        y=(-4.0, float(top)),
         x_labels=_days(points),
-        y_labels=(_part(10**top), _part(10 ** ((top - 4) / 2)), "0.01%"),
+        y_labels=(_power(top), _power((top - 4) // 2), _power(-4)),
         series=(needed, Series("evidence", "one", lines, (), True, len(lines) <= 60)),
         marks=_marks(urls, points),
         columns=("Run", "Model", "Evidence, of what a retrain needs"),
@@ -310,12 +311,14 @@ def _marks(urls: Urls, points: Sequence[Mapping[str, Any]], most: int = 12) -> t
             continue
         if decision in ("promoted", "rolled_back"):
             how = "promoted" if decision == "promoted" else "serves again, by a rollback"
-            found[at, "promoted"] = Mark(at, f"model {text(each.get('model'))} {how}", urls.run(run), "promoted")
+            found[at, "promoted"] = Mark(
+                at, f"{_day(at)}: model {text(each.get('model'))} {how}", urls.run(run), "promoted"
+            )
         change = each.get("change")
         if each.get("alarm") and change:
             since = next((_time(one) for one in points if (one.get("data_version") or 0) >= change), None)
             since = at if since is None else since
-            words = f"clients changed about here, as run {text(each.get('number'))} found"
+            words = f"{_day(since)}: clients changed about here, as run {text(each.get('number'))} found"
             found.setdefault((since, "change"), Mark(since, words, urls.run(run, anchor="drift"), "change"))
     return tuple(sorted(found.values(), key=lambda mark: mark.x))[-most:]
 
@@ -329,6 +332,10 @@ def _spread(
 def _time(each: Mapping[str, Any]) -> float | None:
     at = moment(each.get("at"))
     return at.timestamp() if at else None
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def _span(found: Sequence[float], points: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
@@ -345,6 +352,13 @@ def _part(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f} times" if value < 1e6 else "over a million times"
     return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}" if value >= 0.001 else f"{value:.2%}"
+
+
+def _power(exponent: int) -> str:
+    """A power of ten on an axis."""
+    if exponent > 3:
+        return f"10{str(exponent).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} ×"
+    return f"{10**exponent:,} ×" if exponent > 0 else f"{10.0**exponent:.{max(0, -exponent - 2)}%}"
 
 
 def _round_up(value: float) -> float:
