@@ -28,7 +28,7 @@ _ABOUT = "**Reads**"
 """How the paragraph begins that says what a stage reads, writes and records: of interest, but not first."""
 ANSWER = "answer"
 """The value that a stage records for its reader: what it found, in a sentence."""
-ROOM, LEAST = 23_000, 1_500
+ROOM, LEAST = 22_500, 1_500
 """Bytes of a page but for its frame, its pictures and what failed, so that it stays below 30 KB; what code and words
 leave of it is for the outputs, and some in any case."""
 EACH = 110
@@ -58,7 +58,7 @@ class Cell:
 class NotebookPage:
     """What the page shows beside the cells."""
 
-    title: str
+    title: str  # of the page
     crumbs: tuple[tuple[str, str], ...]  # (words, relative address) of the pages above
     source: str  # the notebook's file name
     href: str  # the notebook beside the page: its twin, as a notebook is JSON

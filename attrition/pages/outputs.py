@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from attrition.pages.clean import plain, table
 from attrition.record import MIME
@@ -43,7 +43,7 @@ class Table:
     """Cleaned HTML."""
 
     kind: ClassVar[str] = "table"
-    html: Markup
+    html: Markup  # with nothing but tables and the words around them
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Text:
     """What was printed, or the last expression of a cell."""
 
     kind: ClassVar[str] = "text"
-    text: str
+    text: str  # as it was printed
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Messages:
     """What went to stderr."""
 
     kind: ClassVar[str] = "messages"
-    text: str
+    text: str  # as it was written
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recorded:
     """A named value that the stage left for later stages."""
 
     kind: ClassVar[str] = "recorded"
-    name: str
+    name: str  # by which it is read back
     text: str  # the value as JSON
     anchor: str = ""  # where a page may point to it
 
@@ -78,7 +78,7 @@ class Failure:
 
     kind: ClassVar[str] = "failure"
     name: str  # of the exception's class
-    message: str
+    message: str  # of the exception
     text: str  # the traceback
 
 
@@ -97,7 +97,7 @@ def within(kept: Sequence[Output], room: int) -> tuple[tuple[Output, ...], int]:
         if isinstance(output, Picture | Failure):
             found.append(output)
             continue
-        size = len((output.html if isinstance(output, Table) else output.text).encode("utf-8", "replace"))
+        size = len(escape(output.html if isinstance(output, Table) else output.text).encode("utf-8", "replace"))
         if size <= room:
             room -= size
             found.append(output)
