@@ -135,6 +135,8 @@ CALLS: dict[str, Any] = {
     "lists": [
         {"kind": "everybody", "column": "", "name": "", "clients": 4, "callable": 3, "ranks": [1, 2]},
         {"kind": "band", "column": "", "name": "high", "clients": 2, "callable": 2, "ranks": [1]},
+        {"kind": "band", "column": "", "name": "medium", "clients": 2, "callable": 1, "ranks": [2]},
+        {"kind": "band", "column": "", "name": "low", "clients": 0, "callable": 0, "ranks": []},
         {"kind": "value", "column": "owner", "name": "Ann", "clients": 2, "callable": 2, "ranks": [2]},
     ],
     "clients": {
