@@ -13,7 +13,7 @@ from typing import Any
 
 import homes
 import pytest
-from api_kit import serving
+from api_kit import running
 from conftest import require
 from pages_examples import KINDS
 from pages_kit import PAYLOADS, anything, code, everywhere, failed, page, recorded, shown
@@ -143,8 +143,8 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def served(home: Home) -> Iterator[str]:
-    with serving(home) as running:
-        yield f"{running.url}/pages"
+    with running(home) as api:
+        yield f"{api.url}/pages"
 
 
 def looked_at(browser: Any, axe: str, address: str) -> None:
@@ -172,7 +172,6 @@ def test_a_page_opens_from_the_disk(browser: Any, axe: str, home: Home, kind: st
 def test_a_page_opens_from_the_api(browser: Any, axe: str, served: str, kind: str) -> None:
     visit = Visit(browser, f"{served}/{PLACES[kind]}", 360, "dark")
     assert visit.ask("document.documentElement.scrollWidth <= window.innerWidth")
-    assert visit.unreached() == []
     assert visit.tried == []
     visit.tab.close()
 
@@ -187,6 +186,7 @@ def test_a_page_of_long_words_stays_in_its_place(browser: Any, axe: str, tmp_pat
     file.write_text(made.html(), encoding="utf-8")
     visit.tab.goto(file.as_uri())
     assert visit.found_by(axe) == []
+    assert visit.unreached() == []
     visit.tab.close()
 
 
@@ -221,9 +221,8 @@ def test_a_run_prints_to_white_paper(browser: Any, home: Home) -> None:
 
 def test_hostile_pages_try_nothing_even_without_their_policy(browser: Any, tmp_path: Path) -> None:
     """With the policy taken out, what is left is the escaping and the cleaning: they must do alone."""
-    inside = (
-        "document.querySelectorAll('script, iframe, object, embed, base, [onload], [onerror], [onclick], [style*=url]')"
-    )
+    bad = "script, iframe, object, embed, base, [onload], [onerror], [onclick], [style*=url]"
+    inside = f"document.querySelectorAll('{bad}')"
     for kind, make in {"notebook": None, **KINDS}.items():
         made = make() if make else None
         parts = []
@@ -268,7 +267,7 @@ def test_axe_finds_what_is_wrong(browser: Any, axe: str, tmp_path: Path) -> None
 
 def test_the_failed_cell_is_what_one_sees_first(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    file.write_text(page(tmp_path, *[code("x = 1")] * 30, code("fit()", failed("ValueError", "one class"))))
+    file.write_text(page(tmp_path, *(code("x = 1") for _ in range(30)), code("fit()", failed("ValueError", "one class"))))
     visit = Visit(browser, file.as_uri())
     assert "one class" in visit.tab.locator("section.alarm").inner_text()
     assert visit.tab.locator("section.alarm").bounding_box()["y"] < 300
