@@ -169,7 +169,7 @@ def _clients(place: Place) -> Page:
     shown = {name: given[name] for name in portfolio.show if given.get(name) and name not in ("id", "band", "offset")}
     offset, urls = _whole(given, "offset"), Urls("../")
     found = listing.page(
-        place, listing.Asked(given.get("band"), shown, given.get("id") or None, CLIENTS_A_PAGE, offset)
+        place, listing.Asked(given.get("band"), shown, given.get("id") or None, limit=CLIENTS_A_PAGE, offset=offset)
     )
     if found is None:
         raise Refused(404, f"nobody was assessed yet: python runner.py tick {place.name}")

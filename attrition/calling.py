@@ -30,7 +30,7 @@ def lists(portfolio: Portfolio, ranking: Path, *, run: str, model: str, data_ver
     """The lists of a ranking, in what JSON can hold.
 
     ``clients`` has each client of any list once, by rank: id, as_of, probability, band, ``gain`` (what a call is
-    expected to bring; None without costs), reasons, and under ``shown`` the columns to show. ``lists`` are ``{"kind",
+    expected to bring; None without costs), ``change`` of the risk in a week, reasons, and under ``shown`` the columns to show. ``lists`` are ``{"kind",
     "column", "name", "clients", "callable", "ranks"}``: one of everybody, one a band, and one a value of each shown
     column that has few enough to part the clients by. Who has left or is held out is counted, not listed.
     """
@@ -42,8 +42,10 @@ def lists(portfolio: Portfolio, ranking: Path, *, run: str, model: str, data_ver
             found += _by_value(db, column)
         ranks = sorted({rank for each in found for rank in each["ranks"]})
         shown = "".join(f", {quoted(name)}" for name in portfolio.show)
+        has = {name for name, *_ in db.execute("DESCRIBE ranking").fetchall()}
+        change = "change" if "change" in has else "NULL"  # a ranking of before there were any
         rows = db.execute(
-            f"SELECT rank, id, as_of, probability, band, reasons{shown} FROM ranking"
+            f"SELECT rank, id, as_of, probability, band, {change}, reasons{shown} FROM ranking"
             " WHERE rank IN (SELECT unnest($ranks)) ORDER BY rank",
             {"ranks": ranks},
         ).fetchall()
@@ -59,13 +61,17 @@ def lists(portfolio: Portfolio, ranking: Path, *, run: str, model: str, data_ver
 
 
 def _client(portfolio: Portfolio, row: tuple[Any, ...]) -> dict[str, Any]:
-    _, name, as_of, risk, band, reasons, *shown = row
+    _, name, as_of, risk, band, change, reasons, *shown = row
     gain, costs = None, portfolio.costs
     if costs:
         gain = round(float(value.expected_gain([risk], costs.call, costs.client, costs.kept)[0]), 2)
     return {
         **{"id": name, "as_of": _day(as_of), "probability": round(risk, 4), "band": band, "gain": gain},
-        **{"reasons": list(reasons), "shown": dict(zip(portfolio.show, shown, strict=True))},
+        **{
+            "change": None if change is None else round(change, 4),
+            "reasons": list(reasons),
+            "shown": dict(zip(portfolio.show, shown, strict=True)),
+        },
     }
 
 

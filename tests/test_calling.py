@@ -50,7 +50,7 @@ def test_a_list_is_of_everybody_of_each_band_and_of_each_owner(tmp_path: Path) -
     assert listed(found, "band", "high")["ranks"] == [*range(1, 10)]
     assert listed(found, "value", "Bo")["ranks"] == [*range(2, 21, 2)]
     assert found["clients"]["1"] == {
-        **{"id": "c-0", "as_of": "2026-03-20", "probability": 1.0, "band": "high", "gain": 70.0},
+        **{"id": "c-0", "as_of": "2026-03-20", "probability": 1.0, "band": "high", "gain": 70.0, "change": None},
         **{"reasons": ["usage 3"], "shown": {"owner": "Ann"}},
     }
     assert (found["newest"], found["currency"]) == ("2026-03-20", "EUR")

@@ -267,7 +267,9 @@ def test_axe_finds_what_is_wrong(browser: Any, axe: str, tmp_path: Path) -> None
 
 def test_the_failed_cell_is_what_one_sees_first(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    file.write_text(page(tmp_path, *(code("x = 1") for _ in range(30)), code("fit()", failed("ValueError", "one class"))))
+    file.write_text(
+        page(tmp_path, *(code("x = 1") for _ in range(30)), code("fit()", failed("ValueError", "one class")))
+    )
     visit = Visit(browser, file.as_uri())
     assert "one class" in visit.tab.locator("section.alarm").inner_text()
     assert visit.tab.locator("section.alarm").bounding_box()["y"] < 300
