@@ -30,9 +30,10 @@ def lists(portfolio: Portfolio, ranking: Path, *, run: str, model: str, data_ver
     """The lists of a ranking, in what JSON can hold.
 
     ``clients`` has each client of any list once, by rank: id, as_of, probability, band, ``gain`` (what a call is
-    expected to bring; None without costs), ``change`` of the risk in a week, reasons, and under ``shown`` the columns to show. ``lists`` are ``{"kind",
-    "column", "name", "clients", "callable", "ranks"}``: one of everybody, one a band, and one a value of each shown
-    column that has few enough to part the clients by. Who has left or is held out is counted, not listed.
+    expected to bring; None without costs), ``change`` of the risk in a week, reasons, and under ``shown`` the columns
+    to show. ``lists`` are ``{"kind", "column", "name", "clients", "callable", "ranks"}``: one of everybody, one a band,
+    and one a value of each shown column that has few enough to part the clients by. Who has left or is held out is
+    counted, not listed.
     """
     with duckdb.connect() as db:
         db.execute("CREATE VIEW ranking AS SELECT * FROM read_parquet('" + str(ranking).replace("'", "''") + "')")
