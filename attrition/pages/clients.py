@@ -9,7 +9,8 @@ from typing import Any
 from attrition.pages.charts import Chart, Series, thinned
 from attrition.pages.frame import Page, item, mapping, money, number, text
 from attrition.pages.index import Filter, Option
-from attrition.pages.parts import TABLE_ROWS, Client, Crumbs, client
+from attrition.pages.parts import Client, Crumbs, client
+from attrition.pages.trends import TABLE_ROWS
 from attrition.pages.urls import Urls, twin
 
 __all__ = ["Asked", "ClientsPage", "clients", "lists"]

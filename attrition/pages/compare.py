@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from attrition.pages.facts import verdict
 from attrition.pages.frame import Page, figure, item, mapping, number, sequence, short, signed, text
 from attrition.pages.parts import Crumbs
-from attrition.pages.run import verdict
 from attrition.pages.urls import Urls, twin
 
 __all__ = ["ComparePage", "Difference", "Group", "compare"]

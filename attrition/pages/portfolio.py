@@ -9,7 +9,8 @@ from typing import Any
 
 from attrition.pages.charts import Chart
 from attrition.pages.frame import Page, item, mapping, moment, number, text
-from attrition.pages.parts import Client, Crumbs, Row, client, error_chart, evidence_chart, row, sentences
+from attrition.pages.parts import Client, Crumbs, Row, client, row, sentences
+from attrition.pages.trends import error_chart, evidence_chart
 from attrition.pages.urls import Urls
 
 __all__ = ["Band", "Calls", "Decided", "Deployed", "PortfolioPage", "portfolio"]
@@ -139,7 +140,6 @@ def portfolio(
     champion = text(state.get("champion"))
     tone, health, sentence = HEALTH[_health(state, newest, deployed, points)]
     bands, compared = _bands(urls, points)
-    lead, rest = sentences(decided.get("reason"))
     rows = [row(urls, line) for line in lines]
     return Page(
         "portfolio.html.j2",
@@ -157,9 +157,7 @@ def portfolio(
             proven=deployed.get("proven") if isinstance(deployed.get("proven"), bool) else None,
             challenger=text(state.get("challenger")),
             challenger_href=urls.model(state.get("challenger")),
-            last=Decided(
-                text(decided.get("decision")), lead, rest, decided.get("started_at"), urls.run(decided.get("run"))
-            ),
+            last=_decided(urls, decided),
             at=newest.get("finished_at") or newest.get("started_at"),
             status=text(newest.get("status")),
             bands=bands,
@@ -197,6 +195,11 @@ def _health(
         if holds:
             return name
     return "good"
+
+
+def _decided(urls: Urls, line: Mapping[str, Any]) -> Decided:
+    lead, rest = sentences(line.get("reason"))
+    return Decided(text(line.get("decision")), lead, rest, line.get("started_at"), urls.run(line.get("run")))
 
 
 def _bands(urls: Urls, points: Sequence[Mapping[str, Any]]) -> tuple[tuple[Band, ...], Any]:

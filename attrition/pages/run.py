@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attrition.pages.charts import Chart
+from attrition.pages.facts import Parameter, facts_of, parameters_of, verdict
 from attrition.pages.frame import Page, elapsed, item, mapping, number, sequence, share, short, text
 from attrition.pages.parts import (
     COUNTS,
     MEASURES,
     Crumbs,
     Fact,
-    gain_chart,
     interval,
     measured,
-    reliability_chart,
     sentences,
 )
+from attrition.pages.trends import gain_chart, reliability_chart
 from attrition.pages.urls import Urls, local
 
-__all__ = ["Drop", "Failure", "Feature", "Measure", "Parameter", "RunPage", "Stage", "run"]
+__all__ = ["Drop", "Failure", "Feature", "Measure", "RunPage", "Stage", "run"]
 
 UP = "../"
 MOST_DROPS, MOST_FEATURES, LONGEST_TRACE = 50, 40, 60
@@ -89,21 +88,6 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A key of the portfolio's YAML."""
-
-    key: str  # its name
-    value: str  # in this run
-    default: str  # where nothing is said
-    differs: bool  # whether these two do
-
-    @property
-    def fields(self) -> tuple[str, str, str]:
-        """As a row of a table."""
-        return self.key, self.value, self.default
-
-
-@dataclass(frozen=True)
 class RunPage:
     """What a run did, decided and left."""
 
@@ -167,7 +151,7 @@ def run(
     drops.sort(key=lambda each: -(number(each.get("quarantined")) or 0))
     champion, challenger = text(report.get("champion_before")), text(report.get("challenger"))
     tally = _tally(report, left)
-    parameters = _parameters(report.get("params"))
+    parameters = parameters_of(report.get("params"))
     return Page(
         "run.html.j2",
         RunPage(
@@ -197,7 +181,7 @@ def run(
             compare="compare.html" if previous else "",
             clients=urls.clients() if left.get("70_assess", {}).get("bands") else "",
             anchors=_anchors(stages),
-            facts=_facts(report, left, counts, parameters),
+            facts=facts_of(report, left, counts, parameters),
         ),
     )
 
@@ -272,22 +256,6 @@ def _measures(score: Mapping[str, Any]) -> tuple[Measure, ...]:
     return tuple(found)
 
 
-def verdict(
-    one: tuple[float | None, float | None, float | None],
-    other: tuple[float | None, float | None, float | None],
-    better: str,
-) -> str:
-    """What ``other`` is beside ``one``: better or worse, where that can be said at all."""
-    if one[0] is None or other[0] is None or better not in ("lower", "higher"):
-        return ""
-    if one[0] == other[0]:
-        return "no difference"
-    word = "better" if (other[0] < one[0]) is (better == "lower") else "worse"
-    low, high = max(one[1] or one[0], other[1] or other[0]), min(one[2] or one[0], other[2] or other[0])
-    bounded = None not in (*one, *other)
-    return f"{word}, but the intervals overlap" if bounded and low <= high else word
-
-
 def _confusion(monitor: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]] | None:
     try:
         (a, b), (c, d) = item(monitor, "performance", "confusion")
@@ -348,18 +316,6 @@ def _drop(each: Mapping[str, Any]) -> Drop:
     return Drop(text(each.get("name")), counts, (*reasons, *map(text, sequence(each.get("notes")))))
 
 
-def _parameters(given: object) -> tuple[Parameter, ...]:
-    found = []
-    for each in map(mapping, sequence(given)):
-        value, default = (_written(each.get(key)) for key in ("value", "default"))
-        found.append(Parameter(text(each.get("key")), value, default, value != default))
-    return tuple(sorted(found, key=lambda each: not each.differs))
-
-
-def _written(value: object) -> str:
-    return "none" if value is None else value if isinstance(value, str) else text(json.dumps(value, ensure_ascii=False))
-
-
 def _versions(urls: Urls, report: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     model = mapping(report.get("model"))
     named = [
@@ -388,52 +344,3 @@ def _anchors(stages: tuple[Stage, ...]) -> tuple[tuple[str, str], ...]:
         if name in pages
         for words, value in found
     )
-
-
-def _facts(
-    report: Mapping[str, Any],
-    left: Mapping[str, Mapping[str, Any]],
-    counts: Mapping[str, Any],
-    parameters: tuple[Parameter, ...],
-) -> tuple[Fact, ...]:
-    plain = [("decision", text(report.get("decision")).replace("_", " ") or None), ("status", report.get("status"))]
-    plain += [("model that serves", item(report, "model", "version")), ("challenger", report.get("challenger"))]
-    plain += [("data version", report.get("data_version"))]
-    found = [Fact(label, label, "What was decided", _plain(value), None, None, "") for label, value in plain]
-    found += [
-        Fact(f"rows.{key}", label, "Rows", _plain(counts.get(key)), None, None, "") for key, label in COUNTS.items()
-    ]
-    for key, (label, better) in MEASURES.items():
-        value, low, high = interval(item(report, "performance", key))
-        found.append(Fact(f"performance.{key}", label, "The champion on new clients", value, low, high, better))
-    evidence = number(item(report, "evidence", "share"))
-    found.append(
-        Fact(
-            "evidence",
-            "evidence, of what a retrain needs",
-            "The champion on new clients",
-            evidence,
-            None,
-            None,
-            "lower",
-        )
-    )
-    for each in map(mapping, sequence(item(left, "70_assess", "bands"))):
-        name, better = text(each.get("band")), "lower" if each.get("band") == "high" else ""
-        found.append(
-            Fact(f"bands.{name}", f"clients at {name} risk", "Clients", _plain(each.get("all")), None, None, better)
-        )
-    plan = item(left, "70_assess", "plan")
-    found.append(Fact("plan.called", "calls that pay", "Clients", _plain(item(plan, "called")), None, None, ""))
-    found.append(
-        Fact("plan.gain", "what they are expected to bring", "Clients", number(item(plan, "gain")), None, None, "")
-    )
-    for stage in map(mapping, sequence(report.get("stages"))):
-        name = text(stage.get("name"))
-        found.append(Fact(f"seconds.{name}", name, "Seconds", number(stage.get("seconds")), None, None, ""))
-    found += [Fact(f"params.{each.key}", each.key, "Parameters", each.value, None, None, "") for each in parameters]
-    return tuple(found)
-
-
-def _plain(value: object) -> Any:
-    return value if isinstance(value, int | float) else text(value) or None
