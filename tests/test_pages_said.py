@@ -216,7 +216,7 @@ def test_a_model_says_when_it_served_and_why_not_any_more() -> None:
 def test_a_list_says_what_calling_is_worth_and_why_each() -> None:
     text = words(KINDS["clients"]())
     assert "Calling the first 120 is expected to bring 5,120 EUR" in text
-    assert "c-1 rank 1 as of 2026-11-22 Bo 91% high 61.50 EUR tickets 9, usual 2: odds of leaving × 4.1" in text
+    assert "c-1 rank 1 as of 2026-11-22 Bo 91% high – 61.50 EUR tickets 9, usual 2: odds of leaving × 4.1" in text
     assert "The first 2 of 3 clients who can be called (1 more have left or are held out)." in text
 
 

@@ -40,8 +40,8 @@ _TONE = {state: tone for tone, states in _TONES.items() for state in states}
 class Page:
     """A page before it is written: a template, and what it shows."""
 
-    template: str
-    context: Any
+    template: str  # its file
+    context: Any  # one of the dataclasses of this package
 
     def html(self) -> str:
         """As a person reads it."""

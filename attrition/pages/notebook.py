@@ -50,7 +50,7 @@ class Cell:
     html: Markup  # the text, or the code with its colours
     about: Markup  # what the stage reads, writes and records, set apart
     label: str  # of the fold around the code
-    outputs: tuple[Output, ...]
+    outputs: tuple[Output, ...]  # what is shown of them
     failure: Failure | None  # the exception that ended the notebook here
 
 
