@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo screenshots bench-pages serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean
+.PHONY: help run test demo screenshots bench-pages serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign-input lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -63,9 +63,12 @@ fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the descript
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
+
+campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
+	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
@@ -80,6 +83,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

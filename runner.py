@@ -314,6 +314,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         due.refuse(place, wish)
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
         settle = due.settle_time(place, book)
+        answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
@@ -322,10 +323,12 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
         if drops or wish.asks or due.owed(book):
-            return _work(place, book, stop, drops, closed, wish, clock)
-        book.quiet(stamp(clock()))
-        say(place, "quiet: no drop waits, every row is judged")
-        return _pages(place, book, closed) if closed else DONE
+            status = _work(place, book, stop, drops, closed, wish, clock)
+        else:
+            book.quiet(stamp(clock()))
+            say(place, "quiet: no drop waits, every row is judged")
+            status = _pages(place, book, closed) if closed else DONE
+        return status if answered else status or FAILED
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:

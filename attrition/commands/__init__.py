@@ -3,6 +3,7 @@
 VERBS = {
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
+    "quarantine": "what was set aside, with line and reason; --release FILE takes a corrected file in",
     "open": "a stage of a run, with its parameters, to be looked into in JupyterLab",
     "new-stage": "the skeleton of a stage of one's own",
     "rollback": "serve an earlier model again",

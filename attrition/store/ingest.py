@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 
 from attrition import safe
 from attrition.params import Portfolio
-from attrition.store import outcomes
+from attrition.store import outcomes, repeats
+from attrition.store.aside import rejected
 from attrition.store.check import bad_rows, check, reasons
 from attrition.store.clients import Clients
 from attrition.store.engine import connect, fields, listed, literal, quoted
@@ -89,7 +88,7 @@ def _take(connection: Any, portfolio: Portfolio, number: int, path: Path, stagin
 def _arrive(connection: Any, portfolio: Portfolio, rows: str, *, told: bool) -> None:
     """Add the rows that the SQL ``rows`` selects (_drop, _line, columns, target) to ``arrived``."""
     values = f"_drop, _line, {listed(fields(portfolio))}, {_hash(portfolio)}, {told}"
-    connection.execute(f"INSERT INTO arrived SELECT {values} FROM ({rows})")
+    connection.execute(f"INSERT INTO arrived SELECT {values} FROM ({repeats.numbered(portfolio, rows)})")
 
 
 def _identity(path: Path) -> tuple[str | None, int]:
@@ -109,7 +108,7 @@ def _hash(portfolio: Portfolio) -> str:
     """
     values = [f"CAST({quoted(name)} AS VARCHAR)" for name in sorted(fields(portfolio))]
     canonical = " || ".join(f"coalesce(length({value}) || ':' || {value}, '-')" for value in values)
-    number = f"CAST(md5_number_lower({canonical}) AS HUGEINT)"
+    number = f"CAST(md5_number_lower({canonical}{repeats.suffix(portfolio)}) AS HUGEINT)"
     return f"CAST({number} - CASE WHEN {number} >= {2**63} THEN {2**64} ELSE 0 END AS BIGINT)"
 
 
@@ -117,10 +116,7 @@ def _quarantine(connection: Any, path: Path, staging: Path) -> dict[str, int]:
     """Write the rows that cannot be taken, one JSON a line, and count their faults."""
     counts = reasons(connection)
     if counts:
-        # A name near the file system's limit has no room for a suffix; a name need not be UTF-8 either.
-        long = len(os.fsencode(path.name)) > 200
-        name = hashlib.sha256(os.fsencode(path.name)).hexdigest() if long else path.name
-        target = staging / "quarantine" / f"{name}.jsonl"
+        target = staging / "quarantine" / rejected(path.name)
         with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for row in bad_rows(connection):
                 line = {"file": path.name, "line": row.line, "reason": row.reason, "raw": row.raw}
