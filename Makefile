@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign-input lock sample clean
+.PHONY: help run test demo screenshots bench-pages serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign-input lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -27,6 +27,13 @@ serve: .venv/run ## the API on 127.0.0.1:8000
 
 lab: .venv/lab ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
+
+screenshots: .venv/dev ## the pictures of the README, of the demo (wants chromium)
+	@test -f .demo/executed/demo/index.html || $(BIN)/python runner.py simulate --history .demo
+	@$(BIN)/python -m benchmarks.screenshots .demo docs/pictures
+
+bench-pages: .venv/run ## what publishing a run costs after 10, 1,000 and 10,000 runs: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.site
 
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14

@@ -142,6 +142,8 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
     if ranking.exists():
         safe.sync(ranking)
         safe.move(ranking, place.ranking)
+    if (calls := run.folder / "call_list.json").exists():
+        safe.move(calls, place.call_list)
     return run.report["data_version"], run.report["model"]["version"]
 
 

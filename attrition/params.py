@@ -27,6 +27,7 @@ __all__ = [
     "Rules",
     "Source",
     "Target",
+    "listed",
     "load",
     "with_rules",
 ]
@@ -338,6 +339,22 @@ def load(path: Path) -> Portfolio:
     except ValidationError as error:
         faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
         raise ParamsError(faults) from None
+
+
+def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
+    """The keys that have a default, each with its ``value`` and its ``default``, in the YAML's order and form."""
+    found: list[dict[str, Any]] = []
+    for name, field in Portfolio.model_fields.items():
+        value, default = getattr(portfolio, name), field.get_default()
+        if field.is_required() or name in ("show", "id", "as_of"):
+            continue
+        if isinstance(value, _Strict):
+            default = default.model_dump() if default is not None else {}
+            own = value.model_dump().items()
+            found += [{"key": f"{name}.{key}", "value": each, "default": default.get(key)} for key, each in own]
+        else:
+            found.append({"key": field.alias or name, "value": value, "default": default})
+    return found
 
 
 def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:

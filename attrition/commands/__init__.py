@@ -8,6 +8,7 @@ VERBS = {
     "new-stage": "the skeleton of a stage of one's own",
     "rollback": "serve an earlier model again",
     "backtest": "what the rules would have decided on the past, beside never, always, monthly and naive",
+    "pages": "write all pages anew, from what was recorded",
     "simulate": "let clients of the portfolio demo arrive",
     "telco": "fetch the 7,043 telecom clients (extra: telco)",
 }
