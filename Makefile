@@ -54,7 +54,7 @@ bench-serving: .venv/run ## the API beside other servers, swaps under load (want
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
@@ -71,6 +71,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from attrition import classifiers
 from attrition.home import UsageError
 
 __all__ = [
@@ -104,13 +105,31 @@ class Target(_Strict):
 class ModelParams(_Strict):
     """The classifier and how it is trained."""
 
-    C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty
+    kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
+    params: dict[str, Any] = {}  # of the class, as scikit-learn names them
+    C: Annotated[float, Field(gt=0)] = (
+        1.0  # inverse strength of the L2 penalty; this and the next: of LogisticRegression
+    )
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.kind not in (known := classifiers.allowed()):
+            near = get_close_matches(self.kind, known, 1)
+            raise ValueError(
+                f"class: {self.kind!r:.80} is not on the list{f'; did you mean {near[0]}?' if near else ''}; there are "
+                f"{', '.join(sorted(known))}; ATTRITION_CLASSIFIERS adds to them"
+            )
+        if self.kind != classifiers.DEFAULT and (given := {"C", "max_iter"} & self.model_fields_set):
+            raise ValueError(
+                f"{min(given)}: a parameter of {classifiers.DEFAULT}; those of {self.kind} go under params"
+            )
+        return self
 
 
 class Rules(_Strict):

@@ -1,6 +1,7 @@
 """One small file a verb of the command line; each is imported when it is asked for."""
 
 VERBS = {
+    "init": "a portfolio from a CSV of clients, and its first run",
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
     "open": "a stage of a run, with its parameters, to be looked into in JupyterLab",
