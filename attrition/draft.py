@@ -74,7 +74,8 @@ def _rest(profile: Profile, dialect: Dialect) -> Iterator[str]:
     if dialect.delimiter != ",":
         yield f"delimiter: {json.dumps(dialect.delimiter)}"
     if dialect.decimal != ".":
-        yield f'decimal: "{dialect.decimal}"  # 1.234,5 is one thousand two hundred and thirty-four and a half'
+        yield 'decimal: ","'
+        yield 'thousands: "."  # 1.234,5 is one thousand two hundred and thirty-four and a half'
     yield ""
     yield "# What a call costs, what a client is worth and how many a call keeps; then lists say which calls pay:"
     yield "# costs: {call: 30, client: 400, kept: 0.25, currency: EUR}"

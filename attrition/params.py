@@ -87,6 +87,7 @@ class Column(_Strict):
     label: str | None = None  # how a person calls it; none: the name with spaces
     empty: Literal["missing", "text"] = "missing"  # what an empty field of a text or a category is
     leading_zeros: Literal["number", "refuse"] = "number"  # of a number: 007 is 7, or a fault
+    made: Literal["line"] | None = None  # of an id that no file has: it is made from the file and the line
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -274,6 +275,9 @@ class Portfolio(_Strict):
         for key, name in [("id", self.id), ("as_of", self.as_of)]:
             if name is not None and self.columns[name].empty == "text":
                 raise ValueError(f"{key}: {name!r} must not have empty: text: a row without it belongs to nobody")
+        for name, column in self.columns.items():
+            if column.made and (name != self.id or column.type != "text" or self.as_of):
+                raise ValueError(f"columns.{name}: made: line is for an id that is a text, in files without an as_of")
         names = [source.name for source in self.sources]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"sources: two are called {twice!r}")

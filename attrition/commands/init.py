@@ -20,6 +20,8 @@ __all__ = ["configure", "main"]
 
 ROWS = 200_000
 """Rows of the file that are looked at; the first tick checks them all."""
+FIRST = 5
+"""Clients of the list that are shown at once."""
 LINES = 200
 """Lines that tell how the file writes its fields."""
 
@@ -127,19 +129,32 @@ def _first_tick(home: Home, place: Place, path: Path) -> int:
     safe.write(target.with_name(f"{target.name}.done"), "")
     print(f"{place.params}: written. The first tick:", flush=True)
     if (status := tick(home, place.name)) == 0:
-        print("\n".join(["", "Next:", *_next(place)]))
+        print("\n".join(["", *_list(place), "", "Next:", *_next(place)]))
     return status
 
 
+def _list(place: Place) -> Iterator[str]:
+    """The head of the list, where there is a model."""
+    from attrition import assessment, params
+
+    if not place.ranking.exists():
+        yield "No list yet: the report says what is wanting for a first model."
+        return
+    yield "To be called first:"
+    for client in assessment.top(params.load(place.params), place.ranking)[:FIRST]:
+        yield f"  {client['rank']:>3}  {client['id']:<28} {client['probability']:>4.0%}  {client['reasons']}"[:160]
+
+
 def _next(place: Place) -> Iterator[str]:
-    me = _me()
-    yield f"  look it over:       {place.params}"
-    yield f"  the ranked list:    {me} serve, then http://127.0.0.1:8000/clients?portfolio={place.name}"
-    yield f"  more clients:       put files with these columns into {place.incoming}, then {me} tick {place.name}"
-    yield f"  every 15 minutes:   {me} schedule --install"
+    """The three commands that come next."""
+    me, api = _me()
+    yield f"  {api:<34}  the whole list: http://127.0.0.1:8000/clients?portfolio={place.name}"
+    yield f"  {f'{me} tick {place.name}':<34}  after more files were put into {place.incoming}"
+    yield f"  {f'{me} schedule --install':<34}  that, every 15 minutes, and the API after a restart"
+    yield f"To look over: {place.params}"
 
 
-def _me() -> str:
-    """How this was called."""
-    called = Path(sys.argv[0])
-    return f"python {called.name}" if called.suffix == ".py" else called.name
+def _me() -> tuple[str, str]:
+    """How the runner was called, and how the API is."""
+    called = Path(sys.argv[0]).name
+    return ("python runner.py", "python api.py") if called.endswith(".py") else ("attrition", "attrition-api")
