@@ -209,7 +209,7 @@ def _ways(
 
 def _weighs(portfolio: Portfolio) -> bool:
     """Whether the portfolio's classifier can let some rows count for less than others."""
-    return has_fit_parameter(model.build(portfolio)["classifier"], "sample_weight")
+    return bool(has_fit_parameter(model.build(portfolio)["classifier"], "sample_weight"))
 
 
 def _linear(champion: Pipeline, rows: pd.DataFrame) -> bool:

@@ -34,11 +34,11 @@ def _head(profile: Profile, title: str, source: str) -> Iterator[str]:
 
 
 def _columns(profile: Profile) -> Iterator[str]:
-    yield "# A row that breaks what is said here is set aside with the reason; the others go on. A column without a line"
+    yield "# A row that breaks what is said here is set aside with the reason; the others go on. A column that is not"
     yield "# here is not read. `text` is carried along and never learnt from."
     yield "columns:"
     if profile.made_id:
-        yield f"  {_text(profile.id)}: {{type: text, made: line}}  # of the file's name, its content's hash and the line"
+        yield f"  {_text(profile.id)}: {{type: text, made: line}}  # of file, content and line"
     for found in profile.columns:
         key = found.name in (profile.id, profile.as_of)
         type_ = "text" if found.left_out and not key and found.type != "date" else found.type

@@ -203,13 +203,11 @@ def learnt(pipeline: Pipeline, portfolio: Portfolio, frame: pd.DataFrame) -> lis
         return coefficients(pipeline, portfolio)
     some = frame.tail(SHOWN)
     moved = np.abs(contributions(pipeline, portfolio, some, baseline(pipeline, frame), usual(portfolio, frame)))
-    found = [
-        {
-            **{"feature": name, "level": None, "coefficient": logits, "odds_ratio": math.exp(min(logits, 700))},
-            "words": f"{portfolio.label(name)}: moves the odds of leaving by × {math.exp(min(logits, 700)):.2f} on average",
-        }
-        for name, logits in zip(portfolio.features, moved.mean(axis=0).tolist(), strict=True)
-    ]
+    found = []
+    for name, logits in zip(portfolio.features, moved.mean(axis=0).tolist(), strict=True):
+        ratio = math.exp(min(logits, 700))
+        words = f"{portfolio.label(name)}: moves the odds of leaving by × {ratio:.2f} on average"
+        found.append({"feature": name, "level": None, "coefficient": logits, "odds_ratio": ratio, "words": words})
     return sorted(found, key=lambda entry: -entry["coefficient"])
 
 
@@ -294,7 +292,7 @@ def usual(portfolio: Portfolio, frame: pd.DataFrame) -> dict[str, float | str]:
     The mean and not the median, as a client there is what reasons compare with: its odds are × 1. A feature
     without any value has none.
     """
-    return _usual({name: "numeric" for name in portfolio.numeric} | dict.fromkeys(portfolio.categorical, ""), frame)
+    return _usual(dict.fromkeys(portfolio.numeric, "numeric") | dict.fromkeys(portfolio.categorical, ""), frame)
 
 
 def _usual(kinds: Mapping[str, str], frame: pd.DataFrame) -> dict[str, float | str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingClassifier
 
 from attrition import assessment, classifiers, model, params, pickles, provenance, registry, shapley
-from attrition.home import Home, UsageError
+from attrition.home import UsageError
 from attrition.served import Served
 
 JSON = "application/json"

@@ -2,6 +2,7 @@
 
 VERBS = {
     "init": "a portfolio from a CSV of clients, and its first run",
+    "alert": "a test message to all whom alerts.yaml names",
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
     "open": "a stage of a run, with its parameters, to be looked into in JupyterLab",
