@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
+import yaml
+
 from attrition.profile import Dialect, Found, Profile
 
 __all__ = ["yaml_text"]
@@ -84,7 +86,9 @@ def _rest(profile: Profile, dialect: Dialect) -> Iterator[str]:
 
 def _text(value: str) -> str:
     """A text as YAML takes it for nothing else."""
-    return value if PLAIN.fullmatch(value) and value.lower() not in RESERVED else json.dumps(value, ensure_ascii=False)
+    if PLAIN.fullmatch(value) and value.lower() not in RESERVED:
+        return value
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10_000).strip()
 
 
 def _one_line(text: str) -> str:

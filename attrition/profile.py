@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -97,7 +97,7 @@ def dialect(header: str, lines: Sequence[str]) -> Dialect:
 
 
 def profile(
-    columns: dict[str, Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
     target: str,
     *,
     id: str | None = None,
@@ -146,10 +146,12 @@ def profile(
     )
 
 
-def _asked_for(columns: dict[str, Sequence[str]], *names: str | None) -> None:
+def _asked_for(columns: Mapping[str, Sequence[str]], *names: str | None) -> None:
     for name in names:
         if name is not None and name not in columns:
             raise UsageError(f"no column {name!r}; the file has {', '.join(columns)}"[:600])
+        if name is not None and (name.startswith("_") or len(name) > 64):
+            raise UsageError(f"{name[:80]!r} begins with _ or has more than 64 signs: rename the column")
 
 
 def _outcomes(target: str, values: Sequence[str], positive: str | None) -> tuple[str, str, list[str]]:
@@ -189,7 +191,7 @@ def _like(word: str) -> str:
     return other.upper() if word.isupper() else other.capitalize() if word[:1].isupper() else other
 
 
-def _nameable(texts: dict[str, list[str]], target: str) -> tuple[list[str], dict[str, str]]:
+def _nameable(texts: Mapping[str, list[str]], target: str) -> tuple[list[str], dict[str, str]]:
     """The columns that a portfolio can name, and why the others cannot be."""
     usable, ignored, seen = [], {}, {target.lower()}
     for name, values in texts.items():
@@ -242,7 +244,7 @@ def _number(value: str, decimal: str) -> float:
     return float(value.replace(".", "").replace(",", ".") if decimal == "," else value)
 
 
-def _id(found: Sequence[Found], texts: dict[str, list[str]], day: str | None) -> str | None:
+def _id(found: Sequence[Found], texts: Mapping[str, list[str]], day: str | None) -> str | None:
     """The column whose name says that it names a client, if no two rows (of one day) share its value."""
     for each in found:
         if each.nullable or each.type not in ("integer", "text", "category") or not ID.fullmatch(each.name):
@@ -268,7 +270,7 @@ def _counts_rows(each: Found, values: Sequence[str]) -> bool:
 
 def _judged(
     each: Found,
-    texts: dict[str, list[str]],
+    texts: Mapping[str, list[str]],
     outcomes: Sequence[int | None],
     target: str,
     key: str | None,
@@ -328,7 +330,7 @@ def _area(ordered: Sequence[Sequence[int]], stayed: int, left: int) -> float:
 
 
 def _of_rows(
-    texts: dict[str, list[str]], outcomes: Sequence[int | None], key: str | None, day: str | None
+    texts: Mapping[str, list[str]], outcomes: Sequence[int | None], key: str | None, day: str | None
 ) -> Iterator[str]:
     """What looks wrong with the rows."""
     left, stayed = outcomes.count(1), outcomes.count(0)
@@ -346,7 +348,7 @@ def _of_rows(
 
 
 def _of_columns(
-    found: Sequence[Found], texts: dict[str, list[str]], key: str | None, day: str | None, decimal: str
+    found: Sequence[Found], texts: Mapping[str, list[str]], key: str | None, day: str | None, decimal: str
 ) -> Iterator[str]:
     """What looks wrong with the columns."""
     for each in found:
@@ -355,7 +357,7 @@ def _of_columns(
         if each.left_out:
             yield f"{each.name}: not learnt from: {each.left_out}"
         elif AFTERWARDS.search(each.name):
-            yield f"{each.name}: by its name it may be known only once a client has left: if so, delete it from the YAML"
+            yield f"{each.name}: by its name it may be known only when a client has left: then delete it from the YAML"
         if each.distinct == 1 and not each.nullable:
             yield f"{each.name}: the same in every row"
         yield from _odd_texts(each, texts[each.name], decimal)
@@ -373,6 +375,6 @@ def _odd_texts(each: Found, values: Sequence[str], decimal: str) -> Iterator[str
         yield f"{each.name}: looks like a date, but dates are written 2026-01-31: taken as text"
 
 
-def _free(name: str, taken: dict[str, Sequence[str]]) -> str:
+def _free(name: str, taken: Mapping[str, Sequence[str]]) -> str:
     lower = {each.lower() for each in taken}
     return next(each for each in (name, *(f"{name}_{number}" for number in range(2, 2000))) if each not in lower)

@@ -39,7 +39,7 @@ def shares(
     features: int,
     seed: int = 0,
 ) -> Floats:
-    """What each of ``features`` adds to the logit of each row, beyond that of ``reference``; shape ``(rows, features)``.
+    """What each of ``features`` adds to the logit of each row beyond the reference's, shape ``(rows, features)``.
 
     Args:
         risk: probabilities of encoded rows, shape ``(any, terms)`` to ``(any,)``.
@@ -69,7 +69,7 @@ def _orders(features: int, seed: int) -> list[npt.NDArray[np.intp]]:
 
 
 def _walks(rows: Floats, reference: Floats, owners: npt.NDArray[np.intp], orders: list[npt.NDArray[np.intp]]) -> Floats:
-    """From the reference to each row, a feature at a time in each order, shape ``(orders·(features+1)·rows, terms)``."""
+    """From reference to row, a feature at a time in each order, shape ``(orders·(features+1)·rows, terms)``."""
     walks = []
     for order in orders:
         place = np.empty(len(order), dtype=np.intp)

@@ -126,7 +126,7 @@ def added(tmp_path, monkeypatch):
 def test_an_operator_may_add_a_class_and_only_then_is_its_pickle_read(added, tmp_path, monkeypatch):
     portfolio = wanting("Stump", max_depth=1)
     pipeline = trained(portfolio)
-    place, manifest = deployed(tmp_path / "home", portfolio, pipeline)
+    place, _ = deployed(tmp_path / "home", portfolio, pipeline)
     assert type(registry.load(place.models / "0002")[0]["classifier"]).__name__ == "Stump"
     assert Served.load(place).folded is None
     monkeypatch.delenv("ATTRITION_CLASSIFIERS")

@@ -2,6 +2,8 @@
 
 VERBS = {
     "init": "a portfolio from a CSV of clients, and its first run",
+    "doctor": "is all well? each line ok, or what to do",
+    "schedule": "the crontab lines for a tick every 15 minutes and the API",
     "alert": "a test message to all whom alerts.yaml names",
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
