@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
+.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-serving lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -28,6 +28,15 @@ serve: .venv/run ## the API on 127.0.0.1:8000
 
 lab: .venv/lab ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
+
+hooks: .venv/hooks ## git keeps outputs out of commits, and shows notebooks cell by cell
+	@git config filter.nbstripout.clean "'$(CURDIR)/$(BIN)/nbstripout' --keep-id"
+	@git config filter.nbstripout.smudge cat
+	@git config filter.nbstripout.required true
+	@git config diff.jupyternotebook.command "'$(CURDIR)/$(BIN)/git-nbdiffdriver' diff"
+	@git config merge.jupyternotebook.driver "'$(CURDIR)/$(BIN)/git-nbmergedriver' merge %O %A %B %L %P"
+	@git config merge.jupyternotebook.name "notebooks, cell by cell"
+	@echo "git strips, compares and merges the notebooks of this checkout from now on"
 
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14

@@ -20,8 +20,8 @@ from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
-from attrition.console import DONE, FAILED, HELD, now, say, stamp, status_of, told
-from attrition.home import REPOSITORY, Home, Place
+from attrition.console import DONE, FAILED, HELD, USAGE, now, say, stamp, status_of, told
+from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -44,7 +44,7 @@ STAGES = {
 }
 OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 """The stages that a tick has its reasons for; any other one runs after the one before it."""
-NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
+NOTEBOOKS = Home.stages()
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
@@ -385,13 +385,14 @@ def main(words: Sequence[str] | None = None) -> int:
             command = import_module(f"attrition.commands.{name.replace('-', '_')}")
             command.configure(verb)
     arguments = parser.parse_args(words)
-    home = Home.here()
+    if arguments.verb == "new":
+        return told(lambda: command.main(arguments, Home(Path.cwd())))
     if arguments.verb != "tick":
-        return told(partial(command.main, arguments, home))
+        return told(lambda: command.main(arguments, Home.here()))
     begun = now().replace(microsecond=0)
-    status = told(partial(_tick, arguments, home))
-    if status != HELD:
-        told(partial(_alerts, arguments, home, begun, status))  # whose fate is not the tick's
+    status = told(lambda: _tick(arguments, Home.here()))
+    if status not in (HELD, USAGE):
+        told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
     return status
 
 

@@ -2,6 +2,7 @@
 
 VERBS = {
     "init": "a portfolio from a CSV of clients, and its first run",
+    "new": "a home of one's own, in a folder",
     "doctor": "is all well? each line ok, or what to do",
     "schedule": "the crontab lines for a tick every 15 minutes and the API",
     "alert": "a test message to all whom alerts.yaml names",
