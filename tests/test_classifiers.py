@@ -3,20 +3,24 @@
 import itertools
 import json
 import math
+import shutil
 import sys
+import urllib.request
 import warnings
 
 import homes
 import msgspec
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipeline_kit import cli, recorded, reports, served
 from sklearn.ensemble import GradientBoostingClassifier
 
 from attrition import assessment, classifiers, model, params, pickles, provenance, registry, shapley
-from attrition.home import UsageError
+from attrition.home import REPOSITORY, Home, UsageError
 from attrition.served import Served
 
 JSON = "application/json"
@@ -58,9 +62,9 @@ def test_each_classifier_of_the_list_is_trained_served_and_explained(name, tmp_p
     portfolio = wanting(name, **SMALL.get(name, {}))
     pipeline = trained(portfolio)
     place, manifest = deployed(tmp_path, portfolio, pipeline)
-    served = Served.load(place)
+    serving = Served.load(place)
     rows = [homes.RECORD, {**homes.RECORD, "usage": 900, "vip": False, "region": None}]
-    answer = json.loads(msgspec.json.encode(served.answer(json.dumps(rows).encode(), JSON, 3)[0]))
+    answer = json.loads(msgspec.json.encode(serving.answer(json.dumps(rows).encode(), JSON, 3)[0]))
     expected = model.probabilities(pipeline, pd.DataFrame(rows))
     found = [each["probability"] for each in answer["predictions"]]
     assert found == pytest.approx(expected, abs=1e-9)
@@ -207,3 +211,58 @@ def test_many_rows_are_asked_for_in_parts(monkeypatch):
     shapley.shares(risk, np.zeros((100, 3)), np.zeros(3), range(3), 3)
     assert max(asked) <= 1000
     assert math.fsum(asked) == 100 * 4 * 2 * shapley.PAIRS
+
+
+# ---- the whole way
+
+
+def by_yaml(home, _folder):
+    path = home.place("demo").params
+    given = path.read_text().replace("class: LogisticRegression", "class: HistGradientBoostingClassifier")
+    given = given.replace("# params: {max_iter: 200}", "  params: {max_iter: 30}  #")
+    path.write_text(
+        "".join(line for line in given.splitlines(True) if not line.startswith(("  C: ", "  max_iter: 1000")))
+    )
+    return {}
+
+
+def by_one_cell(_home, folder):
+    shutil.copytree(REPOSITORY / "notebooks", folder)
+    path = folder / "30_train.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cells = {cell.id: cell for cell in notebook.cells}
+    cells["30-02"].source += "\nfrom sklearn.ensemble import HistGradientBoostingClassifier"
+    cells["30-08"].source = cells["30-08"].source.replace(
+        "pipeline = chosen.pipeline",
+        "pipeline = model.fit(stage.portfolio, train, HistGradientBoostingClassifier(max_iter=30, random_state=0))",
+    )
+    nbformat.write(notebook, path)
+    return {"ATTRITION_NOTEBOOKS": str(folder)}
+
+
+@pytest.mark.parametrize("way", [by_yaml, by_one_cell])
+def test_boosting_comes_through_a_tick_to_the_api_with_reasons(way, tmp_path):
+    home = Home(tmp_path / "home")
+    place = home.place("demo")
+    place.params.parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "params" / "demo.yaml", place.params)
+    environment = way(home, tmp_path / "notebooks")
+    assert cli(home, "simulate").returncode == 0
+    done = cli(home, "tick", "demo", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = reports(place)[-1]["run"]
+    pipeline, manifest = registry.load(place.models / "0001")
+    assert type(pipeline["classifier"]).__name__ == "HistGradientBoostingClassifier"
+    assert {entry["feature"] for entry in manifest.coefficients} == set(manifest.features)
+    golden = manifest.golden.rows[0]
+    with served(home) as url:
+        body = json.dumps([golden]).encode()
+        asked = urllib.request.Request(f"{url}/prediction?portfolio=demo&explain=3", body, {"Content-Type": JSON})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            (told,) = json.load(answer)["predictions"]
+    assert told["probability"] == pytest.approx(manifest.golden.probabilities[0], abs=1e-9)
+    portfolio, frame = params.load(place.params), registry.frame([golden], manifest)
+    parts = model.contributions(pipeline, portfolio, frame, manifest.base, manifest.usual)
+    assert told["reasons"] == model.reasons(portfolio, frame, parts, manifest.usual)[0]
+    top = recorded(place, run, "70_assess")["top"]
+    assert all("odds of leaving ×" in client["reasons"] for client in top[:10])
