@@ -340,10 +340,11 @@ def _work(
     place: Place, book: Book, stop: Stop, drops: Sequence[Path], closed: Sequence[Run], wish: Wish, clock: Clock
 ) -> int:
     """The tick itself, or what a person asked for in its place."""
-    from attrition import forks, kernels
+    from attrition import dependencies, forks, kernels
 
-    kernels.environment(place.root / "executed" / ".cache")
-    with forks.forking(partial(say, place)) as forked:  # first, because the libraries take a while to import
+    kernels.environment(place.cache)
+    # The kernels' libraries first, because they take a while to import.
+    with forks.forking(partial(say, place)) as forked, dependencies.asking(place.newest):
         from attrition import attempt, overrides, publish
         from attrition.stage_runner import StageRunner
 

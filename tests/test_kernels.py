@@ -196,11 +196,25 @@ def test_a_kernel_that_dies_fails_its_cell_and_no_cell_is_called_completed_that_
     assert run.cells[failed].outputs[-1].evalue == caught.value.failure.message
 
 
-def test_memory_that_runs_out_is_an_error_of_the_cell(forking, tmp_path):
-    hungry = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); b'x' * 2**33"
-    with pytest.raises(CellFailed) as caught:
-        executed(forking, tmp_path / "run", hungry)
-    assert caught.value.failure.name == "MemoryError"
+FILLING = """
+import psutil, resource
+limit = psutil.Process().memory_info().vms + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+kept = []
+while True:
+    kept.append(bytes({piece}))
+"""
+
+
+@pytest.mark.parametrize("piece", [2**24, 200])
+def test_memory_that_runs_out_fails_the_cell(forking, tmp_path, piece):
+    with pytest.raises(CellFailed) as caught:  # to the last byte, so that the kernel may be unable to say so itself
+        executed(forking, tmp_path / "run", FILLING.format(piece=piece), "print('never')")
+    assert caught.value.failure.cell == 2
+    assert caught.value.failure.name in ("MemoryError", "DeadKernelError")
+    run = nbformat.read(tmp_path / "run" / "executed.ipynb", as_version=4)
+    assert [cell.metadata.papermill["status"] for cell in run.cells[2:]] == ["failed", "pending"]
+    assert said(executed(forking, tmp_path / "next", "print(x)")) == "2\n"
 
 
 def test_a_cell_that_hangs_is_interrupted_where_it_stands(forking, tmp_path):
