@@ -146,7 +146,6 @@ def test_the_change_is_what_all_that_was_ever_scored_would_give(tmp_path_factory
             assert (lines[name][2] or 0) <= 7, "what is kept does not grow"
 
 
-def test_an_index_that_cannot_be_reached_reads_not_checked(monkeypatch):
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """A package index in a folder, that pip asks; with every library that the project names, as release 999."""
