@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import shutil
 import sys
 import urllib.request
@@ -266,3 +267,9 @@ def test_boosting_comes_through_a_tick_to_the_api_with_reasons(way, tmp_path):
     assert told["reasons"] == model.reasons(portfolio, frame, parts, manifest.usual)[0]
     top = recorded(place, run, "70_assess")["top"]
     assert all("odds of leaving ×" in client["reasons"] for client in top[:10])
+
+
+def test_the_guide_lists_the_classes_that_there_are():
+    text = (REPOSITORY / "docs" / "notebooks.md").read_text()
+    listed = text.partition("`class` is one of")[2].partition("`params` are")[0]
+    assert set(re.findall(r"\b([A-Z]\w+)(?=[ ,.(])", listed)) >= set(classifiers.NAMES)
