@@ -3,13 +3,17 @@
 import importlib.util
 import re
 
+import homes
 import pytest
 import yaml
 from conftest import require
 from pipeline_kit import cli, quick, recorded, reports
+from pydantic import ValidationError
 
 from attrition import params
 from attrition.home import Home
+from attrition.store.check import check
+from attrition.store.engine import connect
 
 SETS = {
     "credit_data": ("modeldata", "Status", "bad"),
@@ -128,3 +132,32 @@ def test_a_portfolio_that_is_there_is_not_written_over(tmp_path):
     assert done.returncode == 2
     assert "is there already: to take more clients in, put the file into" in done.stderr
     assert place.params.read_text() == "title: mine\n"
+
+
+MADE = {"client": {"type": "text", "made": "line"}, "fee": {"type": "number"}}
+
+
+def test_a_made_id_is_not_missed_in_a_file_and_gives_way_to_one_that_is_there(tmp_path):
+    with connect() as db:
+        for header, expected in (("fee,left", r"a-[0-9a-f]{8}:2"), ("client,fee,left", "k1")):
+            path = tmp_path / "a.csv"
+            path.write_text(f"{header}\n{'k1,' * header.startswith('client')}1.5,1\n")
+            given = homes.portfolio(columns=MADE, id="client")
+            checked = check(db, given, path)
+            assert checked.notes == ("every outcome is 1",)
+            ((found,),) = db.execute("SELECT client FROM good").fetchall()
+            assert re.fullmatch(expected, found)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"columns": MADE, "id": None},
+        {"columns": MADE | {"client": {"type": "integer", "made": "line"}}},
+        {"columns": MADE | {"day": {"type": "date"}}, "as_of": "day"},
+        {"columns": MADE | {"client": {"type": "text", "made": "row"}}},
+    ],
+)
+def test_what_a_made_id_may_be(given):
+    with pytest.raises(ValidationError, match="made"):
+        homes.portfolio(**{"id": "client", **given})
