@@ -20,7 +20,7 @@ from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
-from attrition.console import DONE, FAILED, HELD, USAGE, now, say, stamp, status_of, told
+from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
 from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
@@ -392,8 +392,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return told(lambda: command.main(arguments, Home.here()))
     begun = now().replace(microsecond=0)
     status = told(lambda: _tick(arguments, Home.here()))
-    if status not in (HELD, USAGE):
-        told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
+    told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
     return status
 
 

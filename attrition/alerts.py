@@ -185,6 +185,14 @@ def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now:
 def _tell(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
     if not place.book.exists():
         return
+    try:
+        with safe.lock(place.data / "alerts.lock", now.isoformat()):
+            yield from _tell_alone(place, given, since, now)
+    except safe.Held:  # by another tick's messages: they are these
+        return
+
+
+def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     with Book.open(place.book, read_only=True) as book:
@@ -205,6 +213,8 @@ def _tell(place: Place, given: Settings, since: datetime, now: datetime) -> Iter
         stale = runs[0]["number"]
     waiting = [Event(**each) for each in kept.get("waiting", ())]
     left, troubles = _sent(given.to, [*waiting, *found], late=len(waiting))
+    at_work = [run["number"] for run in runs if run["status"] == "running"]
+    newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
     if (state := {"told": newest, "stale": stale, "waiting": [asdict(each) for each in left]}) != kept:
         safe.write(path, json.dumps(state, indent=1) + "\n")
     for trouble in troubles:

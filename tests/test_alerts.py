@@ -10,7 +10,7 @@ import homes
 import pytest
 from pipeline_kit import capstone, cli, quick
 
-from attrition import alerts
+from attrition import alerts, safe
 from attrition.book import Book, Outcome
 from attrition.home import Home, UsageError
 
@@ -127,6 +127,33 @@ def test_a_drift_is_told_as_the_monitor_put_it(tmp_path, hook):
         assert [(kind, text.splitlines()[0]) for kind, (_, text) in zip(kinds(hook), hook.got, strict=True)] == [
             ("drift", "Model 0001 no longer holds.")
         ]
+
+
+def test_a_run_at_work_is_told_when_it_has_ended(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        at = (NOW + timedelta(days=1)).isoformat()
+        run, sequence = book.begin("20260102T000000Z", at)
+        assert told(home, 1) == []
+        ended = {"run": run, "status": "failed", "reason": "Killed.", "finished_at": at, "data_version": 1}
+        book.finished(sequence, {**ended, "model": None, "rows": {}, "stages": [], "decision": None}, None)
+        told(home, 1)
+        assert kinds(hook) == ["failure"]
+
+
+def test_what_another_tick_is_telling_is_not_told_twice(tmp_path, hook):
+    with shop(tmp_path) as (home, place, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        ran(book, 1, "promoted")
+        with safe.lock(place.data / "alerts.lock", "now"):
+            assert told(home, 1) == []
+        assert not hook.got
+        told(home, 1)
+        assert kinds(hook) == ["promotion"]
 
 
 def test_what_was_before_anybody_wanted_to_be_told_is_not_told(tmp_path, hook):
