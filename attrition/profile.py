@@ -63,6 +63,7 @@ class Found:
     high: float | None = None
     values: tuple[str, ...] = ()
     left_out: str = ""
+    auc: float = 0.5  # how well the column alone tells those who left
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,10 @@ def _judged(
     if auc := _auc(each, values, outcomes, decimal):
         few = min(outcomes.count(0), outcomes.count(1)) < 10
         if auc >= SURE and not few:
-            return replace(each, left_out=f"it tells {target} all by itself (AUC {auc:.3f}): is it known beforehand?")
+            return replace(
+                each, auc=auc, left_out=f"it tells {target} all by itself (AUC {auc:.3f}): is it known beforehand?"
+            )
+        return replace(each, auc=auc)
     return each
 
 
@@ -356,6 +360,8 @@ def _of_columns(
             continue
         if each.left_out:
             yield f"{each.name}: not learnt from: {each.left_out}"
+        elif each.auc >= CLOSE:
+            yield f"{each.name}: it nearly tells the outcome by itself (AUC {each.auc:.3f}): is it known beforehand?"
         elif AFTERWARDS.search(each.name):
             yield f"{each.name}: by its name it may be known only when a client has left: then delete it from the YAML"
         if each.distinct == 1 and not each.nullable:

@@ -47,6 +47,8 @@ def test_what_is_installed_ticks_in_an_empty_environment(table, tmp_path):
     assert tick.startswith("*/5 * * * * ")
     assert serve.startswith("@reboot ")
     assert "api.py" in serve
+    assert "%" in tick  # of the home's path
+    assert "%" not in tick.replace(r"\%", "")
     ran = subprocess.run(["env", "-i", "/bin/sh", "-c", command(tick)], cwd="/", timeout=120, check=False)
     assert ran.returncode == 0
     assert "capstone: quiet" in (home.root / "executed" / "cron.log").read_text()
