@@ -78,7 +78,7 @@ def test_a_kernel_that_is_killed_as_it_starts_fails_its_stage(home, tmp_path):
 
 def test_a_run_has_a_deadline(home, tmp_path):
     place = home.place("capstone")
-    place.params.write_text(place.params.read_text() + "run_deadline: 6\n")
+    place.params.write_text(place.params.read_text() + "run_deadline: 12\n")
     assert cli(home, "tick", "capstone", **stages(tmp_path, monitor=WAIT)).returncode == 1
     (report,) = reports(place)
     assert (report["error"]["stage"], report["error"]["name"]) == ("monitor", "DeadlineExceeded")
