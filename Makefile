@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean
+.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -36,6 +36,12 @@ hooks: .venv/hooks ## git keeps outputs out of commits, and shows notebooks cell
 	@git config merge.jupyternotebook.driver "'$(CURDIR)/$(BIN)/git-nbmergedriver' merge %O %A %B %L %P"
 	@git config merge.jupyternotebook.name "notebooks, cell by cell"
 	@echo "git strips, compares and merges the notebooks of this checkout from now on"
+screenshots: .venv/dev ## the pictures of the README, of the demo (wants chromium)
+	@test -f .demo/executed/demo/index.html || $(BIN)/python runner.py simulate --history .demo
+	@$(BIN)/python -m benchmarks.screenshots .demo docs/pictures
+
+bench-pages: .venv/run ## what publishing a run costs after 10, 1,000 and 10,000 runs: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.site
 
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14
@@ -65,9 +71,12 @@ fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the descript
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco hooks; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
+
+campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
+	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
@@ -82,6 +91,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/hooks: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

@@ -66,6 +66,8 @@ class Tick:
         wish: Wish,
         changed: str = "",
     ):
+        from attrition import params
+
         self.place, self.portfolio, self.book = place, portfolio, book
         earlier = due.broken(place, book) if wish.resume else None
         self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
@@ -82,6 +84,7 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )
         if changed:
@@ -283,7 +286,7 @@ class Tick:
         said = self.log.report["reason"] or ""
         reason = f"{said} Then the run {how}" if said and how else said or f"The run {how}"
         self.log.end(status, stamp(self.clock()), reason=reason)
-        publish.run_page(self.log, self.portfolio)
+        publish.run_page(self.place, self.log, self.portfolio, self.book)
         commit_run(self.place, self.book, self.log, self.sequence)
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
@@ -311,6 +314,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         due.refuse(place, wish)
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
         settle = due.settle_time(place, book)
+        answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
@@ -319,20 +323,22 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
         if drops or wish.asks or due.owed(book):
-            return _work(place, book, stop, drops, closed, wish, clock)
-        book.quiet(stamp(clock()))
-        say(place, "quiet: no drop waits, every row is judged")
-        return _pages(place, book, closed) if closed else DONE
+            status = _work(place, book, stop, drops, closed, wish, clock)
+        else:
+            book.quiet(stamp(clock()))
+            say(place, "quiet: no drop waits, every row is judged")
+            status = _pages(place, book, closed) if closed else DONE
+        return status if answered else status or FAILED
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
     """The pages of runs that were closed for others, and the lists that name them."""
-    from attrition import params, publish
+    from attrition import params, publish, site
 
     portfolio = params.load(place.params)
     for run in closed:
-        publish.run_page(run, portfolio)
-    publish.index_pages(place, portfolio, book)
+        publish.run_page(place, run, portfolio, book)
+    site.write(place, portfolio, book)
     return DONE
 
 
@@ -345,7 +351,7 @@ def _work(
     kernels.environment(place.cache)
     # The kernels' libraries first, because they take a while to import.
     with forks.forking(partial(say, place)) as forked, dependencies.asking(place.newest):
-        from attrition import attempt, overrides, publish
+        from attrition import attempt, overrides, publish, site
         from attrition.stage_runner import StageRunner
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
@@ -353,13 +359,13 @@ def _work(
         portfolio, changed = overrides.changed(place.params, wish.given)
         due.columns_fit(place, portfolio)
         for run in closed:
-            publish.run_page(run, portfolio)
+            publish.run_page(place, run, portfolio, book)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
         if wish.stage:
             status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
         else:
             status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
-        publish.index_pages(place, portfolio, book)
+        site.write(place, portfolio, book)
         return status
 
 

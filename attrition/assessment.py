@@ -13,10 +13,10 @@ import pandas as pd
 
 from attrition import value
 from attrition.model import BASE
-from attrition.params import BANDS, Portfolio
+from attrition.params import BANDS, Costs, Portfolio
 from attrition.store.evidence import held_out
 
-__all__ = ["bands", "call_list", "check_sum", "frame", "listed", "top"]
+__all__ = ["CALLABLE", "bands", "call_list", "check_sum", "frame", "in_short", "listed", "top"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -138,3 +138,12 @@ def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dic
         {"band": band, "from": starts[band], "this_run": int(this_run.get(band, 0)), "all": everybody.get(band, 0)}
         for band in BANDS
     ]
+
+
+def in_short(counted: Sequence[Mapping[str, Any]], plan: Mapping[str, Any] | None, costs: Costs | None) -> str:
+    """Who is at risk, and what calling them is expected to bring, in a sentence."""
+    said = "; ".join(f"{each['all']:,} at {each['band']} risk" for each in counted)
+    if plan is None or costs is None:
+        return f"{said}."
+    worth = f"{plan['gain']:,.0f} {costs.currency}".strip()
+    return f"It pays to call {plan['called']:,} of {plan['clients']:,} clients, worth {worth}; {said}."

@@ -16,7 +16,10 @@ from typing import Any
 
 from attrition.home import UsageError
 
-__all__ = ["Book", "Outcome", "Overtaken", "State", "Unreadable"]
+__all__ = ["RELEASE", "Book", "Outcome", "Overtaken", "State", "Unreadable"]
+
+RELEASE = ":release"
+"""The source of a corrected file, whose key is the number of the drop that it corrects."""
 
 _SCHEMA = """
 CREATE TABLE state (
@@ -58,6 +61,15 @@ CREATE TABLE quiet (after_run INTEGER PRIMARY KEY, since TEXT NOT NULL, last TEX
 PRAGMA user_version = 1;
 """
 
+_SOURCES = """
+-- Up to where the source of a drop was read: committed with the drop's rows, so that no crash comes between the two.
+CREATE TABLE marks (source TEXT, key TEXT, mark TEXT NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
+ALTER TABLE state ADD COLUMN sources INTEGER NOT NULL DEFAULT 0;  -- whether the YAML names any
+UPDATE state SET params_sha256 = NULL;
+CREATE INDEX drops_by_name ON drops (name);
+PRAGMA user_version = 2;
+"""
+
 
 class Unreadable(UsageError):
     """The book cannot be read at this moment: a tick was cut short in the middle of writing it."""
@@ -84,6 +96,7 @@ class State:
     scored_model: str | None
     params_sha256: str | None
     settle: float
+    sources: int = 0
 
     @property
     def scores_owed(self) -> bool:
@@ -134,8 +147,9 @@ class Book:
                 _readable(db, path)
             else:
                 db.execute("PRAGMA synchronous = EXTRA")
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                made = db.execute("PRAGMA user_version").fetchone()[0]
+                for step in (_SCHEMA, _SOURCES)[made:]:
+                    db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
             yield cls(db)
         finally:
             db.close()
@@ -160,6 +174,26 @@ class Book:
         )
         return [_unpacked(row, "rows", "seconds", "performance", "quiet") for row in rows]
 
+    def found(
+        self, *, limit: int, before: int = 0, status: str = "", decision: str = "", month: str = ""
+    ) -> list[dict[str, Any]]:
+        """Past runs that ended so, decided so, or began in a month (or year), as ``runs`` has them."""
+        rows = self._db.execute(
+            "SELECT runs.*, json_object('since', since, 'last', last, 'ticks', ticks) AS quiet"
+            " FROM runs LEFT JOIN quiet ON after_run = number WHERE number < ? AND (? = '' OR status = ?)"
+            " AND (? = '' OR decision = ?) AND started_at BETWEEN ? AND ? ORDER BY number DESC LIMIT ?",
+            (before or 2**62, status, status, decision, decision, month, f"{month}~", limit),
+        )
+        return [_unpacked(row, "rows", "seconds", "performance", "quiet") for row in rows]
+
+    def span(self) -> tuple[str, str] | None:
+        """When the first and the newest run began; None before the first."""
+        first, newest = (
+            self._db.execute(f"SELECT started_at FROM runs ORDER BY number {way} LIMIT 1").fetchone()  # noqa: S608
+            for way in ("ASC", "DESC")
+        )
+        return (first[0], newest[0]) if first else None
+
     def run(self, run: str) -> dict[str, Any] | None:
         """One run's line."""
         row = self._db.execute("SELECT * FROM runs WHERE run = ?", (run,)).fetchone()
@@ -178,9 +212,26 @@ class Book:
         """How many drops were taken in or set aside so far."""
         return int(self._db.execute("SELECT coalesce(max(number), 0) FROM drops").fetchone()[0])
 
-    def models(self) -> list[dict[str, Any]]:
-        """All model versions with their status, oldest first."""
-        return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+    def mark(self, source: str, key: str) -> Any:
+        """Up to where a source of drops was read, by a key of its own; None if it never was."""
+        row = self._db.execute("SELECT mark FROM marks WHERE source = ? AND key = ?", (source, key)).fetchone()
+        return json.loads(row["mark"]) if row else None
+
+    def set_aside(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Drops of which something was set aside, newest first, each with who ``released`` it, if somebody did."""
+        rows = self._db.execute(
+            "SELECT drops.*, mark AS released FROM drops LEFT JOIN marks ON source = ? AND key = number"
+            " WHERE quarantined > 0 OR moved_to = 'quarantine' ORDER BY number DESC LIMIT ?",
+            (RELEASE, limit),
+        )
+        return [_unpacked(row, "reasons", "notes", "released") for row in rows]
+
+    def models(self, newest: int | None = None) -> list[dict[str, Any]]:
+        """Model versions with their status: all, oldest first, or so many of the newest, newest first."""
+        if newest is None:
+            return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+        query = "SELECT * FROM models ORDER BY length(version) DESC, version DESC LIMIT ?"
+        return [dict(row) for row in self._db.execute(query, (newest,))]
 
     def model(self, version: str) -> dict[str, Any]:
         """One model version with its status."""
@@ -200,9 +251,18 @@ class Book:
 
     # ---- writing
 
-    def checked(self, params_sha256: str, settle: float) -> None:
+    def checked(self, params_sha256: str, settle: float, *, sources: bool = False) -> None:
         """Remember that a YAML was found good, so that a quiet tick need not read it again."""
-        self._db.execute("UPDATE state SET params_sha256 = ?, settle = ?", (params_sha256, settle))
+        self._db.execute(
+            "UPDATE state SET params_sha256 = ?, settle = ?, sources = ?", (params_sha256, settle, sources)
+        )
+
+    def marked(self, marks: Sequence[Mapping[str, Any]]) -> None:
+        """Remember up to where sources were read, each by ``source``, ``key`` and ``mark``."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO marks VALUES (?, ?, ?)",
+            [(each["source"], each["key"], json.dumps(each["mark"])) for each in marks],
+        )
 
     def quiet(self, at: str) -> None:
         """Note a tick without work. Quiet ticks in a row share one line, so years of them stay small."""
@@ -234,10 +294,18 @@ class Book:
             raise Overtaken(f"the book is at {newest}, this run left it at {sequence}: another run went on meanwhile")
 
     def ingested(
-        self, sequence: int, run: str, drops: Sequence[Mapping[str, Any]], *, ingests: int, data_version: int
+        self,
+        sequence: int,
+        run: str,
+        drops: Sequence[Mapping[str, Any]],
+        *,
+        ingests: int,
+        data_version: int,
+        marks: Sequence[Mapping[str, Any]] = (),
     ) -> int:
-        """Commit 1: the ledger of the drops, and the data version they made."""
+        """Commit 1: the ledger of the drops, up to where their sources were read, and the data version they made."""
         with self._commit(sequence):
+            self.marked(marks)
             self._db.executemany(
                 "INSERT INTO drops (run, name, sha256, size, rows_in, ingested, duplicates, quarantined, reasons,"
                 " notes, moved_to, data_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -245,13 +313,21 @@ class Book:
                     (
                         *(run, drop["name"], drop["sha256"], drop["size"]),
                         *(drop[count] for count in ("rows_in", "ingested", "duplicates", "quarantined")),
-                        *(json.dumps(drop["reasons"]), json.dumps(drop["notes"]), drop["to"], data_version),
+                        *(json.dumps(drop["reasons"]), json.dumps(self._noted(drop)), drop["to"], data_version),
                     )
                     for drop in drops
                 ],
             )
             self._db.execute("UPDATE state SET ingests = ?, data_version = ?", (ingests, data_version))
         return sequence + 1
+
+    def _noted(self, drop: Mapping[str, Any]) -> list[str]:
+        """The notes of a drop, and whether a file of its name came before with other content."""
+        found = self._db.execute(
+            "SELECT run FROM drops WHERE name = ? AND sha256 IS NOT ? ORDER BY number DESC LIMIT 1",
+            (drop["name"], drop["sha256"]),
+        ).fetchone()
+        return [*drop["notes"], *([f"run {found['run']} took a file of this name with other content"] if found else [])]
 
     def decided(self, sequence: int, run: str, outcome: Outcome, at: str) -> int:
         """Commit 2: the decision and where it leaves champion, challenger and evidence."""

@@ -15,6 +15,7 @@ from attrition import safe
 from attrition.book import Book, Outcome
 from attrition.home import Place
 from attrition.runs import LATEST, Run, latest
+from attrition.store import marks
 
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
@@ -29,8 +30,13 @@ def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int,
     manifest = _manifest(run)
     book.still(sequence)
     commit_rows(place.clients, portfolio, run.folder, manifest)
+    return _ledger(place, book, sequence, run, manifest)
+
+
+def _ledger(place: Place, book: Book, sequence: int, run: Run, manifest: Mapping[str, Any]) -> int:
+    read = [mark for drop in manifest["drops"] if (mark := marks.of(place.incoming / drop["name"], drop["sha256"]))]
     numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
-    return book.ingested(sequence, run.name, manifest["drops"], **numbers)
+    return book.ingested(sequence, run.name, manifest["drops"], **numbers, marks=read)
 
 
 def settle_drops(place: Place, run: Run) -> None:
@@ -46,6 +52,7 @@ def settle_drops(place: Place, run: Run) -> None:
         away = place.taken if drop["to"] == "taken" else place.quarantine
         # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
         path.with_name(f"{path.name}.done").unlink(missing_ok=True)
+        marks.path(path).unlink(missing_ok=True)
         # A second of the same name, that came while a crash was made good, stands beside the first.
         target = safe.make_folder(away / run.name) / drop["name"]
         safe.move(path, target.with_name(f"{target.name}.again") if _there(target) else target)
@@ -91,8 +98,7 @@ def finish_ingest(place: Place, book: Book, run: Run) -> None:
     manifest = _manifest(run)
     state = book.state()
     if manifest["ingest"] == state.ingests + 1 and _in_table(place, manifest["ingest"]):
-        numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
-        book.ingested(state.sequence, run.name, manifest["drops"], **numbers)
+        _ledger(place, book, state.sequence, run, manifest)
     if book.drops(run.name):
         settle_drops(place, run)
         counts = {"in": "rows_in", "ingested": "ingested", "duplicates": "duplicates", "quarantined": "quarantined"}
@@ -136,6 +142,8 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
     if ranking.exists():
         safe.sync(ranking)
         safe.move(ranking, place.ranking)
+    if (calls := run.folder / "call_list.json").exists():
+        safe.move(calls, place.call_list)
     return run.report["data_version"], run.report["model"]["version"]
 
 

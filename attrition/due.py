@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrition import safe
 from attrition.book import Book
+from attrition.console import say
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
 from attrition.signals import Stop
@@ -22,7 +24,7 @@ from attrition.wishes import Wish
 if TYPE_CHECKING:
     from attrition.params import Portfolio
 
-__all__ = ["broken", "columns_fit", "drops", "oldest", "owed", "past_ingestion", "refuse", "settle_time"]
+__all__ = ["asked", "broken", "columns_fit", "drops", "oldest", "owed", "past_ingestion", "refuse", "settle_time"]
 
 TRIED = 1000
 """How many runs by hand are looked past at most."""
@@ -51,8 +53,17 @@ def settle_time(place: Place, book: Book) -> float:
     from attrition import params
 
     portfolio = params.load(place.params)
-    book.checked(portfolio.sha256, portfolio.settle)
+    book.checked(portfolio.sha256, portfolio.settle, sources=bool(portfolio.sources))
     return portfolio.settle
+
+
+def asked(place: Place, book: Book, stop: Stop) -> bool:
+    """Whether every source answered that the YAML names; what they have that is new waits now."""
+    if not book.state().sources:
+        return True
+    from attrition.sources.asking import ask
+
+    return ask(place, book, stop, partial(say, place))
 
 
 def drops(place: Place, settle: float, stop: Stop) -> list[Path]:

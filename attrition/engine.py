@@ -1,167 +1,169 @@
-"""papermill's engine, made quick and truthful: whole saves, few of them, and no cell called completed that was not."""
+"""Where pure functions run: in this process, or on a Dask cluster. The portfolio's YAML alone says which.
+
+What runs is a module-level function of one argument that can be pickled: paths and plain values. It reads and writes
+only what that names, so that on a cluster those paths must lie on storage that all machines share. A task may run
+twice, when a worker dies: it writes to a name of its own and renames that when all is written.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import atexit
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jupyter_core.utils import ensure_event_loop, run_sync
-from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbformat import NotebookNode, v4
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
-from papermill.log import logger
+from attrition.params import Portfolio
 
-from attrition import safe
-from attrition.forks import Forks
-from attrition.kernel_manager import manager
+if TYPE_CHECKING:
+    from distributed import Client
 
-__all__ = ["NAME", "Execution", "Watcher", "event_loop"]
+__all__ = ["Dask", "Engine", "EngineError", "Here", "of"]
 
-NAME = "attrition"
-EVERY = 2.0  # seconds between two saves while cells run
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
-
-class Watcher(Protocol):
-    """Who looks on while a notebook runs."""
-
-    def cell(self, index: int, count: int) -> None:
-        """A cell is about to start, of ``count``; raises where none may start any more."""
-
-    def printed(self, index: int, text: str) -> None:
-        """A cell printed something."""
-
-    def killed(self) -> str:
-        """Why the kernel is gone, in words."""
+PATIENCE = 10
+"""Seconds within which the scheduler must answer, and a first worker be there."""
+AHEAD = 4
+"""Tasks a thread of the cluster that are under way or wait there; the others have not left this process."""
 
 
-class Execution(NotebookExecutionManager):  # type: ignore[misc]
-    """The state of a notebook that runs, saved whole: at the start, every two seconds, at a failure, at the end."""
-
-    def __init__(self, nb: NotebookNode, target: Path, watcher: Watcher):
-        super().__init__(nb, progress_bar=False, autosave_cell_every=0)
-        self.target, self.watcher, self.saved = target, watcher, -math.inf
-        nb.metadata.papermill["output_path"] = str(target)
-
-    def save(self, **_: Any) -> None:
-        """Save, unless it was done within the last two seconds."""
-        if time.monotonic() - self.saved >= EVERY:
-            self.write()
-
-    def write(self) -> None:
-        """Put the notebook on the disk as it is now."""
-        safe.write(self.target, v4.writes(self.nb))
-        self.saved = time.monotonic()
-
-    def cell_start(self, cell: NotebookNode, cell_index: int, **_: Any) -> None:
-        """Mark a cell as running, if one may still start."""
-        self.watcher.cell(cell_index, len(self.nb.cells))
-        super().cell_start(cell, cell_index)
-
-    def cell_complete(self, cell: NotebookNode, cell_index: int, **_: Any) -> None:
-        """Mark a cell as completed, if it was begun and did not fail."""
-        if cell.metadata.papermill["status"] != self.PENDING:
-            super().cell_complete(cell, cell_index)
-
-    def cell_exception(self, cell: NotebookNode, cell_index: int, **_: Any) -> None:
-        """Mark a cell as failed."""
-        super().cell_exception(cell, cell_index)
-        self.saved = -math.inf  # so that the save that follows is done
-
-    def notebook_complete(self, **_: Any) -> None:
-        """Save the end. What is pending stays so: papermill would call it completed."""
-        self.end_time = self.now()
-        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
-        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
-        self.write()
+class EngineError(RuntimeError):
+    """The cluster that the portfolio names cannot be used; the message says what to do."""
 
 
-class NotebookClient(PapermillNotebookClient):  # type: ignore[misc]
-    """Executes cells; what a cell prints is passed on at once, and a dead kernel is an error of its cell."""
+class Engine(Protocol):
+    """Where functions run."""
 
-    nb_man: Execution
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, ordered: bool = True
+    ) -> Iterator[Result]:
+        """What ``function`` makes of each task, in their order, or with ``ordered=False`` as each is done.
 
-    async def async_execute_cell(self, cell: NotebookNode, cell_index: int, *args: Any, **kwargs: Any) -> NotebookNode:
-        """Execute one cell.
+        Tasks are taken from the iterable as room for them comes free. An exception of the function is raised here.
 
         Raises:
-            CellExecutionError: it raised.
-            DeadKernelError: the kernel went away; the cell has an error output that says why.
+            EngineError: the cluster cannot be used, or has lost workers over one task again and again.
         """
-        self.cell_index = cell_index
-        saving = asyncio.ensure_future(self._save_on())
+
+
+@dataclass(frozen=True)
+class Here:
+    """This process, one task after another: DuckDB and NumPy use its cores already."""
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, ordered: bool = True
+    ) -> Iterator[Result]:
+        """See `Engine.map`; in order either way."""
+        return map(function, tasks)
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of the Dask scheduler at ``address``, such as ``tcp://10.0.0.5:8786``."""
+
+    address: str
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, ordered: bool = True
+    ) -> Iterator[Result]:
+        """See `Engine.map`. A task whose worker died runs again on another."""
+        client = _client(self.address, os.getpid())
+        job = _Job(function, _code())
+        room = AHEAD * max(1, sum(client.nthreads().values()))
+        futures = (client.submit(job, task, pure=False) for task in tasks)
         try:
-            executed: NotebookNode = await super().async_execute_cell(cell, cell_index, *args, **kwargs)
-            return executed
-        except CellExecutionError:
-            raise
+            yield from _in_order(futures, room) if ordered else _as_done(client, futures, room)
         except Exception as error:
-            why = self.nb_man.watcher.killed() if isinstance(error, DeadKernelError) else str(error)
-            cell.outputs.append(v4.new_output("error", ename=type(error).__name__, evalue=why, traceback=[]))
-            self.nb_man.cell_exception(cell, cell_index)
-            raise type(error)(why) if isinstance(error, DeadKernelError) else error from None
-        finally:
-            saving.cancel()
-
-    execute_cell = run_sync(async_execute_cell)
-
-    def log_output_message(self, output: NotebookNode) -> None:
-        """Pass on what a cell printed."""
-        if output.output_type == "stream":
-            self.nb_man.watcher.printed(self.cell_index, "".join(output.text))
-
-    async def _save_on(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY)
-            self.nb_man.save()
+            raise _told(self.address, error) from error
 
 
-@contextmanager
-def event_loop() -> Iterator[None]:
-    """The event loop that nbclient uses in this thread, closed at the end with all that it opened."""
-    loop = ensure_event_loop()
+def of(portfolio: Portfolio) -> Engine:
+    """The engine that a portfolio names under ``engine``: a Dask cluster, or this process if it names none."""
+    return Dask(portfolio.engine.dask) if portfolio.engine else Here()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A function with the code that it must be run by: two versions of this package need not agree on a row."""
+
+    function: Callable[[Any], Any]
+    code: str
+
+    def __call__(self, task: Any) -> Any:
+        if _code() != self.code:
+            raise EngineError(
+                "a worker has another version of this package than the runner: install the same on all machines"
+            )
+        return self.function(task)
+
+
+@cache
+def _code() -> str:
+    """A hash of this package's modules as they are installed here."""
+    here = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        found.update(f"{path.relative_to(here).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _in_order(futures: Iterator[Any], room: int) -> Iterator[Any]:
+    """Results in the order of ``futures``, of which no more than ``room`` are made ahead."""
+    waiting = deque(islice(futures, room))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(islice(futures, 1))
+
+
+def _as_done(client: Client, futures: Iterator[Any], room: int) -> Iterator[Any]:
+    """Results as they come, of ``futures`` of which no more than ``room`` are under way."""
+    from distributed import as_completed
+
+    under_way = as_completed(islice(futures, room), loop=client.loop)
+    for future in under_way:
+        yield future.result()
+        for following in islice(futures, 1):
+            under_way.add(following)
+
+
+@cache
+def _client(address: str, process: int) -> Client:
+    """This process's connection to a scheduler, kept until it ends; a forked process makes its own."""
     try:
-        yield
-    finally:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        from distributed import Client
+    except ImportError as error:
+        raise EngineError(
+            f"engine.dask names {address}, but the package distributed is not installed here: install the extra "
+            "cluster (pip install -r locks/cluster.txt), on the runner's machine and on each worker"
+        ) from error
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"no Dask scheduler answers at {address} (engine.dask): start one there with `dask scheduler`, mend the "
+            "address, or leave engine out to run on this machine alone"
+        ) from error
+    atexit.register(client.close)
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        raise EngineError(f"{address} has no workers: start some with `dask worker {address}`") from error
+    return client
 
 
-class ForkingEngine(Engine):  # type: ignore[misc]
-    """Runs a notebook in a kernel that was forked."""
-
-    @classmethod
-    def execute_notebook(
-        cls, nb: NotebookNode, kernel_name: str, *, target: Path, forks: Forks, watcher: Watcher, **kwargs: Any
-    ) -> NotebookNode:
-        """Execute ``nb``; the executed copy is kept at ``target``. Called by papermill."""
-        execution = Execution(nb, target, watcher)
-        execution.notebook_start()
-        client = NotebookClient(
-            execution,
-            kernel_name=kernel_name,
-            kernel_manager_class=manager(forks),
-            shutdown_kernel="immediate",  # asking politely stalls now and then; stages leave nothing to atexit
-            log=logger,
-            log_output=True,
-            startup_timeout=60,
-            timeout=None,
-            config=kwargs["config"],
-        )
-        try:
-            client.execute()
-        finally:
-            execution.notebook_complete()
-        return nb
-
-
-papermill_engines.register(NAME, ForkingEngine)
+def _told(address: str, error: Exception) -> Exception:
+    """An error of a task as it is; of the cluster, with what to do."""
+    kind = type(error).__name__
+    if kind == "KilledWorker":
+        why = "several workers died over the same task; their logs say why (often: not enough memory)"
+        return EngineError(f"{address}: {why}: {error}")
+    if kind in ("CancelledError", "FutureCancelledError", "CommClosedError"):
+        return EngineError(f"{address}: the connection to the scheduler was lost: {error}")
+    return error

@@ -72,6 +72,11 @@ class Place:
         return self.data / "ranking.parquet"
 
     @property
+    def call_list(self) -> Path:
+        """Whom to call first, as people leaf through it: lists of that ranking."""
+        return self.data / "call_list.json"
+
+    @property
     def book(self) -> Path:
         return self.data / "book.db"
 

@@ -154,18 +154,18 @@ def _papermill(
     import papermill
     from traitlets.config import Config
 
-    from attrition import engine
+    from attrition import papermill_engine
 
     try:
         # Sockets in a folder of this user's alone: a TCP port would be open to everybody on the machine. The
         # folder is short because a socket's path may have no more than 107 bytes.
-        with engine.event_loop(), tempfile.TemporaryDirectory(prefix=f"{SOCKETS}{os.getpid()}-") as sockets:
+        with papermill_engine.event_loop(), tempfile.TemporaryDirectory(prefix=f"{SOCKETS}{os.getpid()}-") as sockets:
             connection = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/k.json"}
             papermill.execute_notebook(
                 str(notebook),
                 None,  # the engine saves it
                 parameters=dict(parameters),
-                engine_name=engine.NAME,
+                engine_name=papermill_engine.NAME,
                 kernel_name=KERNEL,
                 progress_bar=False,
                 cwd=str(output.parent),

@@ -30,6 +30,7 @@ __all__ = [
     "judge",
     "known_then",
     "promises",
+    "segments",
     "standing",
     "unseen_by",
     "without_outcome",
@@ -37,6 +38,8 @@ __all__ = [
 
 MOST_KNOWN = 5_000
 """Clients known at deployment that the new ones' features are compared with, the newest."""
+MOST_SEGMENTS = 30
+"""Values of a shown column that errors are told by; a column of more names its clients."""
 EARLIER = "scored by an earlier model"
 
 
@@ -178,6 +181,28 @@ def promises(portfolio: Portfolio) -> list[str]:
     )
     named = {"treated": bool(portfolio.treated), "horizon": bool(portfolio.horizon), "named": bool(portfolio.id)}
     return given + policy.assumptions(**named)
+
+
+def segments(portfolio: Portfolio, rows: pd.DataFrame, p: Any, *, seed: int) -> list[dict[str, Any]]:
+    """The errors of risks ``p`` on ``rows``, by the values of each column to show, the largest error first.
+
+    ``brier`` is ``{"value", "low", "high"}``; ``predicted`` and ``observed`` are the shares of leavers.
+    """
+    found: list[dict[str, Any]] = []
+    risks = np.asarray(p, dtype=np.float64)
+    for column in portfolio.show:
+        places = rows[column].astype(object).where(rows[column].notna(), None)
+        values = [value for value in places.unique() if value is not None]
+        if not 1 < len(values) <= MOST_SEGMENTS:
+            continue
+        for value in values:
+            inside = (places == value).to_numpy()
+            left = rows[portfolio.target.column].to_numpy(dtype=np.float64)[inside]
+            brier, low, high = drift.mean_interval(drift.losses(left, risks[inside]), seed=seed)
+            about = {"column": column, "label": portfolio.label(column), "value": str(value), "n": int(inside.sum())}
+            shares = {"predicted": float(risks[inside].mean()), "observed": float(left.mean())}
+            found.append({**about, **shares, "brier": {"value": brier, "low": low, "high": high}})
+    return sorted(found, key=lambda each: (each["column"], -each["brier"]["value"]))
 
 
 def changed_terms(seen: Seen, labels: Sequence[str]) -> pd.DataFrame | str:

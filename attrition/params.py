@@ -18,6 +18,7 @@ from attrition.source_params import Source
 __all__ = [
     "BANDS",
     "Bands",
+    "Cluster",
     "Column",
     "Costs",
     "Header",
@@ -27,6 +28,7 @@ __all__ = [
     "Rules",
     "Source",
     "Target",
+    "listed",
     "load",
     "with_rules",
 ]
@@ -135,6 +137,13 @@ class ModelParams(_Strict):
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
+    scale_rows: Annotated[int, Field(ge=1)] = 1_000_000  # from so many rows on, statistics and fit never load them
+
+
+class Cluster(_Strict):
+    """Where the heavy work runs, if not on the runner's machine."""
+
+    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -237,6 +246,7 @@ class Portfolio(_Strict):
     settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
     model: ModelParams = ModelParams()
     rules: Rules = Rules()
+    engine: Cluster | None = None  # a Dask cluster; none: the runner's machine
     costs: Costs | None = None
     given_threshold: Annotated[Share | None, Field(alias="threshold")] = None
     bands: Bands = Bands()
@@ -331,7 +341,7 @@ class Portfolio(_Strict):
 _KEYS = sorted(
     {
         field.alias or name
-        for kind in (Portfolio, Column, Target, Header, Source, ModelParams, Rules, Bands, Costs)
+        for kind in (Portfolio, Column, Target, Header, Source, ModelParams, Rules, Bands, Costs, Cluster)
         for name, field in kind.model_fields.items()
     }
 )
@@ -352,6 +362,22 @@ def load(path: Path) -> Portfolio:
     except ValidationError as error:
         faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
         raise ParamsError(faults) from None
+
+
+def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
+    """The keys that have a default, each with its ``value`` and its ``default``, in the YAML's order and form."""
+    found: list[dict[str, Any]] = []
+    for name, field in Portfolio.model_fields.items():
+        value, default = getattr(portfolio, name), field.get_default()
+        if field.is_required() or name in ("show", "id", "as_of"):
+            continue
+        if isinstance(value, _Strict):
+            default = default.model_dump() if default is not None else {}
+            own = value.model_dump().items()
+            found += [{"key": f"{name}.{key}", "value": each, "default": default.get(key)} for key, each in own]
+        else:
+            found.append({"key": field.alias or name, "value": value, "default": default})
+    return found
 
 
 def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:

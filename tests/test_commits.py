@@ -16,7 +16,9 @@ from attrition.commits import commit_decision, commit_ingest, commit_run, mend_c
 from attrition.home import REPOSITORY
 from attrition.recovery import recover
 from attrition.runs import Run
+from attrition.store import marks
 from attrition.store.clients import Clients
+from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
 from attrition.store.ranking import write_ranking
 
@@ -33,7 +35,7 @@ def tick(place) -> bool:
     portfolio = params.load(place.params)
     with Book.open(place.book) as book:
         recover(place, book, AT)
-        drops = sorted(path for path in place.incoming.iterdir() if path.suffix != ".done")
+        drops = sorted(path for path in place.incoming.iterdir() if is_drop(path.name))
         state = book.state()
         if not (drops or state.data_version > state.judged_version or state.scores_owed):
             return False
@@ -79,7 +81,7 @@ def outcome(place) -> dict:
         state = book.state()
         ledger = [line for run in book.runs() for line in book.drops(run["run"])]
         deployed = [(each["version"], each["until"]) for each in book.deployments()]
-        open_runs = book.unfinished()
+        open_runs, mark = book.unfinished(), book.mark("crm", "")
     scores = DeltaTable(str(place.scores)).file_uris()
     predictions = duckdb.execute("SELECT _row, data_version FROM read_parquet($files) ORDER BY ALL", {"files": scores})
     return {
@@ -93,6 +95,7 @@ def outcome(place) -> dict:
         "taken": sorted(path.name for path in place.taken.rglob("*.csv")),
         "staging": [path.name for path in place.staging.iterdir()],
         "open": open_runs,
+        "mark": mark,
         "published": {report["status"] for report in reports(place)} - {"interrupted"},
         "ranking": place.ranking.exists(),
         "predictions": predictions.fetchall(),
@@ -120,7 +123,10 @@ def steps(monkeypatch, stop_at: int | None = None) -> list[str]:
 def home(root: Path):
     place = capstone(root, "practicedata").place("capstone")
     assert tick(place)
-    drop(place, *(CAPSTONE / "sourcedata").iterdir())
+    fetched, laid = sorted((CAPSTONE / "sourcedata").iterdir())
+    drop(place, laid)
+    beside = Path(shutil.copy(fetched, place.incoming / ".fetched"))
+    marks.land(beside, place.incoming / fetched.name, source="crm", key="", mark={"watermark": "7"})
     return place
 
 
@@ -134,6 +140,7 @@ def test_a_tick_stopped_before_any_step_is_made_good_by_the_next(tmp_path):
         assert tick(place)
     wanted = outcome(place)
     assert len(made) > 40
+    assert wanted["mark"] == {"watermark": "7"}
     assert not tick(place)
     for number, step in enumerate(made):
         place = type(start)(tmp_path / f"{number}", start.name)

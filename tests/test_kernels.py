@@ -13,8 +13,8 @@ import pytest
 from runner_kit import family, survivors
 
 from attrition import forks, kernels
-from attrition.engine import Execution
 from attrition.kernels import CellFailed, Deadline
+from attrition.papermill_engine import Execution
 from attrition.signals import Stop
 
 LONG = Deadline(120, "too long")

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from store_kit import COLUMNS, HEADER, ROW, csv, portfolio
 
 from attrition.params import Portfolio
+from attrition.store import raw
 from attrition.store.check import SPACES, Checked, bad_rows, check, reasons
 from attrition.store.engine import connect
+from attrition.store.raw import FIELD
 
 
 def examples(times: int) -> settings:
@@ -210,8 +212,36 @@ def test_text_after_a_closing_quote_costs_that_record_only(db: Any, tmp_path: Pa
     ]
 
 
+def test_the_limit_of_the_whole_process_is_left_as_it_is(db: Any, tmp_path: Path) -> None:
+    before = python_csv.field_size_limit()
+    check(db, portfolio(), csv(tmp_path, ROW))
+    assert python_csv.field_size_limit() == before == FIELD
+
+
+def test_a_record_that_goes_on_over_the_whole_file_is_not_held(db: Any, tmp_path: Path) -> None:
+    path = csv(tmp_path, ROW, *['x,"'] + ['",x,"'] * 1_000_000)
+    assert check(db, portfolio(), path).refused == "a record of more than 4,194,304 signs, on lines 3 to 699054"
+
+
+def test_records_of_many_signs_are_held_a_few_at_a_time(
+    db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    add = raw._add
+
+    def noted(connection: Any, names: Any, batch: Any) -> None:
+        held.append(len(batch))
+        add(connection, names, batch)
+
+    monkeypatch.setattr("attrition.store.raw._add", noted)
+    monkeypatch.setattr("attrition.store.raw.SIGNS", 100)
+    check(db, portfolio(), csv(tmp_path, *[ROW] * 8, ROW.replace("ann", "n" * 200), ROW))
+    assert held == [5, 4, 1]
+    assert len(good(db)) == 10
+
+
 def test_more_records_than_a_batch(db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attrition.store.reading.BATCH", 3)
+    monkeypatch.setattr("attrition.store.raw.BATCH", 3)
     check(db, portfolio(), csv(tmp_path, *(ROW.replace("ann", f"c{n}") for n in range(10)), "x"))
     assert [row[0] for row in good(db)] == [f"c{n}" for n in range(10)]
     assert [row.line for row in bad_rows(db)] == [12]

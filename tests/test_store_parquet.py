@@ -60,3 +60,18 @@ def test_a_folder_is_no_column(db: Any, tmp_path: Path) -> None:
     texts = ", ".join(f"'{value}' AS \"{name}\"" for value, name in zip(values, names, strict=True))
     db.execute(f"COPY (SELECT {texts}) TO {literal(path)} (FORMAT parquet)")
     assert "no column fee: taken as missing" in check(db, portfolio(), path).notes
+
+
+def test_a_huge_field_costs_its_row_only(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    values = ", ".join(
+        f"'{value}' AS \"{name}\"" for value, name in zip(ROW.split(",")[1:], HEADER.split(",")[1:], strict=True)
+    )
+    db.execute(
+        f"COPY (SELECT repeat('x', n) AS client, {values} FROM (VALUES (3), (10000000), (131072)) AS t(n)) "
+        f"TO {literal(path)} (FORMAT parquet)"
+    )
+    assert check(db, portfolio(), path).rows == 3
+    assert [(row.line, row.reason) for row in bad_rows(db)] == [
+        (2, f"client: {'x' * 80!r} is longer than 524,288 bytes")
+    ]

@@ -17,7 +17,7 @@ from attrition.params import Column, Portfolio
 from attrition.store import headers
 from attrition.store.engine import fields, literal, quoted
 from attrition.store.headers import some
-from attrition.store.raw import Refused
+from attrition.store.raw import FIELD, Refused
 from attrition.store.reading import open_drop
 
 __all__ = ["BAD", "BadRow", "Checked", "bad_rows", "check", "reasons"]
@@ -217,6 +217,7 @@ def _cases(portfolio: Portfolio, column: Column, value: str) -> Iterator[str]:
         yield _unless(_among(value, column.values), f"not one of {some(column.values)}")
     else:
         yield _unless(f"NOT contains({value}, chr(0))", "a text with a zero byte in it")
+        yield _unless(f"strlen({value}) <= {4 * FIELD}", f"longer than {4 * FIELD:,} bytes")
     if column.leading_zeros == "refuse":
         yield _unless(f"NOT regexp_matches({value}, '^[+-]?0[0-9]')", "written with leading zeros")
     if column.min is not None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Waiting", "speakable", "waiting"]
+__all__ = ["Waiting", "is_drop", "speakable", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
@@ -33,7 +33,7 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
     except FileNotFoundError:
         return Waiting([], 0.0)
     ready, unsettled = [], 0.0
-    for name in sorted(name for name in found if _is_drop(name)):
+    for name in sorted(name for name in found if is_drop(name)):
         try:
             wait = 0.0 if name + DONE in found else _wait(found[name].stat(follow_symlinks=False), settle, now)
         except FileNotFoundError:  # gone since the folder was read
@@ -45,7 +45,8 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
     return Waiting(ready, unsettled)
 
 
-def _is_drop(name: str) -> bool:
+def is_drop(name: str) -> bool:
+    """Whether a file of this name is one to take in."""
     return not name.startswith(".") and not name.endswith((*UNFINISHED, DONE))
 
 

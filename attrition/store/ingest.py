@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import outcomes, repeats
+from attrition.store.aside import rejected
 from attrition.store.check import bad_rows, check, reasons
 from attrition.store.clients import Clients
 from attrition.store.engine import connect, fields, listed, literal, quoted
@@ -117,10 +116,7 @@ def _quarantine(connection: Any, path: Path, staging: Path) -> dict[str, int]:
     """Write the rows that cannot be taken, one JSON a line, and count their faults."""
     counts = reasons(connection)
     if counts:
-        # A name near the file system's limit has no room for a suffix; a name need not be UTF-8 either.
-        long = len(os.fsencode(path.name)) > 200
-        name = hashlib.sha256(os.fsencode(path.name)).hexdigest() if long else path.name
-        target = staging / "quarantine" / f"{name}.jsonl"
+        target = staging / "quarantine" / rejected(path.name)
         with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for row in bad_rows(connection):
                 line = {"file": path.name, "line": row.line, "reason": row.reason, "raw": row.raw}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from itertools import islice
 from typing import Any
 
-from attrition.store.raw import BATCH, COLUMNS, FIELD, Refused, Text, create_raw, insert
+from attrition.store.raw import COLUMNS, FIELD, Record, Refused, Text, create_raw, fill
 
 __all__ = ["JsonLines"]
 
@@ -48,12 +47,9 @@ class JsonLines:
 
     def load(self, connection: Any) -> None:
         """Make the table ``raw``."""
-        names = create_raw(connection, self.header)
-        records = self._records()
-        while batch := list(islice(records, BATCH)):
-            insert(connection, names, batch)
+        fill(connection, create_raw(connection, self.header), self._records())
 
-    def _records(self) -> Iterator[tuple[int, list[Any], str | None]]:
+    def _records(self) -> Iterator[Record]:
         for number, record, fault in self._objects():
             if isinstance(fault, tuple):
                 yield number, [fault[0]], fault[1]

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from attrition.store.engine import connect, literal, quoted
-from attrition.store.raw import BATCH, Refused, create_raw, insert, refuse_wide
+from attrition.store.raw import Record, Refused, create_raw, fill, refuse_wide
 
 __all__ = ["Parquet"]
+
+ROWS = 1024  # fetched at a time
 
 
 class Parquet:
@@ -44,10 +47,14 @@ class Parquet:
     def load(self, connection: Any) -> None:
         """Make the table ``raw``."""
         names = create_raw(connection, self.header)
-        texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.header)
         try:
-            found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
-            while rows := found.fetchmany(BATCH):
-                insert(connection, names, [(line, fields, None) for line, *fields in rows])
+            fill(connection, names, self._records())
         except (duckdb.Error, UnicodeDecodeError):
             raise Refused("damaged Parquet: its rows cannot be read") from None
+
+    def _records(self) -> Iterator[Record]:
+        texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.header)
+        found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
+        while rows := found.fetchmany(ROWS):
+            for line, *fields in rows:
+                yield line, fields, None

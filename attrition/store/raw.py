@@ -7,24 +7,29 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import pandas as pd
 
-__all__ = ["BATCH", "COLUMNS", "FIELD", "LINE", "Readable", "Refused", "Text", "create_raw", "insert", "refuse_wide"]
+__all__ = ["COLUMNS", "FIELD", "LINE", "Readable", "Record", "Refused", "Text", "create_raw", "fill", "refuse_wide"]
 
 FIELD = 2**17  # signs in one field: the limit of Python's csv, which is one for the whole process and left as it is
 LINE = 2**22  # signs in one line
 PIECE = 2**20  # bytes looked through at a time
 COLUMNS = 1000
-BATCH = 20_000  # records held in Python at a time
+BATCH = 20_000  # records held in Python at a time,
+SIGNS = 2**24  # and signs, unless one record has more
 UNPACKED = 2**26  # bytes that any gzip may unpack to
 RATIO = 250  # a larger one may unpack to so many times its size: tables reach 20, a bomb 1,000
 
 FORM = "{'name': NULL, 'fault': fault, 'value': NULL}"  # a fault of a record's form, as `bad` holds it
 KINDS = {b"\x1f\x8b": "packed by gzip: name it .csv.gz", b"PK\x03\x04": "a ZIP archive or a workbook: save it as CSV"}
+
+
+Record = tuple[int, list[Any], str | None]
+"""Its first line, its fields as they stand (a text or None), and what is wrong with its form, or None."""
 
 
 class Refused(Exception):
@@ -121,8 +126,19 @@ def create_raw(connection: Any, header: list[str]) -> list[str]:
     return ["line", *names]
 
 
-def insert(connection: Any, names: list[str], batch: list[tuple[int, list[Any], str | None]]) -> None:
-    """Add records (line, fields, fault of its form or None) to ``raw``, those with a fault to ``bad``."""
+def fill(connection: Any, names: list[str], records: Iterable[Record]) -> None:
+    """Add records to ``raw``, those with a fault to ``bad``, so many at a time as memory is meant to hold."""
+    batch, signs = [], 0
+    for record in records:
+        batch.append(record)
+        signs += sum(len(field) for field in record[1] if field)
+        if len(batch) == BATCH or signs > SIGNS:
+            _add(connection, names, batch)
+            batch, signs = [], 0
+    _add(connection, names, batch)
+
+
+def _add(connection: Any, names: list[str], batch: list[Record]) -> None:
     whole = [(line, *fields) for line, fields, fault in batch if fault is None]
     _insert(connection, "raw", names, whole, "*")
     bad = [record for record in batch if record[2] is not None]

@@ -16,11 +16,9 @@ from typing import Any
 
 from attrition.store.jsonlines import JsonLines
 from attrition.store.parquet import Parquet
-from attrition.store.raw import BATCH, FIELD, Readable, Refused, Text, create_raw, insert, refuse_wide
+from attrition.store.raw import FIELD, LINE, Readable, Record, Refused, Text, create_raw, fill, refuse_wide
 
 __all__ = ["Readable", "Refused", "open_drop"]
-
-Record = tuple[int, list[str], str | None]  # first line, fields as they stand, what is wrong with their form
 
 
 def open_drop(path: Path, delimiter: str, known: Collection[str] = ()) -> Readable:
@@ -62,10 +60,7 @@ class _Csv:
         return sum(1 for _ in self._records()) - 1
 
     def load(self, connection: Any) -> None:
-        names = create_raw(connection, self.header)
-        records = islice(self._records(), 1, None)
-        while batch := list(islice(records, BATCH)):
-            insert(connection, names, batch)
+        fill(connection, create_raw(connection, self.header), islice(self._records(), 1, None))
 
     def _records(self) -> Iterator[Record]:
         """The header, then all data records; empty lines are none."""
@@ -89,7 +84,12 @@ class _Csv:
 
 
 def _noted(lines: Iterator[str], seen: list[str]) -> Iterator[str]:
-    for line in lines:
+    """The lines, those of the record at hand in ``seen``: one that goes on over all the file is not held."""
+    signs = 0
+    for number, line in enumerate(lines, start=1):
+        signs = signs + len(line) if seen else len(line)
+        if signs > LINE:
+            raise Refused(f"a record of more than {LINE:,} signs, on lines {number - len(seen)} to {number}")
         seen.append(line)
         yield line
 

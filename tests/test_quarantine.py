@@ -1,0 +1,147 @@
+"""What was set aside is listed, and a corrected file brings it back; the ledger stays exact."""
+
+import getpass
+import json
+
+import pytest
+from pipeline_kit import capstone, cli
+from test_commits import AT, STAMP
+
+from attrition import params
+from attrition.book import Book
+from attrition.commits import commit_ingest, settle_drops
+from attrition.runs import Run
+from attrition.store.clients import Clients
+from attrition.store.drops import is_drop
+from attrition.store.ingest import ingest
+
+HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+WORDS = f"{HEADER}\naa,1,2,3,1\nbb,many,2,3,0\ncc,\x1b[31m,2,3,1\n"
+SEMICOLONS = f"{HEADER}\ndd,1,2,3,1\n".replace(",", ";")
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home after a tick that set two rows of one file aside, and the whole of another."""
+    home = capstone(tmp_path / "home")
+    place = home.place("capstone")
+    (place.incoming / "words.csv").write_text(WORDS)
+    (place.incoming / "semicolons.csv").write_text(SEMICOLONS)
+    take(place)
+    return home
+
+
+def take(place):
+    """Ingest and commit what waits, as a tick does; the lines of the ledger."""
+    portfolio = params.load(place.params)
+    with Book.open(place.book) as book:
+        name, sequence = book.begin(STAMP, AT)
+        run = Run.start(place, name, AT, {})
+        drops = sorted(path for path in place.incoming.iterdir() if is_drop(path.name))
+        ingest(portfolio, Clients(portfolio, place.clients), drops, run.folder, run=name)
+        commit_ingest(place, portfolio, book, sequence, run)
+        settle_drops(place, run)
+        return book.drops(name)
+
+
+def as_json(home, *words):
+    done = cli(home, "quarantine", "capstone", "--json", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_rows_are_listed_with_file_line_reason_and_text(home):
+    found = as_json(home)
+    assert [(row["file"], row["line"], row["reason"]) for row in found] == [
+        ("words.csv", 3, "lastmonth_activity: 'many' is not a whole number"),
+        ("words.csv", 4, "lastmonth_activity: '\\x1b[31m' is not a whole number"),
+        ("semicolons.csv", None, "found ';' between the columns, not ',': set delimiter in the YAML"),
+    ]
+    assert found[1]["raw"] == ["cc", "\x1b[31m", "2", "3", "1"]
+    assert len(as_json(home, "--limit", "1")) == 2
+
+
+def test_a_person_reads_it_and_no_text_steers_the_terminal(home):
+    said = cli(home, "quarantine", "capstone", "--limit", "1").stdout
+    assert "words.csv (20260301T031500Z-0001): 2 of 3 rows set aside" in said
+    assert 'line 3: lastmonth_activity: \'many\' is not a whole number: ["bb", "many", "2", "3", "0"]' in said
+    assert "… and 1 more" in said
+    assert "semicolons.csv (20260301T031500Z-0001): all of it set aside" in said
+    assert "\x1b" not in cli(home, "quarantine", "capstone").stdout
+
+
+def test_a_corrected_file_is_taken_in_and_recorded(home, tmp_path):
+    place = home.place("capstone")
+    corrected = tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    done = cli(home, "quarantine", "capstone", "--release", str(corrected))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(as_json(home)) == 3, "until its rows are committed nothing is released"
+    (line,) = take(place)
+    counts = ("name", "rows_in", "ingested", "duplicates", "quarantined")
+    assert [line[each] for each in counts] == ["words.csv", 3, 1, 1, 1]
+    assert line["notes"] == ["run 20260301T031500Z-0001 took a file of this name with other content"]
+    assert [(row["run"][-4:], row["file"], row["line"]) for row in as_json(home)] == [
+        ("0002", "words.csv", 4),
+        ("0001", "semicolons.csv", None),
+    ]
+    released = [row for row in as_json(home, "--all") if row["released"]]
+    assert [(row["line"], row["released"]["by"]) for row in released] == [
+        (3, getpass.getuser()),
+        (4, getpass.getuser()),
+    ]
+    with Book.open(place.book, read_only=True) as book:
+        first = next(line for line in book.drops("20260301T031500Z-0001") if line["name"] == "words.csv")
+    assert [first[each] for each in counts] == ["words.csv", 3, 1, 0, 2], "the account of the first stays as it was"
+    assert Clients(params.load(place.params), place.clients).rows == 2
+
+
+def test_a_whole_file_comes_back(home, tmp_path):
+    corrected = tmp_path / "semicolons.csv"
+    corrected.write_text(SEMICOLONS.replace(";", ","))
+    assert cli(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    (line,) = take(home.place("capstone"))
+    assert (line["ingested"], line["moved_to"]) == (1, "taken")
+    assert {row["file"] for row in as_json(home)} == {"words.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("other.csv", WORDS, "other.csv: no file of this name has rows set aside; there is words.csv, semicolons.csv"),
+        ("words.csv", WORDS, "words.csv is as it was when it was set aside: correct it first"),
+        ("words.csv", None, "no such file"),
+    ],
+)
+def test_what_cannot_be_released_says_why(home, tmp_path, name, content, says):
+    if content:
+        (tmp_path / name).write_text(content)
+    done = cli(home, "quarantine", "capstone", "--release", str(tmp_path / name))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert [path for path in home.place("capstone").incoming.iterdir() if is_drop(path.name)] == []
+
+
+def test_a_second_release_waits_for_the_first(home, tmp_path):
+    corrected = tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    assert cli(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    again = cli(home, "quarantine", "capstone", "--release", str(corrected))
+    assert again.returncode == 2
+    assert "is there already: it waits for the next tick" in again.stderr
+
+
+def test_nothing_set_aside(tmp_path):
+    home = capstone(tmp_path)
+    assert "no tick has run yet" in cli(home, "quarantine", "capstone").stderr
+    take(home.place("capstone"))
+    assert cli(home, "quarantine", "capstone").stdout == "capstone: nothing is set aside\n"
+
+
+def test_a_book_of_an_earlier_version_gets_what_it_lacks(home):
+    place = home.place("capstone")
+    with Book.open(place.book) as book:
+        book._db.executescript(
+            "DROP TABLE marks; DROP INDEX drops_by_name; ALTER TABLE state DROP COLUMN sources; PRAGMA user_version = 1"
+        )
+    assert len(as_json(home)) == 3
