@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo screenshots bench-pages serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign-input lock sample clean
+.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -28,6 +28,14 @@ serve: .venv/run ## the API on 127.0.0.1:8000
 lab: .venv/lab ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 
+hooks: .venv/hooks ## git keeps outputs out of commits, and shows notebooks cell by cell
+	@git config filter.nbstripout.clean "'$(CURDIR)/$(BIN)/nbstripout' --keep-id"
+	@git config filter.nbstripout.smudge cat
+	@git config filter.nbstripout.required true
+	@git config diff.jupyternotebook.command "'$(CURDIR)/$(BIN)/git-nbdiffdriver' diff"
+	@git config merge.jupyternotebook.driver "'$(CURDIR)/$(BIN)/git-nbmergedriver' merge %O %A %B %L %P"
+	@git config merge.jupyternotebook.name "notebooks, cell by cell"
+	@echo "git strips, compares and merges the notebooks of this checkout from now on"
 screenshots: .venv/dev ## the pictures of the README, of the demo (wants chromium)
 	@test -f .demo/executed/demo/index.html || $(BIN)/python runner.py simulate --history .demo
 	@$(BIN)/python -m benchmarks.screenshots .demo docs/pictures
@@ -63,7 +71,7 @@ fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the descript
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
@@ -83,6 +91,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

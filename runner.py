@@ -21,7 +21,7 @@ from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
-from attrition.home import REPOSITORY, Home, Place
+from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -44,7 +44,7 @@ STAGES = {
 }
 OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 """The stages that a tick has its reasons for; any other one runs after the one before it."""
-NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
+NOTEBOOKS = Home.stages()
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
@@ -392,13 +392,30 @@ def main(words: Sequence[str] | None = None) -> int:
             command = import_module(f"attrition.commands.{name.replace('-', '_')}")
             command.configure(verb)
     arguments = parser.parse_args(words)
-    home = Home.here()
-    return told(partial(_tick if arguments.verb == "tick" else command.main, arguments, home))
+    if arguments.verb == "new":
+        return told(lambda: command.main(arguments, Home(Path.cwd())))
+    if arguments.verb != "tick":
+        return told(lambda: command.main(arguments, Home.here()))
+    begun = now().replace(microsecond=0)
+    status = told(lambda: _tick(arguments, Home.here()))
+    told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
+    return status
 
 
 def _tick(arguments: argparse.Namespace, home: Home) -> int:
     wish = wishes.wish_of(arguments)
     return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
+
+
+def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int) -> int:
+    if not (home.root / "alerts.yaml").exists():
+        return DONE
+    from attrition import alerts
+
+    names = home.portfolios() if arguments.all else [arguments.portfolio]
+    for line in alerts.after(home, names, good=status == DONE, since=begun, now=now()):
+        print(f"{stamp(now())} {line}", file=sys.stderr)
+    return DONE
 
 
 if __name__ == "__main__":

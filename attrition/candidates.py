@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.sparse import issparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from attrition import model
@@ -200,10 +201,15 @@ def _ways(
         since = len(_after(labelled, change))
         words = f"a new model on the {since:,} clients since the change"
         ways += [_Way("recent", words, since, lambda known: model.fit(portfolio, _after(known, change)))]
-    if champion is not None or change:
+    if (champion is not None or change) and _weighs(portfolio):
         words = f"{everybody}, each counting half as much as one {new:,} clients later"
         ways += [_Way("weighted", words, rows, lambda known: _weighted(portfolio, known, len(_after(known, start))))]
     return [*ways, _Way("all", f"{everybody} alike", rows, lambda known: model.fit(portfolio, known))]
+
+
+def _weighs(portfolio: Portfolio) -> bool:
+    """Whether the portfolio's classifier can let some rows count for less than others."""
+    return bool(has_fit_parameter(model.build(portfolio)["classifier"], "sample_weight"))
 
 
 def _linear(champion: Pipeline, rows: pd.DataFrame) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from attrition import classifiers
 from attrition.home import UsageError
 from attrition.source_params import Source
 
@@ -88,6 +89,7 @@ class Column(_Strict):
     label: str | None = None  # how a person calls it; none: the name with spaces
     empty: Literal["missing", "text"] = "missing"  # what an empty field of a text or a category is
     leading_zeros: Literal["number", "refuse"] = "number"  # of a number: 007 is 7, or a fault
+    made: Literal["line"] | None = None  # of an id that no file has: it is made from the file and the line
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -124,7 +126,11 @@ class Header(_Strict):
 class ModelParams(_Strict):
     """The classifier and how it is trained."""
 
-    C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty
+    kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
+    params: dict[str, Any] = {}  # of the class, as scikit-learn names them
+    C: Annotated[float, Field(gt=0)] = (
+        1.0  # inverse strength of the L2 penalty; this and the next: of LogisticRegression
+    )
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
@@ -138,6 +144,20 @@ class Cluster(_Strict):
     """Where the heavy work runs, if not on the runner's machine."""
 
     dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.kind not in (known := classifiers.allowed()):
+            near = get_close_matches(self.kind, known, 1)
+            raise ValueError(
+                f"class: {self.kind!r:.80} is not on the list{f'; did you mean {near[0]}?' if near else ''}; there are "
+                f"{', '.join(sorted(known))}; ATTRITION_CLASSIFIERS adds to them"
+            )
+        if self.kind != classifiers.DEFAULT and (given := {"C", "max_iter"} & self.model_fields_set):
+            raise ValueError(
+                f"{min(given)}: a parameter of {classifiers.DEFAULT}; those of {self.kind} go under params"
+            )
+        return self
 
 
 class Rules(_Strict):
@@ -265,6 +285,9 @@ class Portfolio(_Strict):
         for key, name in [("id", self.id), ("as_of", self.as_of)]:
             if name is not None and self.columns[name].empty == "text":
                 raise ValueError(f"{key}: {name!r} must not have empty: text: a row without it belongs to nobody")
+        for name, column in self.columns.items():
+            if column.made and (name != self.id or column.type != "text" or self.as_of):
+                raise ValueError(f"columns.{name}: made: line is for an id that is a text, in files without an as_of")
         names = [source.name for source in self.sources]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"sources: two are called {twice!r}")

@@ -1,6 +1,11 @@
 """One small file a verb of the command line; each is imported when it is asked for."""
 
 VERBS = {
+    "init": "a portfolio from a CSV of clients, and its first run",
+    "new": "a home of one's own, in a folder",
+    "doctor": "is all well? each line ok, or what to do",
+    "schedule": "the crontab lines for a tick every 15 minutes and the API",
+    "alert": "a test message to all whom alerts.yaml names",
     "runs": "past runs of a portfolio, newest first",
     "show": "one run: its stages, the decision and why, where its report is",
     "quarantine": "what was set aside, with line and reason; --release FILE takes a corrected file in",

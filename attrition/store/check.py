@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attrition import safe
 from attrition.params import Column, Portfolio
 from attrition.store import headers
 from attrition.store.engine import fields, literal, quoted
@@ -71,7 +72,7 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
     except Refused as refused:
         _empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
-    _validate(connection, portfolio, header, "_raw" if outcomes else "NULL")
+    _validate(connection, portfolio, header, "_raw" if outcomes else "NULL", _made(portfolio, path))
     (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
     return Checked(rows, tuple(_notes(connection, portfolio, header, rows)), outcomes=outcomes)
 
@@ -130,11 +131,18 @@ def _notes(connection: Any, portfolio: Portfolio, header: list[str], rows: int) 
         yield f"every outcome is {low}"
 
 
-def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: str) -> None:
-    """Sort the rows of ``raw`` into ``good`` and ``bad``; ``kept`` is SQL for the ``_raw`` of a good one."""
+def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: str, made: str) -> None:
+    """Sort the rows of ``raw`` into ``good`` and ``bad``; ``kept`` is SQL for the ``_raw`` of a good one.
+
+    ``made`` is SQL for the id of a line, where no column holds it.
+    """
     names = list(fields(portfolio))
     trimmed = [
-        _trimmed(portfolio, name, f"c{header.index(name)}") if name in header else "CAST(NULL AS VARCHAR)"
+        _trimmed(portfolio, name, f"c{header.index(name)}")
+        if name in header
+        else made
+        if name == portfolio.id
+        else "CAST(NULL AS VARCHAR)"
         for name in names
     ]
     faults = [
@@ -155,6 +163,17 @@ def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: st
     good = f"_line, {kept}, {', '.join(typed)}"
     connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE len(_faults) = 0")
     connection.execute("DROP TABLE raw; DROP TABLE texts; DROP TABLE checked")
+
+
+def _made(portfolio: Portfolio, path: Path) -> str:
+    """SQL for the id that a line is given: the file's name, of its content as much as tells it apart, and the line.
+
+    So the same file again brings the same clients, and another file of the same name brings others.
+    """
+    if portfolio.id is None or not portfolio.columns[portfolio.id].made:
+        return "CAST(NULL AS VARCHAR)"
+    stem = path.name.partition(".")[0][:40].encode(errors="replace").decode()
+    return f"{literal(f'{stem}-{safe.sha256(path)[:8]}:')} || line"
 
 
 def _trimmed(portfolio: Portfolio, name: str, value: str) -> str:
