@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from attrition.moments import measures
 from attrition.params import Portfolio
 
 __all__ = ["Queried", "summarise", "summarise_store"]
@@ -60,33 +61,43 @@ def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
 
 def summarise_store(clients: Queried) -> dict[str, Any]:
     """The same as `summarise`, computed where the rows are, whatever their number."""
-    portfolio = clients.portfolio
-    asked = {"rows": "count(*)", "labelled": f"count({_quoted(portfolio.target.column)})"}
-    asked["positive_share"] = f"avg({_quoted(portfolio.target.column)})"
-    for place, name in enumerate(portfolio.columns):
-        asked[f"missing{place}"] = f"1 - count({_quoted(name)}) / count(*)"
-        if name in _measured(portfolio):
-            value = f"CAST({_quoted(name)} AS DOUBLE)"
-            measures = (f"avg({value})", f"median({value})", f"stddev_samp({value})", f"min({value})", f"max({value})")
-            asked |= {f"{measure}{place}": sql for measure, sql in zip(MEASURES, measures, strict=True)}
-    select = ", ".join(f"{sql} AS {key}" for key, sql in asked.items())
-    found = clients.sql(f"SELECT {select} FROM clients").iloc[0]
+    portfolio, target = clients.portfolio, _quoted(clients.portfolio.target.column)
+    asked = {"rows": "count(*)", "labelled": f"count({target})", "positive_share": f"avg({target})"}
+    asked |= {f"known{place}": f"count({_quoted(name)})" for place, name in enumerate(portfolio.columns)}
+    found = _asked(clients, asked)
+    rows, measured = int(found["rows"]), _measured(portfolio)
+    values = [f"CAST({_quoted(name)} AS DOUBLE)" for name in measured]
+
+    def ask(select: Mapping[str, str], *, percent: float = 100.0, where: str = "true") -> list[Mapping[str, Any]]:
+        return [_asked(clients, select, percent, where)]
+
+    exact = dict(zip(measured, measures(ask, values, rows), strict=True))
     columns: dict[str, Any] = {}
     for place, (name, column) in enumerate(portfolio.columns.items()):
-        columns[name] = {"type": column.type, "missing": _number(found[f"missing{place}"])}
-        if name in _measured(portfolio):
-            columns[name] |= {measure: _number(found[f"{measure}{place}"]) for measure in MEASURES}
+        columns[name] = {"type": column.type, "missing": _number(1 - found[f"known{place}"] / rows) if rows else None}
+        if name in exact:
+            columns[name] |= {measure: _number(getattr(exact[name], measure)) for measure in MEASURES}
         elif column.type == "category":
             columns[name]["top"] = _top(clients, name)
     return {
-        "rows": int(found["rows"]),
+        "rows": rows,
         "labelled": int(found["labelled"]),
         "positive_share": _number(found["positive_share"]),
         "columns": columns,
     }
 
 
-def _measured(portfolio: Portfolio) -> Iterable[str]:
+def _asked(
+    clients: Queried, select: Mapping[str, str], percent: float = 100.0, where: str = "true"
+) -> Mapping[str, Any]:
+    """The one row that these expressions make of all clients, a random share of them, or those for whom …"""
+    some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
+    values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
+    row: dict[str, Any] = clients.sql(f"SELECT {values} FROM clients{some} WHERE {where}").iloc[0].to_dict()
+    return row
+
+
+def _measured(portfolio: Portfolio) -> list[str]:
     kinds = ("integer", "number", "boolean")
     return [name for name, column in portfolio.columns.items() if column.type in kinds and name != portfolio.id]
 
