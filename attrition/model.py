@@ -41,6 +41,7 @@ __all__ = [
     "split",
     "terms",
     "too_few",
+    "too_few_of",
     "usual",
 ]
 
@@ -116,8 +117,12 @@ def held_back_hash(keys: Iterable[object]) -> list[str]:
 
 def too_few(portfolio: Portfolio, labelled: pd.DataFrame) -> str | None:
     """Why these rows are too few to train on, in words; None when they are enough."""
-    given, rows = portfolio.model, len(labelled)
-    left = int(labelled[portfolio.target.column].sum())
+    return too_few_of(portfolio, len(labelled), int(labelled[portfolio.target.column].sum()))
+
+
+def too_few_of(portfolio: Portfolio, rows: int, left: int) -> str | None:
+    """The same of so many rows, of which so many left."""
+    given = portfolio.model
     if rows < given.least_rows:
         return f"{rows} clients with an outcome to train on, at least {given.least_rows} are needed (model.least_rows)"
     if min(left, rows - left) < given.least_each:

@@ -77,7 +77,8 @@ def measures(ask: Ask, columns: Sequence[str], rows: int) -> list[Measures]:
     if not rows or not columns:
         return [Measures(rows, 0) for _ in columns]
     percent = min(100.0, 100.0 * SAMPLE / rows)
-    sample = ask({f"v{place}": f"list({column})" for place, column in enumerate(columns)}, percent=percent)
+    drawn_by = {f"v{at}": f"list({sql}) FILTER (WHERE {sql} IS NOT NULL)" for at, sql in enumerate(columns)}
+    sample = ask(drawn_by, percent=percent)
     found = []
     drawn = [_together(sample, f"v{place}") for place in range(len(columns))]
     near = [float(values[values.size // 2]) if values.size else 0.0 for values in drawn]
@@ -156,10 +157,10 @@ def _median(ask: Ask, column: str, known: int, bounds: tuple[float, float]) -> f
 
 
 def _together(parts: Sequence[Mapping[str, Any]], key: str) -> Floats:
-    """The lists of all parts as one, in order; missing values are left out."""
-    lists = [np.asarray(part[key], dtype=np.float64) for part in parts if part[key] is not None]
+    """The lists of all parts as one, in order; a part without any value has none."""
+    lists = [np.asarray(part[key], dtype=np.float64) for part in parts if np.ndim(part[key])]
     values: Floats = np.concatenate(lists) if lists else np.zeros(0)
-    return np.sort(values[~np.isnan(values)])
+    return np.sort(values)
 
 
 def _double(value: float) -> str:

@@ -93,8 +93,8 @@ def _asked(
     """The one row that these expressions make of all clients, a random share of them, or those for whom …"""
     some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
     values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
-    row: dict[str, Any] = clients.sql(f"SELECT {values} FROM clients{some} WHERE {where}").iloc[0].to_dict()
-    return row
+    row = clients.sql(f"SELECT {values} FROM clients{some} WHERE {where}").iloc[0]
+    return {str(name): value for name, value in row.items()}
 
 
 def _measured(portfolio: Portfolio) -> list[str]:

@@ -1,0 +1,107 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""Rows to fit on, in Parquet files, asked for sums part by part wherever the engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attrition.engine import Engine, Here
+from attrition.params import Portfolio
+from attrition.store.engine import connect, literal, quoted
+
+__all__ = ["Part", "Query", "Table", "WideTable", "chunks", "rows_of"]
+
+CHUNK = 32
+"""DuckDB vectors (of 2,048 rows) in a batch that NumPy works on."""
+
+
+class WideTable(ValueError):
+    """The categories have so many levels that sums over all pairs of them would not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the files: what one task reads."""
+
+    files: tuple[str, ...]
+
+    def source(self, percent: float = 100.0) -> str:
+        """SQL for its rows, or for a random share of them, the same ones each time."""
+        listing = ", ".join(map(literal, self.files))
+        some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT) REPEATABLE (1)" if percent < 100 else ""
+        return f"read_parquet([{listing}], hive_partitioning = false){some}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SELECT over a part: ``sql`` with ``{rows}`` where the part's rows go."""
+
+    part: Part
+    sql: str
+    percent: float = 100.0
+
+    @property
+    def text(self) -> str:
+        """The SELECT as DuckDB reads it."""
+        return self.sql.replace("{rows}", self.part.source(self.percent))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with the portfolio's features and its target (0 or 1, none missing), in the types of the store.
+
+    ``weight`` is SQL for what a row counts; empty: each the same. ``files`` lie where the engine's workers see them.
+    """
+
+    portfolio: Portfolio
+    files: tuple[Path, ...]
+    engine: Engine = Here()  # noqa: RUF009 - it holds nothing
+    weight: str = ""
+
+    @property
+    def parts(self) -> list[Part]:
+        """One with all files in this process, where DuckDB shares them out among cores; else one a file."""
+        if isinstance(self.engine, Here):
+            return [Part(tuple(map(str, self.files)))]
+        return [Part((str(path),)) for path in self.files]
+
+    def each(self, function: Callable[[Any], Any], task: Callable[[Part], Any]) -> list[Any]:
+        """What ``function`` makes of the task of each part."""
+        return list(self.engine.map(function, [task(part) for part in self.parts]))
+
+    def answers(
+        self, select: Mapping[str, str], *, percent: float = 100.0, where: str = "true"
+    ) -> Sequence[Mapping[str, Any]]:
+        """As `attrition.moments.Ask`."""
+        values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
+        sql = f"SELECT {values} FROM {{rows}} WHERE {where}"
+        found: list[pd.DataFrame] = self.each(rows_of, lambda part: Query(part, sql, percent))
+        return [{str(name): value for name, value in frame.iloc[0].items()} for frame in found]
+
+    def weighted(self, weight: str) -> Table:
+        """The same rows, of which each counts ``weight`` (SQL)."""
+        return replace(self, weight=weight)
+
+    def number(self, name: str) -> str:
+        """SQL for a numeric feature as a double."""
+        return f"CAST({quoted(name)} AS DOUBLE)"
+
+
+def rows_of(query: Query) -> pd.DataFrame:
+    """All rows that a query answers with: few, since it sums. A task of the engine."""
+    with connect() as connection:
+        found: pd.DataFrame = connection.execute(query.text).df()
+    return found
+
+
+def chunks(query: Query) -> Iterator[pd.DataFrame]:
+    """The rows that a query answers with, some ten thousand at a time."""
+    with connect() as connection:
+        connection.execute(query.text)
+        while len(chunk := connection.fetch_df_chunk(CHUNK)):
+            yield chunk
