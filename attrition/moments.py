@@ -22,16 +22,14 @@ Floats = npt.NDArray[np.float64]
 
 
 class Ask(Protocol):
-    """Answers SQL expressions by name with one row a part: of all rows, a random ``percent``, or those ``where`` …"""
+    """Answers SQL expressions by name with one row a part, over all rows or those ``where`` …"""
 
-    def __call__(
-        self, select: Mapping[str, str], *, percent: float = 100.0, where: str = "true"
-    ) -> Sequence[Mapping[str, Any]]:
+    def __call__(self, select: Mapping[str, str], *, where: str = "true") -> Sequence[Mapping[str, Any]]:
         """A value for each expression, part by part."""
 
 
 SAMPLE = 100_000
-"""Rows that the bounds are taken from."""
+"""Rows that are enough of a sample."""
 SMALLER = 2.0**-10
 """By which differences are multiplied before they are summed: so none of two doubles is beyond a double."""
 SPREAD = 6.0
@@ -69,24 +67,23 @@ class Measures:
         return value + share * off, share * own + share * (1 - share) * off**2
 
 
-def measures(ask: Ask, columns: Sequence[str], rows: int) -> list[Measures]:
+def measures(ask: Ask, sample: Ask, columns: Sequence[str], rows: int) -> list[Measures]:
     """The measures of columns, each an SQL expression of type DOUBLE over the ``rows`` rows that ``ask`` answers for.
 
-    Sums are of differences from a value near the median, which loses no digits to a large mean.
+    ``sample`` answers for a random share of them; with ``SAMPLE`` rows or fewer it may be ``ask`` itself. Sums are of
+    differences from a value near the median, which loses no digits to a large mean.
     """
     if not rows or not columns:
         return [Measures(rows, 0) for _ in columns]
-    percent = min(100.0, 100.0 * SAMPLE / rows)
-    drawn_by = {f"v{at}": f"list({sql}) FILTER (WHERE {sql} IS NOT NULL)" for at, sql in enumerate(columns)}
-    sample = ask(drawn_by, percent=percent)
+    lists = sample({f"v{at}": f"list({sql}) FILTER (WHERE {sql} IS NOT NULL)" for at, sql in enumerate(columns)})
     found = []
-    drawn = [_together(sample, f"v{place}") for place in range(len(columns))]
+    drawn = [_together(lists, f"v{place}") for place in range(len(columns))]
     near = [float(values[values.size // 2]) if values.size else 0.0 for values in drawn]
     asked = zip(columns, near, strict=True)
     sums = ask({f"{key}{at}": sql for at, pair in enumerate(asked) for key, sql in _sums(*pair).items()})
     for place, column in enumerate(columns):
         parts = [{key: part[f"{key}{place}"] for key in "nsqaz"} for part in sums]
-        spread = SPREAD if percent < 100 else math.inf
+        spread = math.inf if sample is ask else SPREAD
         known = sum(int(part["n"]) for part in parts)
         median = None if known else math.nan
         while median is None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from attrition.moments import measures
+from attrition.moments import SAMPLE, measures
 from attrition.params import Portfolio
 
 __all__ = ["Queried", "summarise", "summarise_store"]
@@ -68,10 +68,14 @@ def summarise_store(clients: Queried) -> dict[str, Any]:
     rows, measured = int(found["rows"]), _measured(portfolio)
     values = [f"CAST({_quoted(name)} AS DOUBLE)" for name in measured]
 
-    def ask(select: Mapping[str, str], *, percent: float = 100.0, where: str = "true") -> list[Mapping[str, Any]]:
-        return [_asked(clients, select, percent, where)]
+    def ask(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
+        return [_asked(clients, select, where=where)]
 
-    exact = dict(zip(measured, measures(ask, values, rows), strict=True))
+    def sample(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
+        return [_asked(clients, select, 100.0 * SAMPLE / rows, where)]
+
+    few = sample if rows > SAMPLE else ask
+    exact = dict(zip(measured, measures(ask, few, values, rows), strict=True))
     columns: dict[str, Any] = {}
     for place, (name, column) in enumerate(portfolio.columns.items()):
         columns[name] = {"type": column.type, "missing": _number(1 - found[f"known{place}"] / rows) if rows else None}

@@ -18,9 +18,8 @@ def asked(*parts):
         connection.execute("INSERT INTO rows SELECT $n, unnest($v::DOUBLE[])", {"n": number, "v": [*values]})
     wheres = []
 
-    def ask(select, *, percent=100.0, where="true"):
+    def answer(some, select, where):
         wheres.append(where)
-        some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT) REPEATABLE (1)" if percent < 100 else ""
         values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
         found = []
         for number in range(len(parts)):
@@ -29,7 +28,13 @@ def asked(*parts):
             found.append(dict(zip([name for name, *_ in row.description], row.fetchone(), strict=True)))
         return found
 
-    return ask, wheres
+    def ask(select, *, where="true"):
+        return answer("", select, where)
+
+    def sample(select, *, where="true"):
+        return answer(" TABLESAMPLE BERNOULLI(2.5 PERCENT) REPEATABLE (1)", select, where)
+
+    return ask, sample, wheres
 
 
 def expect(found, values, rows):
@@ -50,8 +55,8 @@ values = st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9), st.integers(-3, 3).
 @given(parts=st.lists(values, min_size=1, max_size=4))
 def test_few_values(parts):
     together = [value for part in parts for value in part]
-    ask, _ = asked(*parts)
-    (found,) = measures(ask, ["x"], len(together))
+    ask, _, _ = asked(*parts)
+    (found,) = measures(ask, ask, ["x"], len(together))
     expect(found, together, len(together))
 
 
@@ -66,29 +71,27 @@ def test_few_values(parts):
     ],
     ids=["a large mean", "three values", "two values", "one value", "in order"],
 )
-def test_many_values(monkeypatch, draw):
-    monkeypatch.setattr(moments, "SAMPLE", 500)
+def test_many_values(draw):
     values = draw(np.random.default_rng(1), 20_001)
-    ask, wheres = asked(values[:5000], values[5000:])
-    (found,) = measures(ask, ["x"], len(values))
+    ask, sample, wheres = asked(values[:5000], values[5000:])
+    (found,) = measures(ask, sample, ["x"], len(values))
     expect(found, values, len(values))
     assert len(wheres) == 4  # the sample, the sums, what lies below, what lies between
 
 
 def test_a_sample_that_misleads_costs_another_pass(monkeypatch):
-    monkeypatch.setattr(moments, "SAMPLE", 500)
     monkeypatch.setattr(moments, "SPREAD", 0.001)
     values = np.random.default_rng(1).normal(size=20_000)
-    ask, wheres = asked(values)
-    (found,) = measures(ask, ["x"], len(values))
+    ask, sample, wheres = asked(values)
+    (found,) = measures(ask, sample, ["x"], len(values))
     expect(found, values, len(values))
     assert len(wheres) > 4
 
 
 @given(values=values, stand_in=st.floats(-10, 10))
 def test_mean_and_variance_of_a_column_with_its_gaps_filled(values, stand_in):
-    ask, _ = asked(values)
-    (found,) = measures(ask, ["x"], len(values))
+    ask, _, _ = asked(values)
+    (found,) = measures(ask, ask, ["x"], len(values))
     filled = np.array([stand_in if value is None else value for value in values])
     if filled.size:
         scale = max(1.0, np.abs(filled).max())

@@ -6,9 +6,11 @@ What scikit-learn would have set when fitting is set in one place, `fitted`.
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -50,12 +52,16 @@ def fit(table: Table) -> Pipeline:
     """
     given = table.portfolio
     rows, encoding = _encoding(table)
-    numbers = measures(table.answers, [table.number(name) for name in given.numeric], rows)
-    scaled = tuple(_number(name, found) for name, found in zip(given.numeric, numbers, strict=True))
-    encoding = replace(encoding, numbers=scaled)
-    if encoding.terms > MOST_TERMS:
-        raise WideTable(_too_wide(table, encoding.terms))
-    beta, steps = _coefficients(table, encoding, rows)
+    if encoding.terms + len(given.numeric) > MOST_TERMS:
+        raise WideTable(_too_wide(table, encoding.terms + len(given.numeric)))
+    with tempfile.TemporaryDirectory(prefix="attrition-sample-") as folder:
+        few = table.sample(100.0 * FIRST / rows, Path(folder, "rows.parquet")) if rows > 4 * FIRST else table
+        ask = table.answers
+        sample = ask if few is table else few.answers
+        numbers = measures(ask, sample, [table.number(name) for name in given.numeric], rows)
+        scaled = tuple(_number(name, found) for name, found in zip(given.numeric, numbers, strict=True))
+        encoding = replace(encoding, numbers=scaled)
+        beta, steps = _coefficients(table, few, encoding)
     variances = [found.filled(number.fill)[1] for found, number in zip(numbers, scaled, strict=True)]
     return fitted(table, encoding, np.array(variances), rows, beta, steps)
 
@@ -128,15 +134,13 @@ def _scale(mean: float, variance: float, rows: int) -> float:
     return 1.0 if constant else float(np.sqrt(variance))
 
 
-def _coefficients(table: Table, encoding: Encoding, rows: int) -> tuple[Floats, int]:
-    """The coefficients, intercept first, and how many steps over all rows they took."""
-    C, most = table.portfolio.model.C, table.portfolio.model.max_iter
-    start = np.zeros(1 + encoding.terms)
-    if rows > 4 * FIRST:
-        percent = 100.0 * FIRST / rows
-        some = partial(total, table, encoding, percent=percent)
-        start, _ = minimise(some, start, C * rows / FIRST, most, NEAR)
-    return minimise(partial(total, table, encoding), start, C, most)
+def _coefficients(table: Table, few: Table, encoding: Encoding) -> tuple[Floats, int]:
+    """The coefficients, intercept first, and how many steps over all rows they took, begun where ``few`` led."""
+    given, start = table.portfolio.model, np.zeros(1 + encoding.terms)
+    if few is not table:
+        own = replace(encoding, weight=few.weight)
+        start, _ = minimise(partial(total, few, own), start, given.C, given.max_iter, NEAR)
+    return minimise(partial(total, table, encoding), start, given.C, given.max_iter)
 
 
 def fitted(table: Table, encoding: Encoding, variances: Floats, rows: int, beta: Floats, steps: int) -> Pipeline:

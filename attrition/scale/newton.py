@@ -19,9 +19,11 @@ __all__ = ["TOLERANCE", "minimise"]
 
 Floats = npt.NDArray[np.float64]
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7
 """The search ends after a step that moved no coefficient further than this (of the largest); the next would move it by
 the square of that."""
+ROUNDING = 1e-10
+"""By which a loss may seem to rise: millions of rows are added in any order."""
 SHORTEST = 2.0**-20
 """Of a step; a loss that does not fall even so is as low as rounding lets it be."""
 
@@ -45,7 +47,7 @@ def minimise(
         while True:
             moved = beta - length * move
             there = sums(moved)
-            if _loss(there, moved, ridge) <= loss * (1 + 1e-14):
+            if _loss(there, moved, ridge) <= loss * (1 + ROUNDING):
                 break
             length /= 2
             if length < SHORTEST:

@@ -105,14 +105,13 @@ class _Task:
     part: Part
     encoding: Encoding
     beta: tuple[float, ...] = field(repr=False)
-    percent: float = 100.0
 
 
-def total(table: Table, encoding: Encoding, beta: Floats, percent: float = 100.0) -> Sums:
-    """The sums over all rows, or over a random share of them."""
+def total(table: Table, encoding: Encoding, beta: Floats) -> Sums:
+    """The sums over all rows, at coefficients ``beta``, the intercept first."""
     function = _by_cells if encoding.narrow else _by_batches
     given = tuple(map(float, beta))
-    parts: list[Sums] = table.each(function, lambda part: _Task(part, encoding, given, percent))
+    parts: list[Sums] = table.each(function, lambda part: _Task(part, encoding, given))
     return reduce(Sums.__add__, parts)
 
 
@@ -133,7 +132,7 @@ def _by_cells(task: _Task) -> Sums:
     sums += [f"sum(v * x{i} * x{j})" for i in range(k) for j in range(i, k)]
     listed = ", ".join(f"{sql} AS s{at}" for at, sql in enumerate(sums))
     group = "GROUP BY cell ORDER BY cell" if names else ""
-    found = rows_of(Query(task.part, f"SELECT {', '.join([*names, listed])} FROM ({slopes}) {group}", task.percent))
+    found = rows_of(Query(task.part, f"SELECT {', '.join([*names, listed])} FROM ({slopes}) {group}"))
     found = found[found["s0"].notna()]  # no rows, no group: one row of NULLs
     cells = found["cell"].to_numpy(dtype=np.int64) if names else np.zeros(len(found), dtype=np.int64)
     return _gathered(encoding, cells, found.filter(regex="^s").to_numpy(dtype=np.float64))
@@ -194,7 +193,7 @@ def _by_batches(task: _Task) -> Sums:
     numbers = [f"{number.sql} AS x{at}" for at, number in enumerate(encoding.numbers)]
     columns = [f"CAST({quoted(encoding.target)} AS DOUBLE) AS y", f"{_weight(encoding)} AS w", *codes, *numbers]
     found = Sums(0.0, 0.0, np.zeros(size), np.zeros((size, size)))
-    for chunk in chunks(Query(task.part, f"SELECT {', '.join(columns)} FROM {joined}", task.percent)):
+    for chunk in chunks(Query(task.part, f"SELECT {', '.join(columns)} FROM {joined}")):
         found += _of_batch(encoding, np.array(task.beta), chunk)
     return found
 

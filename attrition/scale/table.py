@@ -12,7 +12,7 @@ import pandas as pd
 
 from attrition.engine import Engine, Here
 from attrition.params import Portfolio
-from attrition.store.engine import connect, literal, quoted
+from attrition.store.engine import connect, fields, listed, literal, quoted
 
 __all__ = ["Part", "Query", "Table", "WideTable", "chunks", "rows_of"]
 
@@ -31,9 +31,9 @@ class Part:
     files: tuple[str, ...]
 
     def source(self, percent: float = 100.0) -> str:
-        """SQL for its rows, or for a random share of them, the same ones each time."""
+        """SQL for its rows, or for a random share of them."""
         listing = ", ".join(map(literal, self.files))
-        some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT) REPEATABLE (1)" if percent < 100 else ""
+        some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
         return f"read_parquet([{listing}], hive_partitioning = false){some}"
 
 
@@ -74,14 +74,26 @@ class Table:
         """What ``function`` makes of the task of each part."""
         return list(self.engine.map(function, [task(part) for part in self.parts]))
 
-    def answers(
-        self, select: Mapping[str, str], *, percent: float = 100.0, where: str = "true"
-    ) -> Sequence[Mapping[str, Any]]:
-        """As `attrition.moments.Ask`."""
+    def answers(self, select: Mapping[str, str], *, where: str = "true") -> Sequence[Mapping[str, Any]]:
+        """The expressions' values, part by part, over the rows where …"""
         values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
         sql = f"SELECT {values} FROM {{rows}} WHERE {where}"
-        found: list[pd.DataFrame] = self.each(rows_of, lambda part: Query(part, sql, percent))
+        found: list[pd.DataFrame] = self.each(rows_of, lambda part: Query(part, sql))
         return [{str(name): value for name, value in frame.iloc[0].items()} for frame in found]
+
+    def sample(self, percent: float, path: Path) -> Table:
+        """A random share of the rows, written to ``path``, as a table of this machine."""
+        names = [*self.portfolio.features, self.portfolio.target.column]
+        weight = f", CAST({self.weight} AS DOUBLE) AS _weight" if self.weight else ""
+        sql = f"SELECT {listed(names)}{weight} FROM {{rows}}"
+        drawn: list[pd.DataFrame] = self.each(rows_of, lambda part: Query(part, sql, percent))
+        types = fields(self.portfolio)
+        typed = [f"CAST({quoted(name)} AS {types[name]}) AS {quoted(name)}" for name in names]
+        typed += ["_weight"] if self.weight else []
+        with connect() as connection:
+            connection.register("drawn", pd.concat(drawn, ignore_index=True))
+            connection.execute(f"COPY (SELECT {', '.join(typed)} FROM drawn) TO {literal(path)} (FORMAT parquet)")
+        return Table(self.portfolio, (path,), weight="_weight" if self.weight else "")
 
     def weighted(self, weight: str) -> Table:
         """The same rows, of which each counts ``weight`` (SQL)."""
