@@ -35,6 +35,7 @@ __all__ = [
     "contributions",
     "encoded",
     "fit",
+    "held_back",
     "held_back_hash",
     "probabilities",
     "reasons",
@@ -52,6 +53,10 @@ TOLERANCE = 1e-7
 """Of the gradient when fitting; at scikit-learn's 1e-4 coefficients are still .03 from where they end."""
 MISSING = "(missing)"
 """The level that stands for a category without a value."""
+
+
+MOST_HELD_BACK = 100_000
+"""Clients that a first model does without: they tell its error to ± .001, and more would tell no more."""
 
 
 class TooFew(ValueError):
@@ -100,14 +105,20 @@ def fit(portfolio: Portfolio, frame: pd.DataFrame) -> Pipeline:
 def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """The rows to train a first model on, those held back to be its reference, and the mark that parts them.
 
-    The share ``model.holdback`` is held back, at least one: those whose ``_key`` has the smallest ``held_back_hash``,
-    up to the mark. Chance decides, and neither time nor outcome: leavers are often known before those who stay.
+    The share ``model.holdback`` is held back, at least one and at most ``MOST_HELD_BACK``: those whose ``_key`` has
+    the smallest ``held_back_hash``, up to the mark. Chance decides, and neither time nor outcome: leavers are often
+    known before those who stay.
     """
     hashes = held_back_hash(labelled["_key"])
-    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    held = held_back(portfolio, len(labelled))
     mark = sorted(hashes)[held - 1] if len(labelled) else ""
     back = np.array([each <= mark for each in hashes], dtype=bool)
     return labelled[~back], labelled[back], mark
+
+
+def held_back(portfolio: Portfolio, rows: int) -> int:
+    """How many of so many rows are held back from a first model."""
+    return min(MOST_HELD_BACK, max(1, math.floor(rows * portfolio.model.holdback)))
 
 
 def held_back_hash(keys: Iterable[object]) -> list[str]:

@@ -27,7 +27,7 @@ class Queried(Protocol):
         """Whose clients they are."""
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
-        """The rows of one SELECT."""
+        """The rows of one SELECT; each row says with which ``_version`` it came."""
 
 
 def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
@@ -59,20 +59,21 @@ def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
     }
 
 
-def summarise_store(clients: Queried) -> dict[str, Any]:
-    """The same as `summarise`, computed where the rows are, whatever their number."""
+def summarise_store(clients: Queried, *, after_version: int = 0) -> dict[str, Any]:
+    """The same as `summarise` of the rows that came with a later version, computed where they are."""
     portfolio, target = clients.portfolio, _quoted(clients.portfolio.target.column)
     asked = {"rows": "count(*)", "labelled": f"count({target})", "positive_share": f"avg({target})"}
     asked |= {f"known{place}": f"count({_quoted(name)})" for place, name in enumerate(portfolio.columns)}
-    found = _asked(clients, asked)
+    since = f"_version > {after_version}" if after_version else "true"
+    found = _asked(clients, asked, where=since)
     rows, measured = int(found["rows"]), _measured(portfolio)
     values = [f"CAST({_quoted(name)} AS DOUBLE)" for name in measured]
 
     def ask(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
-        return [_asked(clients, select, where=where)]
+        return [_asked(clients, select, where=f"{since} AND {where}")]
 
     def sample(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
-        return [_asked(clients, select, 100.0 * SAMPLE / rows, where)]
+        return [_asked(clients, select, 100.0 * SAMPLE / rows, f"{since} AND {where}")]
 
     few = sample if rows > SAMPLE else ask
     exact = dict(zip(measured, measures(ask, few, values, rows), strict=True))
@@ -82,7 +83,7 @@ def summarise_store(clients: Queried) -> dict[str, Any]:
         if name in exact:
             columns[name] |= {measure: _number(getattr(exact[name], measure)) for measure in MEASURES}
         elif column.type == "category":
-            columns[name]["top"] = _top(clients, name)
+            columns[name]["top"] = _top(clients, name, since)
     return {
         "rows": rows,
         "labelled": int(found["labelled"]),
@@ -115,9 +116,9 @@ def _measures(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float 
     return {measure: _number(value) for measure, value in zip(MEASURES, found, strict=True)}
 
 
-def _top(clients: Queried, name: str) -> list[list[Any]]:
+def _top(clients: Queried, name: str, since: str) -> list[list[Any]]:
     counts = clients.sql(
-        f"SELECT {_quoted(name)}, count(*) FROM clients WHERE {_quoted(name)} IS NOT NULL "
+        f"SELECT {_quoted(name)}, count(*) FROM clients WHERE {since} AND {_quoted(name)} IS NOT NULL "
         f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {TOP}"
     )
     return [[value, int(times)] for value, times in counts.itertuples(index=False)]

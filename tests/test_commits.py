@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
+from store_kit import ranked
 
 from attrition import params
 from attrition.book import Book, Outcome, Overtaken
@@ -18,7 +19,6 @@ from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.store.clients import Clients
 from attrition.store.ingest import ingest
-from attrition.store.ranking import write_ranking
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
 MODEL = REPOSITORY / "tests" / "data" / "home" / "models" / "sample" / "0001"
@@ -67,7 +67,7 @@ def assess(place, portfolio, state, run) -> None:
     scored = pd.DataFrame({"_row": rows["_row"], "id": rows["corporation"], "as_of": pd.NaT, "probability": 0.5})
     facts = {"data_version": state.data_version, "model_version": state.champion, "run": run.name}
     reasons = pd.Series([["a reason"]] * len(rows))
-    write_ranking(scored.assign(**facts, band="medium", reasons=reasons), run.folder, None)
+    ranked(scored.assign(**facts, band="medium", reasons=reasons), run.folder)
     run.note(data_version=state.data_version, model={"version": state.champion, "sha256": "00"})
     run.stage("assess", "completed", seconds=0.1)
 

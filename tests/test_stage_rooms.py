@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import ranked
 
 from attrition import assessment, dependencies, diagnosis, look, params, record
 from attrition.home import REPOSITORY
 from attrition.model import BASE
 from attrition.provenance import git_commit
-from attrition.store.ranking import write_ranking
 
 DEMO = params.load(REPOSITORY / "params" / "demo.yaml")
 
@@ -64,25 +64,27 @@ def assessed(*clients, model="0001"):
     return rows.assign(**facts, reasons=[["one", "two"]] * len(rows))
 
 
-def ranking(folder):
-    path = str(folder / "ranking.parquet")
-    return duckdb.execute("SELECT rank, id, probability FROM read_parquet($p) ORDER BY rank", {"p": path}).fetchall()
+def ranking(folder, name="ranking.parquet", first="rank"):
+    found = f"SELECT {first}, id, probability FROM read_parquet($path) ORDER BY {first}"
+    return duckdb.execute(found, {"path": str(folder / name)}).fetchall()
 
 
 def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, None)
-    mine = write_ranking(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
+    ranked(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first)
+    ranked(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
     assert ranking(second) == [(1, "a", 0.9), (2, "c", 0.7), (3, "d", 0.6), (4, "b", 0.5)]
-    assert mine[["rank", "id"]].to_numpy().tolist() == [[2, "c"], [3, "d"]]
+    assert [each[:2] for each in ranking(second, "assessed.parquet")] == [(2, "c"), (3, "d")]
+    assert [each[:2] for each in ranking(second, "scores.parquet", "_row")] == [(4, "c"), (5, "d")]
 
 
 def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9)), first, None)
-    assert write_ranking(assessed(), second, first / "ranking.parquet").empty
+    ranked(assessed((1, "a", 0.9)), first)
+    ranked(assessed(), second, first / "ranking.parquet")
+    assert ranking(second, "assessed.parquet") == []
     assert ranking(second) == ranking(first)
 
 
@@ -90,7 +92,7 @@ def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
 def test_ranks_are_1_to_n_by_falling_risk(tmp_path_factory, clients):
     folder = tmp_path_factory.mktemp("ranking")
     rows = [(number, client, risk) for number, (client, risk) in enumerate(clients)]
-    write_ranking(assessed(*rows), folder, None)
+    ranked(assessed(*rows), folder)
     found = ranking(folder)
     assert [rank for rank, *_ in found] == list(range(1, len(clients) + 1))
     assert [risk for *_, risk in found] == sorted((risk for _, risk in clients), reverse=True)

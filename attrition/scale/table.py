@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ class Part:
     """Some of the files: what one task reads."""
 
     files: tuple[str, ...]
+    where: str = "true"
 
     def source(self, percent: float = 100.0) -> str:
         """SQL for its rows, or for a random share of them."""
         listing = ", ".join(map(literal, self.files))
         some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
-        return f"read_parquet([{listing}], hive_partitioning = false){some}"
+        rows = f"read_parquet([{listing}], hive_partitioning = false){some}"
+        return rows if self.where == "true" else f"(SELECT * FROM {rows} WHERE {self.where})"
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,22 @@ class Query:
 class Table:
     """Rows with the portfolio's features and its target (0 or 1, none missing), in the types of the store.
 
-    ``weight`` is SQL for what a row counts; empty: each the same. ``files`` lie where the engine's workers see them.
+    ``weight`` is SQL for what a row counts; empty: each the same. ``where`` is SQL for which rows of the ``files`` it
+    has; these lie where the engine's workers see them.
     """
 
     portfolio: Portfolio
     files: tuple[Path, ...]
     engine: Engine = Here()  # noqa: RUF009 - it holds nothing
     weight: str = ""
+    where: str = "true"
 
     @property
     def parts(self) -> list[Part]:
         """One with all files in this process, where DuckDB shares them out among cores; else one a file."""
         if isinstance(self.engine, Here):
-            return [Part(tuple(map(str, self.files)))]
-        return [Part((str(path),)) for path in self.files]
+            return [Part(tuple(map(str, self.files)), self.where)]
+        return [Part((str(path),), self.where) for path in self.files]
 
     def each(self, function: Callable[[Any], Any], task: Callable[[Part], Any]) -> list[Any]:
         """What ``function`` makes of the task of each part."""
@@ -94,10 +98,6 @@ class Table:
             connection.register("drawn", pd.concat(drawn, ignore_index=True))
             connection.execute(f"COPY (SELECT {', '.join(typed)} FROM drawn) TO {literal(path)} (FORMAT parquet)")
         return Table(self.portfolio, (path,), weight="_weight" if self.weight else "")
-
-    def weighted(self, weight: str) -> Table:
-        """The same rows, of which each counts ``weight`` (SQL)."""
-        return replace(self, weight=weight)
 
     def number(self, name: str) -> str:
         """SQL for a numeric feature as a double."""

@@ -1,11 +1,11 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
 """The files that an assessment leaves: the predictions, this tick's list, and all current clients by risk."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from attrition.store.clients import SCORES
 from attrition.store.engine import connect, listed, literal, quoted
@@ -16,52 +16,48 @@ COLUMNS = SCORES | {"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN",
 """What a ranking holds beside the rank and the columns to show, which are text there."""
 
 
-def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) -> pd.DataFrame:
+def write_ranking(files: Sequence[Path], staging: Path, previous: Path | None) -> None:
     """Stage ``assessed.parquet`` (this tick's clients), ``ranking.parquet`` (all) and ``scores.parquet``.
 
+    All by DuckDB, which sorts on disk what its memory does not hold.
+
     Args:
-        assessed: a row a client: ``_row``, ``id``, ``as_of``, ``data_version``, ``model_version``,
-            ``run``, ``probability``, ``band``, ``hold_out`` (not to be called), ``gone`` (has
-            left), ``reasons`` (list of text), then the
-            columns to show; without ``rank``.
+        files: Parquet files with a row a client: ``COLUMNS`` (``band``, ``hold_out``: not to be called, ``gone``: has
+            left, ``reasons``), then the columns to show; without ``rank``. The first two come out with their ``rank``
+            among all current clients, highest risk first.
         staging: the run's folder.
         previous: the ranking that this one goes on from; a client assessed again replaces its earlier line.
-
-    Returns:
-        ``assessed`` with its ``rank`` among all current clients, highest risk first.
     """
-    shown = {name: "VARCHAR" for name in assessed.columns if name not in COLUMNS}
-    declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in (COLUMNS | shown).items())
-    by_risk = "ORDER BY probability DESC, _row"
     with connect() as db:
-        db.execute(f"CREATE TABLE everybody ({declared})")
-        if len(assessed):  # a frame without rows has no types to go by
-            db.register("assessed", assessed)
-            db.execute("INSERT INTO everybody BY NAME SELECT * FROM assessed")
-        db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
+        if files:
+            listing = f"[{', '.join(map(literal, files))}]"
+            db.execute(f"CREATE VIEW assessed AS SELECT * FROM read_parquet({listing}, hive_partitioning = false)")
+        else:
+            declared = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items())
+            db.execute(f"CREATE VIEW assessed AS SELECT {declared} WHERE false")
+        earlier = ""
         if previous and previous.exists():
-            _go_on(db, previous)
-        ranks = f"row_number() OVER ({by_risk}) AS rank"
-        db.execute(f"CREATE TABLE ranked AS SELECT {ranks}, * FROM everybody")  # noqa: S608 - all of our own making
+            earlier = f"UNION ALL BY NAME {_earlier(db, previous, bool(files))}"
+        db.execute(f"CREATE VIEW everybody AS SELECT * FROM assessed {earlier}")
+        db.execute(
+            "CREATE TABLE ranks AS "
+            "SELECT _row, row_number() OVER (ORDER BY probability DESC, _row) AS rank FROM everybody"
+        )
+        ranked = "SELECT rank, everybody.* FROM everybody JOIN ranks USING (_row)"
+        mine = "SEMI JOIN assessed USING (_row)"
         queries = {
-            "ranking": "SELECT * FROM ranked ORDER BY rank",
-            "assessed": "SELECT * FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY rank",
-            "scores": f"SELECT {listed(SCORES)} FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY _row",  # noqa: S608
+            "ranking": f"{ranked} ORDER BY rank",
+            "assessed": f"SELECT * FROM ({ranked}) {mine} ORDER BY rank",
+            "scores": f"SELECT {listed(SCORES)} FROM assessed ORDER BY _row",
         }
         for name, query in queries.items():
             path = literal(staging / f"{name}.parquet")
             db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
-        ranked: pd.DataFrame = db.execute(queries["assessed"]).df()
-    return ranked
 
 
-def _go_on(db: Any, previous: Path) -> None:
-    """Add the clients of an earlier ranking that are not assessed anew, in the columns that both have."""
-    described = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(previous)}).fetchall()
-    has = {name for name, *_ in db.execute("DESCRIBE everybody").fetchall()}
-    shared = listed(name for name, *_ in described if name in has)
-    db.execute(
-        f"INSERT INTO everybody BY NAME SELECT {shared} FROM read_parquet($path)"  # noqa: S608
-        " WHERE id NOT IN (SELECT id FROM mine)",
-        {"path": str(previous)},
-    )
+def _earlier(db: Any, previous: Path, some: bool) -> str:
+    """SQL for the clients of an earlier ranking that are not assessed anew, in the columns that both have."""
+    table = f"read_parquet({literal(previous)}, hive_partitioning = false)"
+    has = [name for name, *_ in db.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+    wanted = {name for name, *_ in db.execute("DESCRIBE assessed").fetchall()} if some else {*has} - {"rank"}
+    return f"SELECT {listed(name for name in has if name in wanted)} FROM {table} ANTI JOIN assessed USING (id)"
