@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving bench-fit bench-scale cluster-demo cluster-kills lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -51,6 +51,18 @@ bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and 
 
 bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
+
+bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.fit
+
+bench-scale: .venv/run ## a tick of 2M clients: seconds and memory of each stage: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.scale
+
+cluster-demo: .venv/cluster ## 20M rows on a cluster of this machine, a worker killed half-way
+	@$(BIN)/python -m benchmarks.cluster
+
+cluster-kills: .venv/cluster ## the same in small, 20 times
+	@$(BIN)/python -m benchmarks.cluster --rows 500_000 --kills 20
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt

@@ -77,7 +77,7 @@ class Watch(threading.Thread):
 def tick(home: Home, name: str) -> tuple[dict, Watch]:
     """The report of one tick, and what it took."""
     environment = {**os.environ, "ATTRITION_HOME": str(home.root), "PIP_NO_INDEX": "1"}
-    runner = subprocess.Popen([sys.executable, str(REPOSITORY / "runner.py")], env=environment)
+    runner = subprocess.Popen([sys.executable, str(REPOSITORY / "runner.py"), "tick", name], env=environment)
     watch = Watch(runner.pid)
     watch.start()
     runner.wait()
