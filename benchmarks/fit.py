@@ -70,7 +70,7 @@ def sklearns(path: Path, names: list[str]) -> list[float]:
 
 
 def contrasts(coefficients: np.ndarray) -> list[float]:
-    """With the category's against their mean: the penalty hardly tells it from the intercept, and lbfgs stops before."""
+    """With the category's against their mean: the penalty hardly parts it from the intercept; lbfgs stops before."""
     return [*coefficients[:3].tolist(), *(coefficients[3:] - coefficients[3:].mean()).tolist()]
 
 
