@@ -6,9 +6,8 @@ LOCKED := $(PIP) --require-hashes -r
 PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
-export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving bench-fit bench-scale cluster-demo cluster-kills lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-api fuzz-api bench-fit bench-scale cluster-demo cluster-kills lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -49,7 +48,7 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
-bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
+bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
 
 bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md
@@ -64,10 +63,13 @@ cluster-demo: .venv/cluster ## 20M rows on a cluster of this machine, a worker k
 cluster-kills: .venv/cluster ## the same in small, 20 times
 	@$(BIN)/python -m benchmarks.cluster --rows 500_000 --kills 20
 
+fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the description of the API: no 5xx
+	@$(BIN)/python -m benchmarks.fuzz_api
+
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
 	@for extra in dev lab telco cluster; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
-	@for peer in river evidently nannyml; do \
+	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew

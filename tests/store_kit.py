@@ -116,11 +116,11 @@ def predictions(folder: Path, rows: list[tuple[int, str, str | None, int, str, f
     commit_scores(folder, path, number, f"run{number}")
 
 
-def ranked(assessed: pd.DataFrame, staging: Path, previous: Path | None = None) -> None:
+def ranked(assessed: pd.DataFrame, staging: Path, previous: Path, *, anew: bool = False) -> None:
     """Stage the ranking of a frame with a row a client, as of one batch."""
     files = [staging / "batch.parquet"] if len(assessed) else []
     for path in files:
         write_batch(assessed.assign(hold_out=False, gone=False), path)
-    write_ranking(files, staging, previous)
+    write_ranking(files, staging, previous, anew=anew)
     for path in files:
         path.unlink()

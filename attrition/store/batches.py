@@ -69,8 +69,8 @@ def read_batch(portfolio: Portfolio, path: Path) -> pd.DataFrame:
 
 def write_batch(found: pd.DataFrame, path: Path) -> None:
     """Write what was found of a batch: the columns of a ranking but for its rank, then those to show."""
-    shown = {name: "VARCHAR" for name in found.columns if name not in COLUMNS}
-    typed = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in (COLUMNS | shown).items())
+    kinds = {name: COLUMNS.get(name, "VARCHAR") for name in found.columns}
+    typed = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in kinds.items())
     with connect() as db:
         db.register("found", found)
         db.execute(f"COPY (SELECT {typed} FROM found) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)")
