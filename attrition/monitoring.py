@@ -88,7 +88,8 @@ def judge(
     this = evidence.counted(clients, after_version=judged_version, scores=scores)
     rows = this.rows
     if begun.since < judged_version:
-        among = "" if begun.since else _unseen(manifest.data_version, manifest.held_back)
+        first = not begun.since and training.at_scale(clients)
+        among = _unseen(manifest.data_version, manifest.held_back) if first else ""
         rows = evidence.counted(clients, after_version=begun.since, scores=scores, among=among).rows
     rows = rows[watch.unseen(rows, manifest.data_version, manifest.held_back)]
     rows = watch.predicted(pipeline, champion, rows)
@@ -107,7 +108,10 @@ def judge(
 
 
 def _unseen(data_version: int, mark: str) -> str:
-    """SQL for units that a first model may not have learnt from: what was held back, which alone is needed then."""
+    """SQL for units that a first model may not have learnt from: what was held back, and what came later.
+
+    Only where a unit counts with the version that it came with, as at scale: with a horizon it may count long after.
+    """
     return f"(_version > {data_version} OR {training.HELD_BACK} <= '{mark}')" if mark else ""
 
 
