@@ -92,14 +92,15 @@ def main() -> None:
             working.join()
             found, seconds = made[0], time.monotonic() - begun
             off = np.abs(found[2][-1].coef_ - alone[2][-1].coef_).max()
-            agree = killed and found[:2] == alone[:2] and off < 1e-6
+            agree = killed and bool(off < 1e-6) and found[:2] == alone[:2]
             same += agree
             words = "the same rows" if found[:2] == alone[:2] else f"OTHER ROWS: {found[0]}"
             whom = "a busy worker killed" if killed else "NOBODY KILLED"
             said = f"coefficients within {off:.0e}, {seconds:.1f} s, {whom}"
             print(f"run {number + 1}: {words}, {said}", flush=True)
+        engine._client(running.address, os.getpid()).close()
     print(f"{same} of {given.kills} the same, a worker killed in each; load {os.getloadavg()[0]:.1f}")
-    sys.exit(same != given.kills)
+    sys.exit(int(same) != given.kills)
 
 
 if __name__ == "__main__":
