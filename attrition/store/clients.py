@@ -70,6 +70,12 @@ class Clients:
         counted = self.sql(f"SELECT count({quoted(self.portfolio.target.column)}) AS labelled FROM clients")
         return int(counted["labelled"].iloc[0])
 
+    @property
+    def outcomes(self) -> int:
+        """Of how many rows the outcome is that the client left."""
+        counted = self.sql(f"SELECT coalesce(sum({quoted(self.portfolio.target.column)}), 0) AS n FROM clients")
+        return int(counted["n"].iloc[0])
+
     def frame(
         self,
         columns: Sequence[str] | None = None,
@@ -108,6 +114,16 @@ class Clients:
             where.append(f"{quoted(self.portfolio.target.column)} IS {'NOT ' if labelled else ''}NULL")
         query = f"SELECT {shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
         return self.sql(query, **given)
+
+    def some(self, rows: int, *, after_version: int) -> pd.DataFrame:
+        """Rows that came with a later version, shaped as by `frame`; of more than ``rows`` so many by chance."""
+        later = "FROM clients WHERE _version > $after"
+        count = self.sql(f"SELECT count(*) AS n {later}", after=after_version)["n"].iloc[0]
+        if count <= rows:
+            return self.frame(after_version=after_version)
+        chosen = f"SELECT _row {later} ORDER BY md5(CAST(_row AS VARCHAR)) LIMIT $rows"
+        query = f"SELECT {shaped(self.portfolio, None)} FROM clients SEMI JOIN ({chosen}) USING (_row) ORDER BY _row"
+        return self.sql(query, after=after_version, rows=rows)
 
     def newest(self, rows: int, *, to_version: int) -> pd.DataFrame:
         """The last ``rows`` rows up to a version, shaped as by `frame`."""

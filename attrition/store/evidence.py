@@ -49,7 +49,7 @@ class Counted:
     left_out: dict[str, int]
 
 
-def counted(clients: Clients, *, after_version: int, scores: Path | None = None) -> Counted:
+def counted(clients: Clients, *, after_version: int, scores: Path | None = None, among: str = "") -> Counted:
     """Rows that count in a data version beyond ``after_version`` and up to that of ``clients``.
 
     Version by version or all at once, the rows are the same. Without an id each row with an outcome is a unit; with an
@@ -66,6 +66,7 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
         clients: the rows of all versions up to now.
         after_version: the data version up to which all has been decided; 0: none.
         scores: the folder of the table of predictions; None, or no table there: no row has one.
+        among: SQL of ``_key`` for which units are asked for; empty: all.
 
     Raises:
         StoreError: the table of predictions has other columns.
@@ -75,6 +76,8 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
         undecided += f" AND (_version > $after OR {_day(clients.portfolio)} > {reached - clock.horizon})"
     else:
         undecided += " AND _version > $after"
+    if among:
+        undecided += f" AND {among.replace('_key', f'({_key(clients.portfolio)})')}"
     units = _decided(_units(clients, undecided, after_version), clock)
     units = units[units["_decided"] > after_version]
     rows = clients.sql(
