@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from attrition.home import UsageError
+from attrition.source_params import Source
 
 __all__ = [
     "BANDS",
@@ -19,10 +20,12 @@ __all__ = [
     "Cluster",
     "Column",
     "Costs",
+    "Header",
     "ModelParams",
     "ParamsError",
     "Portfolio",
     "Rules",
+    "Source",
     "Target",
     "load",
     "with_rules",
@@ -82,10 +85,16 @@ class Column(_Strict):
     max: float | None = None
     values: list[str] | None = None  # the categories allowed; none: any
     label: str | None = None  # how a person calls it; none: the name with spaces
+    empty: Literal["missing", "text"] = "missing"  # what an empty field of a text or a category is
+    leading_zeros: Literal["number", "refuse"] = "number"  # of a number: 007 is 7, or a fault
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
         numeric = self.type in ("integer", "number")
+        if self.type not in ("text", "category") and self.empty == "text":
+            raise ValueError(f"empty: text belongs to a text or a category, not to a {self.type}")
+        if not numeric and self.leading_zeros == "refuse":
+            raise ValueError(f"leading_zeros belong to an integer or a number: a {self.type} keeps them as they stand")
         if not numeric and (self.min is not None or self.max is not None):
             raise ValueError(f"min and max belong to an integer or a number, not to a {self.type}")
         if self.type != "category" and self.values is not None:
@@ -100,6 +109,15 @@ class Target(_Strict):
     positive: str = "1"
     negative: str = "0"
     unlabelled: Literal["accept", "quarantine"] = "accept"  # a row, or a file, without an outcome
+
+
+class Header(_Strict):
+    """What may differ between a file's header and the YAML: told in a note, or the whole file set aside."""
+
+    order: Literal["any", "refuse"] = "any"
+    extra: Literal["report", "refuse"] = "report"
+    missing: Literal["report", "refuse"] = "report"  # of a column that is not nullable it is always refused
+    case: Literal["exact", "ignore"] = "exact"  # small and capital letters
 
 
 class ModelParams(_Strict):
@@ -199,6 +217,11 @@ class Portfolio(_Strict):
     treated: str | None = None  # a boolean column: the client was called because of its risk; never a feature
     hold_out: Share = 0.1  # of the clients, by a hash of the id: not to be called though their risk is high
     delimiter: Literal[",", ";", "\t", "|"] = ","
+    decimal: Literal[".", ","] = "."  # of the numbers in a CSV
+    thousands: Literal[".", ",", " ", "'"] | None = None  # what may stand between groups of three digits in a CSV
+    header: Header = Header()
+    repeats: Literal["drop", "keep"] = "drop"  # equal rows of one file, where no id tells clients apart
+    sources: list[Source] = []  # where drops come from, beside those that are laid into incoming/
     settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
     model: ModelParams = ModelParams()
     rules: Rules = Rules()
@@ -230,6 +253,20 @@ class Portfolio(_Strict):
             raise ValueError("two columns differ only in small and capital letters")
         if not self.features:
             raise ValueError("columns leave no feature: all are id, as_of, treated, show, text or date")
+        return self
+
+    @model_validator(mode="after")
+    def _checks_files(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"thousands: {self.thousands!r} is the decimal sign already")
+        if self.repeats == "keep" and self.id is not None:
+            raise ValueError("repeats: keep is for tables without an id; with one, equal rows are one row")
+        for key, name in [("id", self.id), ("as_of", self.as_of)]:
+            if name is not None and self.columns[name].empty == "text":
+                raise ValueError(f"{key}: {name!r} must not have empty: text: a row without it belongs to nobody")
+        names = [source.name for source in self.sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"sources: two are called {twice!r}")
         return self
 
     @model_validator(mode="after")
@@ -280,7 +317,7 @@ class Portfolio(_Strict):
 _KEYS = sorted(
     {
         field.alias or name
-        for kind in (Portfolio, Column, Target, ModelParams, Rules, Bands, Costs, Cluster)
+        for kind in (Portfolio, Column, Target, Header, Source, ModelParams, Rules, Bands, Costs, Cluster)
         for name, field in kind.model_fields.items()
     }
 )

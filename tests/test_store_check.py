@@ -138,8 +138,8 @@ def test_hostile_texts_are_texts(db: Any, tmp_path: Path, value: str) -> None:
         (b"client," + HEADER.encode() + b"\n" + ROW.encode(), "column twice in the header: client", 1),
         (HEADER.encode() + b"\n" + b'ann,"', "a quote opened in the record of line 2 is never closed", 0),
         (
-            HEADER.encode() + b"\n" + ROW.encode() + b"\n" + b"x" * (2**20 + 1),
-            "a field of more than 1,048,576 signs in the record of line 3",
+            HEADER.encode() + b"\n" + ROW.encode() + b"\n" + b"x" * (2**17 + 1),
+            "a field of more than 131,072 signs in the record of line 3",
             0,
         ),
         (HEADER.encode() + b"\n" + b"," * 2**22, "a line of more than 4,194,304 signs", 0),
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_taken_says_why(db: Any, tmp_path: Path, content: 
 
 
 def test_a_bad_byte_is_counted_across_pieces(db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attrition.store.reading.FIELD", 5)
+    monkeypatch.setattr("attrition.store.raw.PIECE", 5)
     path = tmp_path / "drop.csv"
     path.write_bytes(b"abcd\xc3(")
     assert check(db, portfolio(), path).refused == "not UTF-8: byte 5"

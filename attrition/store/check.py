@@ -7,24 +7,24 @@ rounds 3.7 to 4 without a word.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attrition.params import Column, Portfolio
+from attrition.store import headers
 from attrition.store.engine import fields, literal, quoted
-from attrition.store.reading import Refused, open_drop
+from attrition.store.headers import some
+from attrition.store.raw import Refused
+from attrition.store.reading import open_drop
 
 __all__ = ["BAD", "BadRow", "Checked", "bad_rows", "check", "reasons"]
 
 BAD = "line BIGINT, faults STRUCT(name VARCHAR, fault VARCHAR, value VARCHAR)[], raw VARCHAR[]"
 SPACES = " \t\n\r\v\f\u00a0"
-SHOWN = 10  # names in a note
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no")
-DELIMITERS = ",;\t|"
-NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['\u2019]", ".": "[.]", ",": ","}
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,22 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
     """
     _empty_tables(connection, portfolio)
     try:
-        drop = open_drop(path, portfolio.delimiter)
-        outcomes = _brings_outcomes_alone(portfolio, drop.header)
+        drop = open_drop(path, portfolio.delimiter, fields(portfolio))
+        header = headers.named(portfolio, drop.header)
+        portfolio = _as_written(portfolio, typed=drop.typed)
+        outcomes = _brings_outcomes_alone(portfolio, header)
         if outcomes:
-            portfolio = _outcomes_alone(portfolio, drop.header)
+            portfolio = _outcomes_alone(portfolio, header)
             _empty_tables(connection, portfolio)
-        if reason := _misfit(portfolio, drop.header):
+        if reason := headers.misfit(portfolio, header):
             return Checked(drop.count(), refused=reason)
         drop.load(connection)
     except Refused as refused:
         _empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
-    _validate(connection, portfolio, drop.header, "_raw" if outcomes else "NULL")
+    _validate(connection, portfolio, header, "_raw" if outcomes else "NULL")
     (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
-    return Checked(rows, tuple(_notes(connection, portfolio, drop.header, rows)), outcomes=outcomes)
+    return Checked(rows, tuple(_notes(connection, portfolio, header, rows)), outcomes=outcomes)
 
 
 def bad_rows(connection: Any) -> Iterator[BadRow]:
@@ -113,31 +115,14 @@ def _outcomes_alone(portfolio: Portfolio, header: list[str]) -> Portfolio:
     return portfolio.model_copy(update={"columns": columns, "target": target})
 
 
-def _misfit(portfolio: Portfolio, header: list[str]) -> str | None:
-    """Why a file with this header cannot be taken at all."""
-    if len(header) == 1:
-        for sign in DELIMITERS.replace(portfolio.delimiter, ""):
-            if sign in header[0]:
-                return f"found {sign!r} between the columns, not {portfolio.delimiter!r}: set delimiter in the YAML"
-    target = portfolio.target
-    twice = [name for name, times in Counter(header).items() if times > 1 and name in fields(portfolio)]
-    needed = [name for name, column in portfolio.columns.items() if not column.nullable]
-    missing = [name for name in needed if name not in header]
-    if target.unlabelled == "quarantine" and target.column not in header:
-        missing.append(target.column)
-    if twice:
-        return f"column twice in the header: {_some(twice)}"
-    return f"missing column: {_some(missing)}" if missing else None
+def _as_written(portfolio: Portfolio, *, typed: bool) -> Portfolio:
+    """The portfolio as a file is held to it: where numbers are numbers, their text has a point and no groups."""
+    return portfolio.model_copy(update={"decimal": ".", "thousands": None}) if typed else portfolio
 
 
 def _notes(connection: Any, portfolio: Portfolio, header: list[str], rows: int) -> Iterator[str]:
     target = portfolio.target.column
-    if extra := [name for name in header if name not in fields(portfolio)]:
-        yield f"ignored column: {_some(extra)}"
-    if absent := [name for name in portfolio.columns if name not in header]:
-        yield f"no column {_some(absent)}: taken as missing"
-    if target not in header:
-        yield f"no column {target}: outcomes not known yet"
+    yield from headers.notes(portfolio, header)
     if rows == 0:
         yield "no rows"
     low, high = connection.execute(f"SELECT min({quoted(target)}), max({quoted(target)}) FROM good").fetchone()
@@ -145,16 +130,11 @@ def _notes(connection: Any, portfolio: Portfolio, header: list[str], rows: int) 
         yield f"every outcome is {low}"
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(name[:64] or "(no name)" for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
 def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: str) -> None:
     """Sort the rows of ``raw`` into ``good`` and ``bad``; ``kept`` is SQL for the ``_raw`` of a good one."""
     names = list(fields(portfolio))
     trimmed = [
-        f"nullif(trim(c{header.index(name)}, {literal(SPACES)}), '')" if name in header else "CAST(NULL AS VARCHAR)"
+        _trimmed(portfolio, name, f"c{header.index(name)}") if name in header else "CAST(NULL AS VARCHAR)"
         for name in names
     ]
     faults = [
@@ -177,6 +157,12 @@ def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: st
     connection.execute("DROP TABLE raw; DROP TABLE texts; DROP TABLE checked")
 
 
+def _trimmed(portfolio: Portfolio, name: str, value: str) -> str:
+    """SQL for a field without the spaces around it; NULL if it is missing."""
+    text, column = f"trim({value}, {literal(SPACES)})", portfolio.columns.get(name)
+    return text if column and column.empty == "text" else f"nullif({text}, '')"
+
+
 def _fault(portfolio: Portfolio, name: str) -> str:
     """SQL for what is wrong with a trimmed text: NULL, or a phrase that can follow 'is'."""
     value, column = quoted(name), portfolio.columns.get(name)
@@ -184,20 +170,24 @@ def _fault(portfolio: Portfolio, name: str) -> str:
         nullable = portfolio.target.unlabelled == "accept"
         cases = [_unless(_among(value, _outcomes(portfolio)), "neither {!r} nor {!r}".format(*_outcomes(portfolio)))]
     else:
-        nullable, cases = column.nullable, list(_cases(column, value))
+        nullable, cases = column.nullable, list(_cases(portfolio, column, value))
         if portfolio.horizon and name == portfolio.as_of:  # one date in the future would close every window for good
             cases.append(_unless(f"TRY_CAST({value} AS DATE) <= current_date + 1", "in the future"))
     missing = "NULL" if nullable else "'missing'"
     return f"CASE WHEN {value} IS NULL THEN {missing} {' '.join(cases)} END"
 
 
-def _cases(column: Column, value: str) -> Iterator[str]:
+def _cases(portfolio: Portfolio, column: Column, value: str) -> Iterator[str]:
+    number = _plain(portfolio, value)
     if column.type == "integer":
-        yield _unless(f"regexp_full_match({value}, '[+-]?[0-9]+')", "not a whole number")
-        yield _unless(f"TRY_CAST({value} AS BIGINT) IS NOT NULL", "beyond 64 bits")
+        yield _unless(
+            f"regexp_full_match({value}, {literal(_pattern(portfolio, '[+-]?{whole}'))})", "not a whole number"
+        )
+        yield _unless(f"TRY_CAST({number} AS BIGINT) IS NOT NULL", "beyond 64 bits")
     elif column.type == "number":
-        yield _unless(f"regexp_full_match({value}, {literal(NUMBER)})", "not a number")
-        yield _unless(f"isfinite(TRY_CAST({value} AS DOUBLE))", "beyond a double")
+        form = "[+-]?({whole}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?"
+        yield _unless(f"regexp_full_match({value}, {literal(_pattern(portfolio, form))})", "not a number")
+        yield _unless(f"isfinite(TRY_CAST({number} AS DOUBLE))", "beyond a double")
     elif column.type == "boolean":
         allowed = [*TRUE, *FALSE]
         yield _unless(_among(f"lower({value})", allowed), f"not one of {', '.join(allowed)}")
@@ -205,11 +195,30 @@ def _cases(column: Column, value: str) -> Iterator[str]:
         real = f"regexp_full_match({value}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}') AND {value} >= '0001'"
         yield _unless(f"{real} AND TRY_CAST({value} AS DATE) IS NOT NULL", "not a date as YYYY-MM-DD")
     elif column.values is not None:
-        yield _unless(_among(value, column.values), f"not one of {_some(column.values)}")
+        yield _unless(_among(value, column.values), f"not one of {some(column.values)}")
+    else:
+        yield _unless(f"NOT contains({value}, chr(0))", "a text with a zero byte in it")
+    if column.leading_zeros == "refuse":
+        yield _unless(f"NOT regexp_matches({value}, '^[+-]?0[0-9]')", "written with leading zeros")
     if column.min is not None:
-        yield _unless(f"TRY_CAST({value} AS DOUBLE) >= {_double(column.min)}", f"below {column.min:g}")
+        yield _unless(f"TRY_CAST({number} AS DOUBLE) >= {_double(column.min)}", f"below {column.min:g}")
     if column.max is not None:
-        yield _unless(f"TRY_CAST({value} AS DOUBLE) <= {_double(column.max)}", f"above {column.max:g}")
+        yield _unless(f"TRY_CAST({number} AS DOUBLE) <= {_double(column.max)}", f"above {column.max:g}")
+
+
+def _pattern(portfolio: Portfolio, form: str) -> str:
+    """A regular expression for numbers as the portfolio's files write them."""
+    whole = "[0-9]+"
+    if portfolio.thousands:
+        whole = f"([0-9]{{1,3}}({THOUSANDS[portfolio.thousands]}[0-9]{{3}})+|[0-9]+)"
+    return form.format(whole=whole, point="," if portfolio.decimal == "," else "[.]")
+
+
+def _plain(portfolio: Portfolio, value: str) -> str:
+    """SQL for the text of a number with a point and no groups."""
+    if portfolio.thousands:
+        value = f"regexp_replace({value}, {literal(THOUSANDS[portfolio.thousands])}, '', 'g')"
+    return f"replace({value}, ',', '.')" if portfolio.decimal == "," else value
 
 
 def _unless(holds: str, fault: str) -> str:
@@ -233,7 +242,9 @@ def _typed(portfolio: Portfolio, name: str) -> str:
     if kind == "BOOLEAN":
         return _among(f"lower({value})", TRUE)
     if kind == "DOUBLE":
-        return f"TRY_CAST({value} AS DOUBLE) + 0.0"  # -0.0 becomes 0.0: one number, one text to hash
+        return f"TRY_CAST({_plain(portfolio, value)} AS DOUBLE) + 0.0"  # -0.0 becomes 0.0: one number, one text to hash
+    if kind == "BIGINT":
+        return f"TRY_CAST({_plain(portfolio, value)} AS BIGINT)"
     return f"TRY_CAST({value} AS {kind})"
 
 

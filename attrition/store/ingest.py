@@ -13,7 +13,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.params import Portfolio
-from attrition.store import outcomes
+from attrition.store import outcomes, repeats
 from attrition.store.check import bad_rows, check, reasons
 from attrition.store.clients import Clients
 from attrition.store.engine import connect, fields, listed, literal, quoted
@@ -89,7 +89,7 @@ def _take(connection: Any, portfolio: Portfolio, number: int, path: Path, stagin
 def _arrive(connection: Any, portfolio: Portfolio, rows: str, *, told: bool) -> None:
     """Add the rows that the SQL ``rows`` selects (_drop, _line, columns, target) to ``arrived``."""
     values = f"_drop, _line, {listed(fields(portfolio))}, {_hash(portfolio)}, {told}"
-    connection.execute(f"INSERT INTO arrived SELECT {values} FROM ({rows})")
+    connection.execute(f"INSERT INTO arrived SELECT {values} FROM ({repeats.numbered(portfolio, rows)})")
 
 
 def _identity(path: Path) -> tuple[str | None, int]:
@@ -109,7 +109,7 @@ def _hash(portfolio: Portfolio) -> str:
     """
     values = [f"CAST({quoted(name)} AS VARCHAR)" for name in sorted(fields(portfolio))]
     canonical = " || ".join(f"coalesce(length({value}) || ':' || {value}, '-')" for value in values)
-    number = f"CAST(md5_number_lower({canonical}) AS HUGEINT)"
+    number = f"CAST(md5_number_lower({canonical}{repeats.suffix(portfolio)}) AS HUGEINT)"
     return f"CAST({number} - CASE WHEN {number} >= {2**63} THEN {2**64} ELSE 0 END AS BIGINT)"
 
 

@@ -1,0 +1,53 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""Parquet as records of text, so that it is held to the same rules as a CSV; a line is a row's number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from attrition.store.engine import connect, literal, quoted
+from attrition.store.raw import BATCH, Refused, create_raw, insert, refuse_wide
+
+__all__ = ["Parquet"]
+
+
+class Parquet:
+    """A file of Parquet.
+
+    Raises:
+        Refused: it is none, or is damaged.
+    """
+
+    typed = True
+
+    def __init__(self, path: Path):
+        # A connection of its own: some damage makes DuckDB give up the whole database that met it.
+        self._own = connect()
+        self._from = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
+        try:
+            described = self._own.execute(f"DESCRIBE SELECT * FROM {self._from}").fetchall()
+            self._count = self._own.execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
+        except UnicodeEncodeError:
+            raise Refused("the name of the file is not UTF-8") from None
+        except duckdb.Error:
+            raise Refused("not Parquet, or damaged") from None
+        self.header = [name for name, *_ in described if name != "file_row_number"]
+        refuse_wide(self.header)
+
+    def count(self) -> int:
+        """Rows."""
+        return int(self._count)
+
+    def load(self, connection: Any) -> None:
+        """Make the table ``raw``."""
+        names = create_raw(connection, self.header)
+        texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.header)
+        try:
+            found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
+            while rows := found.fetchmany(BATCH):
+                insert(connection, names, [(line, fields, None) for line, *fields in rows])
+        except (duckdb.Error, UnicodeDecodeError):
+            raise Refused("damaged Parquet: its rows cannot be read") from None
