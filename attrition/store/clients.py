@@ -18,7 +18,7 @@ from attrition.store.engine import OWN, StoreError, connect, fields, listed, lit
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
-__all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "test_rows"]
+__all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "score_stats", "test_rows"]
 
 SCORES = {
     "_row": "BIGINT",
@@ -40,6 +40,7 @@ class Clients:
         version: the data version; 0 before the first rows.
         ingests: number of the last ingest committed; 0 before the first.
         files: the Parquet files of the table.
+        next: the version that an ingest would make.
     """
 
     def __init__(self, portfolio: Portfolio, folder: Path, version: int | None = None):
@@ -54,6 +55,7 @@ class Clients:
             raise StoreError(f"{folder} has versions 0 to {newest}, not {version}")
         self.portfolio = portfolio
         self.version = newest if version is None else version
+        self.next = newest + 1
         self.ingests: int = (table.transaction_version("ingest") or 0) if table else 0
         self.files = delta.files(folder, table)
         self._connection = _view(portfolio, self.files, self.version)
@@ -63,6 +65,12 @@ class Clients:
         """How many rows there are: the number of the last one."""
         (last,) = self._connection.execute("SELECT coalesce(max(_row), 0) FROM clients").fetchone()
         return int(last)
+
+    @property
+    def latest(self) -> int:
+        """The newest version that brought rows, 0 before the first: compacting a table makes versions without any."""
+        (latest,) = self._connection.execute("SELECT coalesce(max(_version), 0) FROM clients").fetchone()
+        return int(latest)
 
     @property
     def labelled(self) -> int:
@@ -194,8 +202,7 @@ def commit_scores(folder: Path, parquet: Path, number: int, run: str) -> int:
         StoreError: the file has other columns, is gone, or a later number is committed.
     """
     name = f"part-{number:06d}-{run}.parquet"
-    stats = {"numRecords": _count_scores(parquet if parquet.exists() else folder / name)}
-    staged = delta.Staged(parquet, name, stats=stats)
+    staged = delta.Staged(parquet, name, stats=score_stats(parquet if parquet.exists() else folder / name))
     return delta.commit(folder, SCORES, [staged], app="scores", number=number, run=run)
 
 
@@ -239,7 +246,12 @@ def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     return connection
 
 
-def _count_scores(parquet: Path) -> int:
+def score_stats(parquet: Path) -> dict[str, Any]:
+    """What Delta keeps of a file of predictions.
+
+    Raises:
+        StoreError: it has other columns, or is gone.
+    """
     if not parquet.exists():
         raise StoreError(f"{parquet} is gone: score anew")
     with connect() as connection:
@@ -247,5 +259,8 @@ def _count_scores(parquet: Path) -> int:
         has = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         if has != SCORES:
             raise StoreError(f"{parquet}: expected the columns {SCORES}, found {has}")
-        (count,) = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
-    return int(count)
+        count, low, high = connection.execute(
+            f"SELECT count(*), min(data_version), max(data_version) FROM {rows}"
+        ).fetchone()
+    bounds = {"minValues": {"data_version": low}, "maxValues": {"data_version": high}} if count else {}
+    return {"numRecords": int(count), **bounds}
