@@ -73,11 +73,14 @@ def _chosen(parts: Sequence[InTable], budget: int, many: int) -> list[Path]:
         low = high
         if len(like) < many:
             continue
-        chosen, rows = [], 0
+        chosen: list[Path] = []
+        rows = 0
         for part in like:
             rows += part.rows or 0
-            if rows > budget:
+            if rows > budget and len(chosen) > 1:
                 break
+            if rows > budget:  # a large one before small ones is left as it is
+                chosen, rows = [], part.rows or 0
             chosen.append(part.path)
         if len(chosen) > 1:
             return chosen
