@@ -54,7 +54,7 @@ bench-serving: .venv/run ## the API beside other servers, swaps under load (want
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco cluster; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev bench lab telco cluster; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
