@@ -8,7 +8,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 COMPILE := $(PEERS) pyproject.toml
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-store bench-serving lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -49,6 +49,9 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
+bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (half an hour)
+	@$(BIN)/python -m benchmarks.store
+
 bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
 
@@ -71,6 +74,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/cluster: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/bench .venv/lab .venv/telco .venv/cluster: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

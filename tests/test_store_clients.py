@@ -92,7 +92,9 @@ def test_current_is_the_newest_row_of_each_client(shop: Shop, tmp_path: Path) ->
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    versions=st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=4), min_size=1, max_size=4),
+    versions=st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=4), min_size=1, max_size=4
+    ),
     keys=st.sampled_from([{}, {"as_of": None}, {"id": None}]),
     merged=st.booleans(),
 )

@@ -1,4 +1,4 @@
-"""The quick way through a file finds what the exact one finds, to the row, the line and the fault, or leaves it alone."""
+"""The quick way through a file finds what the exact one finds, to the row, line and fault, or leaves it alone."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ def test_compacted_summed_up_and_cleaned_each_version_that_a_model_names_is_read
     table.cleanup_metadata()
     kept_up(shop)
     assert len(list(log.glob("*.json"))) < 5, "the log of the first versions is gone"
-    assert [path.name for path in shop.folder.glob("*.parquet") if path.name not in {f.name for f in shop.clients.files}] == []
+    assert [
+        path.name for path in shop.folder.glob("*.parquet") if path.name not in {f.name for f in shop.clients.files}
+    ] == []
     for version, frame in wanted.items():
         pd.testing.assert_frame_equal(Clients(shop.portfolio, shop.folder, version).frame(), frame)
     done = shop.take(*(tmp_path / f"{tick}.csv" for tick in range(12)))

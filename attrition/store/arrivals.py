@@ -36,7 +36,7 @@ ASIDE = -1
 
 @dataclass(frozen=True)
 class Arrival:
-    """A drop to take: the ``number``-th of an ingest into ``buckets`` (a power of two), everything below ``staging``."""
+    """A drop to take: the ``number``-th of an ingest into ``buckets`` (a power of two), all below ``staging``."""
 
     portfolio: Portfolio
     number: int
@@ -82,10 +82,17 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
         for table, rows in (("told", "good"), ("told_bad", "bad")):
             target = safe.make_folder(task.work / table) / f"{task.number:06d}.parquet"
             connection.execute(
-                f"COPY (SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM {rows}) TO {literal(target)} (FORMAT parquet)"
+                f"COPY (SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM {rows}) "
+                f"TO {literal(target)} (FORMAT parquet)"
             )
     else:
-        into_buckets(connection, task.portfolio, f"SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM good", folder, task.buckets)
+        into_buckets(
+            connection,
+            task.portfolio,
+            f"SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM good",
+            folder,
+            task.buckets,
+        )
     return _account(connection, task, checked, sha256, size)
 
 
@@ -140,7 +147,8 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
             return None
         into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets)
     except (Refused, *fast.ODD):
-        return _nothing(folder)
+        _nothing(folder)
+        return None
     kinds = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(task.portfolio).items())
     connection.execute(f"CREATE TABLE bad ({BAD})")
     connection.execute(f"CREATE TABLE none ({kinds})")
@@ -151,7 +159,8 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
     connection.execute(f"CREATE VIEW good AS {good}")
     (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
     if rows != found.records or not _with_lines(connection, task):
-        return _nothing(folder)
+        _nothing(folder)
+        return None
     return accounted(connection, drop, rows)
 
 
@@ -183,7 +192,7 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
             "CREATE OR REPLACE TABLE bad AS SELECT places.line, faults, raw FROM places "
             f"JOIN (SELECT DISTINCT ON (text) {joined} AS text, faults, raw FROM bad) USING (text)"
         )
-        return connection.execute("SELECT count(*) FROM bad").fetchone() == (missing,)
+        return bool(connection.execute("SELECT count(*) FROM bad").fetchone() == (missing,))
     return True
 
 
@@ -228,7 +237,7 @@ def _hash(portfolio: Portfolio) -> str:
         else:
             pieces += [f"length({value})", "':'", value]
     # These 64 bits are the upper ones of the MD5 as DuckDB reads it; md5_number_lower gives them too, and takes five
-    # times as long. They become a number with a sign by the same bits: those below the first, less 2^63 where it is set.
+    # times as long. A number with a sign has the same bits: those below the first, less 2^63 where that is set.
     bits = f"CAST(md5_number(concat({', '.join(pieces)}){repeats.suffix(portfolio)}) >> 64 AS UBIGINT)"
     sign = f"CASE WHEN {bits} >= {2**63}::UBIGINT THEN CAST({-(2**63)} AS BIGINT) ELSE 0::BIGINT END"
     return f"(CAST({bits} & {2**63 - 1}::UBIGINT AS BIGINT) | {sign})"

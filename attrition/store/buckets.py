@@ -18,7 +18,7 @@ from attrition.store.arrivals import MEMORY, rows_of
 from attrition.store.engine import connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
-__all__ = ["Bucket", "Numbering", "New", "number", "number_days", "settle", "stats"]
+__all__ = ["Bucket", "New", "Numbering", "number", "number_days", "settle", "stats"]
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def _forget(connection: Any, names: dict[str, str], parts: list[Path], where: st
         f"CREATE OR REPLACE TABLE known AS SELECT DISTINCT {listed(names)}, _hash "
         f"FROM read_parquet([{listing}], hive_partitioning = false) WHERE {where}"
     )
-    same = " AND ".join(
-        f"new.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names)
-    )
+    same = " AND ".join(f"new.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
     connection.execute(f"DELETE FROM new WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
     connection.execute("DROP TABLE known")
 
@@ -151,7 +149,8 @@ def number(task: Numbering) -> Part:
 
 def _with_numbers(task: Numbering, new: New) -> str:
     day = quoted(task.portfolio.as_of) if task.portfolio.as_of else "CAST(NULL AS DATE)"
-    days = f"SELECT _day, _shift FROM read_parquet({literal(task.days)}) WHERE _bucket = {new.bucket} AND _told = {new.told}"
+    mine = f"_bucket = {new.bucket} AND _told = {new.told}"
+    days = f"SELECT _day, _shift FROM read_parquet({literal(task.days)}) WHERE {mine}"
     return (
         f"SELECT {listed(fields(task.portfolio))}, CAST(_shift + file_row_number + 1 AS BIGINT) AS _row, "
         f"CAST({task.version} AS BIGINT) AS _version, _hash "

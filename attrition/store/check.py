@@ -174,7 +174,7 @@ def judged(drop: Opened, source: str, *, tight: bool = False) -> str:
     """SQL for the rows of ``source`` (line, c0, c1 …, all text), each taken or with its faults.
 
     Its columns are ``_line``, ``_raw`` (the fields as they stand, of a row with faults or of outcomes alone), the
-    portfolio's columns and target in their types, and ``_faults`` (NULL: none). ``tight``: no field has spaces around it.
+    portfolio's columns and target in their types, and ``_faults`` (NULL: none). ``tight``: no field has spaces around.
     """
     portfolio, names = drop.portfolio, list(fields(drop.portfolio))
     texts, faults = [], {name: _fault(portfolio, name) for name in names}
@@ -189,8 +189,8 @@ def judged(drop: Opened, source: str, *, tight: bool = False) -> str:
     )
     typed = ", ".join(f"{_typed(portfolio, name)} AS {quoted(name)}" for name in names)
     return (
-        f"SELECT _line, CASE WHEN {'true' if drop.outcomes else '_bad'} THEN {raw} END AS _raw, {typed}, CASE WHEN _bad "
-        f"THEN list_filter([{told}], lambda _fault: _fault.fault IS NOT NULL) END AS _faults "
+        f"SELECT _line, CASE WHEN {'true' if drop.outcomes else '_bad'} THEN {raw} END AS _raw, {typed}, "
+        f"CASE WHEN _bad THEN list_filter([{told}], lambda _fault: _fault.fault IS NOT NULL) END AS _faults "
         f"FROM (SELECT *, coalesce({', '.join(faults.values())}) IS NOT NULL AS _bad "
         f"FROM (SELECT line AS _line, {kept}, {', '.join(texts)} FROM {source}))"
     )

@@ -156,7 +156,9 @@ class Clients:
         chosen, given = "_version > $after_version", {"after_version": after_version}
         if portfolio.id is not None:
             day, client = quoted(portfolio.as_of) if portfolio.as_of else "0", quoted(portfolio.id)
-            newest = f"SELECT max_by(_row, ({day}, _row)) AS _row, {client}, max({day}) AS _day FROM clients WHERE {chosen} "
+            newest = (
+                f"SELECT max_by(_row, ({day}, _row)) AS _row, {client}, max({day}) AS _day FROM clients WHERE {chosen} "
+            )
             found = f"{newest} GROUP BY {client}"
             if after_version and portfolio.as_of and (least := self._earliest(after_version)):
                 # Only a row of a later day than some new one can be newer than that: others are not even read.
@@ -172,7 +174,9 @@ class Clients:
     def _earliest(self, after_version: int) -> str | None:
         """The first as-of date among the rows that came with a later version."""
         day = quoted(self.portfolio.as_of or "")
-        found = self.sql(f"SELECT CAST(min({day}) AS VARCHAR) AS day FROM clients WHERE _version > $after", after=after_version)
+        found = self.sql(
+            f"SELECT CAST(min({day}) AS VARCHAR) AS day FROM clients WHERE _version > $after", after=after_version
+        )
         return None if found["day"].isna().all() else str(found["day"].iloc[0])
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 # ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
 """A plain drop read by DuckDB as a whole, to the very rows, faults and lines that the exact reader finds.
 
-DuckDB may lose a row, a quote or a header of an unusual file without a word. So a CSV is looked through first, and taken
-only if nothing in it is read in two ways: no quotes, one kind of line end, no empty line between others. Its lines are
-counted on the way, and DuckDB must find as many rows. Whatever is otherwise is read again by the exact reader.
+DuckDB may lose a row, a quote or a header of an unusual file without a word. So a CSV is looked through first, and
+taken only if nothing in it is read in two ways: no quotes, one kind of line end, no empty line between others. Its
+lines are counted on the way, and DuckDB must find as many rows. Whatever is otherwise is read by the exact reader.
 """
 
 from __future__ import annotations

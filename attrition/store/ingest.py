@@ -86,7 +86,7 @@ class _Ingest:
         return list(self.engine.map(settle, tasks))
 
     def _told(self, new: list[New], taken: list[Taken]) -> list[New]:
-        """What outcomes that came alone make of the rows they join; the accounts of their drops are brought up to it."""
+        """What outcomes that came alone make of the rows they join; ``taken`` is brought up to it."""
         with connect(MEMORY, self.work / "joining.spilt") as connection:
             numbers = outcomes.load_told(connection, self.portfolio, self.work)
             kinds = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(self.portfolio).items())

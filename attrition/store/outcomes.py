@@ -20,7 +20,7 @@ UNMATCHED = "no row of this client and date"
 
 
 def load_told(connection: Any, portfolio: Portfolio, work: Path) -> list[int]:
-    """Make the tables ``told`` and ``told_bad`` of what `arrivals.take` left below ``work``; the numbers of the drops."""
+    """Make the tables ``told`` and ``told_bad`` of what `arrivals.take` left below ``work``; the drops' numbers."""
     names = {portfolio.id, portfolio.as_of, portfolio.target.column, portfolio.treated}
     typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items() if name in names)
     connection.execute(f"CREATE TABLE told (_drop BIGINT, _line BIGINT, _raw VARCHAR[], {typed})")

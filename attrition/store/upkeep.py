@@ -40,7 +40,10 @@ def keep_up(portfolio: Portfolio, clients: Path, scores: Path, *, budget: int = 
         StoreError: a table cannot be read, or another process has changed it meanwhile.
     """
     merged = 0
-    for folder, columns, order in ((clients, {**fields(portfolio), **OWN}, "_row"), (scores, SCORES, "data_version, _row")):
+    for folder, columns, order in (
+        (clients, {**fields(portfolio), **OWN}, "_row"),
+        (scores, SCORES, "data_version, _row"),
+    ):
         table = delta.open_table(folder, columns)
         if table is None:
             continue
