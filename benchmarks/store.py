@@ -171,10 +171,8 @@ def compare(title: str, drops: Path, wide: int, ways: list[str]) -> dict[str, di
     found = {way: measured(way, drops, wide) for way in ways}
     for way, each in found.items():
         times = each["seconds"] / found["ours"]["seconds"]
-        print(
-            f"| {title} | {way} | {each['seconds']:.1f} s | {each['cpu']:.1f} s | {each['peak']:,} MB | {times:.1f} | {each['rows']:,} |",
-            flush=True,
-        )
+        costs = f"{each['seconds']:.1f} s | {each['cpu']:.1f} s | {each['peak']:,} MB"
+        print(f"| {title} | {way} | {costs} | {times:.1f} | {each['rows']:,} |", flush=True)
     if len({each["rows"] for each in found.values()}) > 1:
         raise AssertionError(f"{title}: the ways do not agree on the rows: {found}")
     return found
