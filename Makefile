@@ -6,9 +6,8 @@ LOCKED := $(PIP) --require-hashes -r
 PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
-export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-store bench-serving lock sample clean
+.PHONY: help run test demo serve lab telco check bench-decision bench-short bench-runner bench-store bench-api fuzz-api lock sample clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -52,13 +51,16 @@ bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and 
 bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (half an hour)
 	@$(BIN)/python -m benchmarks.store
 
-bench-serving: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
+bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
+
+fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the description of the API: no 5xx
+	@$(BIN)/python -m benchmarks.fuzz_api
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
 	@for extra in dev bench lab telco cluster; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
-	@for peer in river evidently nannyml; do \
+	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew

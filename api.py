@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, request, send_file
 
-from attrition import lane, listing, openapi, overview, params, results, web
+from attrition import lane, listing, openapi, overview, params, registry, results, secret, web
 from attrition.answers import Answered, Counts
 from attrition.body import Refused
 from attrition.book import Book
@@ -34,8 +34,8 @@ FEW = 20_000
 """Objects between two looks for garbage in cycles: rows make none, and Python's 700 cost a third of 1,000 rows."""
 MOST_OPEN = 4096
 """Requests at one time: so many slow clients hold up nobody."""
-CLIENTS = {"portfolio", "band", "id", "format", "limit", "offset"}
-"""What /clients can be asked beside the columns that a portfolio shows."""
+COMMON = {"portfolio"}
+"""What every path can be asked."""
 
 routes = Blueprint("attrition", __name__)
 
@@ -64,7 +64,15 @@ def create_front() -> Front:
     server.watch()
     gc.freeze()
     gc.set_threshold(FEW)
-    return Front(app.wsgi_app, lane.Lane(server, app.extensions["guard"], app.extensions["counts"]))
+    guard, counts = app.extensions["guard"], app.extensions["counts"]
+    return Front(app.wsgi_app, lane.Lane(server, guard, counts), counts)
+
+
+@routes.before_request
+def only_what_there_is_to_ask() -> None:
+    """A misspelt question must not get the answer to another one."""
+    if request.path != "/clients":  # where the portfolio decides
+        _known()
 
 
 # ---- the deployed model
@@ -73,7 +81,9 @@ def create_front() -> Front:
 @routes.post("/prediction")
 def prediction() -> Response:
     """Probability, decision and band of each client sent: a record, a list of records, columns, or a CSV."""
-    uploaded = next(iter(request.files.values()), None)
+    if len(files := [*request.files.values()]) > 1:
+        raise Refused(400, f"{len(files)} files: send one in a request")
+    uploaded = files[0] if files else None
     data = uploaded.read() if uploaded else request.get_data(cache=False)
     explain, served = _whole("explain", 0, MOST_REASONS), _server().portfolio(_asked())
     return web.of(lane.predicted(served, data, "text/csv" if uploaded else request.mimetype, explain, _counts()))
@@ -127,16 +137,17 @@ def clients() -> Response:
     """Clients ranked by risk, with their reasons and how their risk has changed in a week; as CSV too."""
     place, given = _place(), request.args
     show = params.load(place.params).show
-    if unknown := sorted(set(given) - CLIENTS - set(show)):
-        raise Refused(400, f"{unknown[0][:64]}: no such question; there are {', '.join(sorted({*CLIENTS, *show}))}")
+    own = _known(*show)
     band, form = given.get("band"), given.get("format", "json")
     if band is not None and band not in params.BANDS:
         raise Refused(400, f"band: one of {', '.join(params.BANDS)}")
     if form not in ("json", "csv"):
         raise Refused(400, "format: json or csv")
-    limit = _whole("limit", 50, 1000) if form == "json" else _whole("limit", *[listing.MOST_EXPORTED] * 2)
-    shown = {name: given[name] for name in show if name in given and name not in CLIENTS}
-    asked = listing.Asked(band, shown, given.get("id"), limit, _whole("offset", 0))
+    limit: int | None = _whole("limit", 50, 1000) if form == "json" else None
+    if form == "csv" and "limit" in given:
+        limit = _whole("limit", 0, listing.MOST_EXPORTED)
+    shown = {name: given[name] for name in show if name in given and name not in own}
+    asked = listing.Asked(band, shown, given.get("id"), bool(_whole("to_call", 0, 1)), limit, _whole("offset", 0))
     if form == "csv":
         if (content := listing.as_csv(place, asked)) is None:
             raise _nothing_yet(place, "70_assess")
@@ -196,10 +207,8 @@ def readyz() -> Response:
     stale = [each.name for each in found if each.stale]
     if fresh and stale:
         raise Refused(503, f"no good tick for more than two intervals: {', '.join(stale)[:300]}; is cron alive?")
-    told = {
-        each.name: {"model": each.model, "trouble": each.trouble, "stale": each.stale, "tick_age": each.tick_age}
-        for each in found
-    }
+    named = ("model", "loaded", "trouble", "stale", "tick_age")
+    told = {each.name: {name: getattr(each, name) for name in named} for each in found}
     return web.answer({"status": "ready", "stale": bool(stale), "portfolios": told})
 
 
@@ -257,6 +266,14 @@ def _views() -> list[tuple[str, str, str]]:
     return sorted(views)
 
 
+def _known(*more: str) -> set[str]:
+    """What the path can be asked, and no ``more``; anything else is refused."""
+    own = COMMON | openapi.QUERY.get(request.path, {}).keys()
+    if unknown := sorted(set(request.args) - own - set(more)):
+        raise Refused(400, f"{unknown[0][:64]}: no such question; there are {', '.join(sorted({*own, *more}))}")
+    return own
+
+
 def _whole(name: str, default: int, most: int = 10**9) -> int:
     given = request.args.get(name, str(default))
     if not re.fullmatch("[0-9]{1,10}", given) or int(given) > most:
@@ -290,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         token = Guard.of_environment().token
         overview.interval()
+        secret.read(registry.KEY)
     except UsageError as error:
         parser.error(str(error))
     if not is_loopback(given.host) and token is None:

@@ -7,34 +7,30 @@ Only the standard library is imported until a tick finds work: most ticks find n
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import safe, wishes
+from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
-from attrition.home import REPOSITORY, Home, Place, UsageError
+from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
+from attrition.home import REPOSITORY, Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
-from attrition.store.drops import speakable, waiting
 from attrition.wishes import Wish
 
 if TYPE_CHECKING:
-    from attrition.forks import Forks
     from attrition.params import Portfolio
     from attrition.policy import Verdict
+    from attrition.stage_runner import StageRunner
 
 STAGES = {
     "ingest": "10_ingest.ipynb",
@@ -49,22 +45,11 @@ STAGES = {
 OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 """The stages that a tick has its reasons for; any other one runs after the one before it."""
 NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
-DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 Clock = Callable[[], datetime]
-
-
-def now() -> datetime:
-    """The time of a tick, in UTC."""
-    return datetime.now(UTC)
-
-
-def stamp(moment: datetime) -> str:
-    """A moment as the book and run.json write it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Tick:
@@ -75,20 +60,17 @@ class Tick:
         place: Place,
         portfolio: Portfolio,
         book: Book,
-        stop: Stop,
-        forks: Forks,
+        executing: Callable[[Run], StageRunner],
         *,
         clock: Clock,
         wish: Wish,
         changed: str = "",
     ):
-        from attrition.stage_runner import StageRunner
-
         self.place, self.portfolio, self.book = place, portfolio, book
-        self.clock, self.force = clock, wish.force
-        self.before = book.state()
+        earlier = due.broken(place, book) if wish.resume else None
+        self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
+        self.anew, self.before = wish.describe, book.state()
         begun = clock()
-        earlier = _broken(place, book) if wish.resume else None
         name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
         self.log = Run.start(
             place,
@@ -100,10 +82,11 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            **({"forced": True} if self.force else {}),
         )
         if changed:
             safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
-        self.stages = StageRunner(self.log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
+        self.stages = executing(self.log)
         if earlier:
             self.stages.take_over(earlier)
         self._serving(self.before.champion)
@@ -123,7 +106,7 @@ class Tick:
             return FAILED
         except Interrupted as signal:
             self._end("interrupted", f"stopped by {signal} before its end; the next tick does what is missing.")
-            return 128 + signal.number
+            return status_of(signal)
         except Overtaken as error:
             say(self.place, f"{self.log.name} stopped: {error}")
             return FAILED
@@ -141,7 +124,7 @@ class Tick:
         self._stage("ingest", drops=[str(path) for path in drops], data_version=self.before.data_version)
         self.sequence = commit_ingest(self.place, self.portfolio, self.book, self.sequence, self.log)
         settle_drops(self.place, self.log)
-        taken = self._recorded("ingest", "rows")
+        taken = self.stages.recorded("ingest", "rows")
         self.log.note(data_version=self.book.state().data_version, rows=taken)
         return self._further("ingest")
 
@@ -171,12 +154,15 @@ class Tick:
         state = self.book.state()
         since = self.before.data_version
         self._stage(
-            "diagnose", data_version=state.data_version, since_version=since, previous=self._previous("diagnose")
+            "diagnose",
+            data_version=state.data_version,
+            since_version=since,
+            previous=self.stages.previous("diagnose"),
         )
-        if not state.scores_owed:
+        if not state.scores_owed and not (self.anew and state.champion):
             self._skip("every client has the champion's score" if state.champion else "there is no model yet", "assess")
         else:
-            changed = state.scored_model != state.champion
+            changed = self.anew or state.scored_model != state.champion
             self._stage(
                 "assess",
                 data_version=state.data_version,
@@ -204,9 +190,12 @@ class Tick:
             deployed_version=deployed.get("data_version", 0),
             proven=deployed.get("proven", False),
         )
-        self.log.note(performance=self._recorded("monitor", "performance"), evidence=self._recorded("monitor", "look"))
-        kept = self._recorded("monitor", "watch")
-        return Verdict(**self._recorded("monitor", "verdict")), {"watch": kept} if kept else {}
+        self.log.note(
+            performance=self.stages.recorded("monitor", "performance"),
+            evidence=self.stages.recorded("monitor", "look"),
+        )
+        kept = self.stages.recorded("monitor", "watch")
+        return Verdict(**self.stages.recorded("monitor", "verdict")), {"watch": kept} if kept else {}
 
     def _train(self, verdict: Verdict) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
@@ -222,7 +211,7 @@ class Tick:
             self._skip(why_not, "train")
             return None
         version = f"{state.versions + 1:04d}"
-        change = self._recorded("monitor", "change") if verdict.state == "drift" else 0
+        change = self.stages.recorded("monitor", "change") if verdict.state == "drift" else 0
         champion = "" if verdict.state == "refused" else state.champion or ""
         about = {"champion": champion, "change_version": change, "version": version}
         self._stage("train", data_version=state.data_version, **about)
@@ -238,7 +227,7 @@ class Tick:
         sentence = verdict.sentence + asked
         about = {"state": verdict.state, "verdict": sentence}
         self._stage("deploy", champion=champion, challenger=challenger, **about)
-        said = self._recorded("deploy", "decision")
+        said = self.stages.recorded("deploy", "decision")
         manifest = registry.read_manifest(self.log.folder / "model") if trained else None
         left = {state.champion: "retired"} if state.champion and not champion else {}
         if trained and state.challenger:
@@ -257,13 +246,7 @@ class Tick:
 
     def _stage(self, name: str, **parameters: Any) -> None:
         """Execute one notebook and make its page, also when it fails."""
-        common = {
-            "home": str(self.place.root),
-            "portfolio": self.place.name,
-            "staging": str(self.log.folder),
-            "run": self.log.name,
-        }
-        self.stages.run(name, STAGES[name], common | parameters)
+        self.stages.run(name, STAGES[name], parameters)
         if name != "ingest":  # whose rows are not committed yet
             self._further(name)
 
@@ -271,17 +254,6 @@ class Tick:
         """Execute the stage after this one, if it is one of those that follow without a reason of their own."""
         for following in _following(name):
             self._stage(following, data_version=self.book.state().data_version)
-
-    def _recorded(self, stage: str, name: str) -> Any:
-        from attrition import record
-
-        return record.value(self.log.folder / STAGES[stage], name)
-
-    def _previous(self, stage: str) -> str:
-        """The notebook of the run that last executed a stage; empty where none did."""
-        pointer = self.place.executed / "latest.json"
-        latest = json.loads(pointer.read_text()) if pointer.exists() else {}
-        return str(self.place.executed / latest[stage] / STAGES[stage]) if stage in latest else ""
 
     def _skip(self, why: str, *names: str) -> None:
         for name in names:
@@ -329,12 +301,6 @@ def _following(name: str) -> list[str]:
 # ---- the front door
 
 
-def say(place: Place, text: str) -> None:
-    """One line for a person: with the time where nobody watches, without it on a terminal."""
-    prefix = "" if sys.stdout.isatty() else f"{stamp(now())} "
-    print(f"{prefix}{place.name}: {text}", flush=True)
-
-
 def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now) -> int:
     """One tick of one portfolio; the exit status.
 
@@ -344,25 +310,21 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
     """
     place = home.place(name)
     if wish.given or not place.book.exists():
-        _checked(place, wish=wish)  # before anything is made: a portfolio that is none gets no folder
+        due.refuse(place, wish)
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
-        drops = [] if wish.stage else _waiting(place, _checked(place, book), stop)
+        settle = due.settle_time(place, book)
+        drops = [] if wish.stage else due.drops(place, settle, stop)
         closed = recover(place, book, stamp(clock()))
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
-        if wish.resume:
-            _broken(place, book)
-        state = book.state()
-        asked = wish.force or wish.resume or wish.stage
-        work = bool(drops) or bool(asked) or state.data_version > state.judged_version or state.scores_owed
-        if not work:
-            book.quiet(stamp(clock()))
-            say(place, "quiet: no drop waits, every row is judged")
-        if not (work or closed):
-            return DONE
-        if not work:
-            return _pages(place, book, closed)
-        return _work(place, book, stop, drops, closed, wish, clock)
+        drops = [path for path in drops if os.path.lexists(path)]  # but for those that were taken in by what was closed
+        if wish.resume and due.past_ingestion(due.broken(place, book)):
+            drops = []  # the same data version: they are the next tick's
+        if drops or wish.asks or due.owed(book):
+            return _work(place, book, stop, drops, closed, wish, clock)
+        book.quiet(stamp(clock()))
+        say(place, "quiet: no drop waits, every row is judged")
+        return _pages(place, book, closed) if closed else DONE
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
@@ -380,131 +342,38 @@ def _work(
     place: Place, book: Book, stop: Stop, drops: Sequence[Path], closed: Sequence[Run], wish: Wish, clock: Clock
 ) -> int:
     """The tick itself, or what a person asked for in its place."""
-    from attrition import forks, kernels
+    from attrition import dependencies, forks, kernels
 
-    kernels.environment(place.root / "executed" / ".cache")
-    with forks.forking(partial(say, place)) as forked:  # first, because the libraries take a while to import
-        from attrition import overrides, publish
+    kernels.environment(place.cache)
+    # The kernels' libraries first, because they take a while to import.
+    with forks.forking(partial(say, place)) as forked, dependencies.asking(place.newest):
+        from attrition import attempt, overrides, publish
+        from attrition.stage_runner import StageRunner
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
             import_module(f"attrition.{each}")
         portfolio, changed = overrides.changed(place.params, wish.given)
-        _check_columns(place, portfolio)
+        due.columns_fit(place, portfolio)
         for run in closed:
             publish.run_page(run, portfolio)
+        executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
         if wish.stage:
-            status = _attempt(place, portfolio, book, stop, forked, wish, clock)
+            status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
         else:
-            ticking = Tick(place, portfolio, book, stop, forked, clock=clock, wish=wish, changed=changed)
-            status = ticking.run(drops)
+            status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
         publish.index_pages(place, portfolio, book)
         return status
-
-
-def _attempt(place: Place, portfolio: Portfolio, book: Book, stop: Stop, forks: Forks, wish: Wish, clock: Clock) -> int:
-    """A manual run of some stages, of which nothing is committed."""
-    from attrition import attempt, publish
-    from attrition.stage_runner import StageRunner
-
-    base, names = attempt.wanted(place, STAGES, wish.stage, only=wish.only)
-    log, sequence = attempt.begin(place, book, base, STAGES, clock().strftime("%Y%m%dT%H%M%SZ"), stamp(clock()))
-    runner = StageRunner(log, portfolio, NOTEBOOKS, forks, stop, partial(say, place))
-    status, reason = attempt.attempt(runner, place, book, base, STAGES, names)
-    log.end(status, stamp(clock()), reason=reason)
-    attempt.end(place, portfolio, book, log, sequence)
-    say(place, f"{log.name} {status}: {reason}")
-    last = next((line for line in reversed(log.report["stages"]) if line["name"] in names and line["report"]), None)
-    say(place, f"report: {log.folder / last['report'] if last else publish.report_path(log)}")
-    if status == "interrupted":
-        return 128 + (stop.number or 0)
-    return DONE if status == "completed" else FAILED
-
-
-def _broken(place: Place, book: Book) -> Path:
-    """The folder of the last run, which did not end well."""
-    for last in book.runs(limit=1):
-        if last["status"] in ("failed", "interrupted"):
-            return place.executed / str(last["run"])
-        raise UsageError(f"{place.name}: nothing to resume: the last run {last['run']} is {last['status']}")
-    raise UsageError(f"{place.name}: nothing to resume: no run yet")
-
-
-def _checked(place: Place, book: Book | None = None, wish: Wish = wishes.NONE) -> float:
-    """The settle time from a good YAML; one that the book knows to be good is not read again."""
-    if wish.given:
-        from attrition import overrides
-
-        return overrides.changed(place.params, wish.given)[0].settle
-    if book and place.params.exists():
-        state = book.state()
-        if safe.sha256(place.params) == state.params_sha256:
-            return state.settle
-    from attrition import params
-
-    portfolio = params.load(place.params)
-    if book:
-        book.checked(portfolio.sha256, portfolio.settle)
-    return portfolio.settle
-
-
-def _check_columns(place: Place, portfolio: Portfolio) -> None:
-    from attrition.store.clients import Clients, StoreError
-
-    try:
-        Clients(portfolio, place.clients)
-    except StoreError as error:
-        raise UsageError(f"{place.params}: {error}") from None
-
-
-def _waiting(place: Place, settle: float, stop: Stop) -> list[Path]:
-    found = waiting(place.incoming, settle, time.time())
-    if found.unsettled:
-        stop.sleep(found.unsettled)  # once, for the youngest file
-        found = waiting(place.incoming, settle, time.time())
-    return [speakable(path) for path in found.ready]
 
 
 def tick_all(home: Home, wish: Wish) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
     statuses = {DONE}
-    for name in sorted(home.portfolios(), key=_oldest(home)):
-        status = told(partial(tick, home, name, wish=wish))
-        if status > 128:  # stopped by a signal, and so are those that would come next
-            return status
-        statuses.add(status)
+    with heeded() as stop:
+        for name in sorted(home.portfolios(), key=due.oldest(home)):
+            statuses.add(told(partial(tick, home, name, wish=wish)))
+            if stop.number is not None:  # whatever became of this one, the next ones do not start
+                return 128 + stop.number
     return FAILED if FAILED in statuses else max(statuses)
-
-
-def _oldest(home: Home) -> Callable[[str], float]:
-    def key(name: str) -> float:
-        try:
-            drops = waiting(home.place(name).incoming, 0, time.time()).ready
-            return min((path.lstat().st_mtime for path in drops), default=math.inf)
-        except OSError:  # its own tick says what is wrong there
-            return math.inf
-
-    return key
-
-
-def told(work: Callable[[], int]) -> int:
-    """The exit status of ``work``; what it raises is told on stderr."""
-    try:
-        return work()
-    except safe.Held as held:
-        print(f"{held}; nothing was started", file=sys.stderr)
-        return HELD
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return USAGE
-    except Interrupted as signal:
-        print(f"stopped by {signal}; nothing was started", file=sys.stderr)
-        return 128 + signal.number
-    except OSError as error:
-        print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
-        return FAILED
-    except Exception:
-        traceback.print_exc()
-        return FAILED
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -520,12 +389,10 @@ def main(words: Sequence[str] | None = None) -> int:
             command.configure(verb)
     arguments = parser.parse_args(words)
     home = Home.here()
-    if arguments.verb != "tick":
-        return told(partial(command.main, arguments, home))
-    return told(partial(_tick, home, arguments))
+    return told(partial(_tick if arguments.verb == "tick" else command.main, arguments, home))
 
 
-def _tick(home: Home, arguments: argparse.Namespace) -> int:
+def _tick(arguments: argparse.Namespace, home: Home) -> int:
     wish = wishes.wish_of(arguments)
     return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 

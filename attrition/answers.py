@@ -12,7 +12,18 @@ import msgspec
 
 from attrition.body import Refused
 
-__all__ = ["CONTENT_POLICY", "HEADERS", "Answered", "Counts", "encode", "headers", "problem", "request_id", "told"]
+__all__ = [
+    "CONTENT_POLICY",
+    "FAILED",
+    "HEADERS",
+    "Answered",
+    "Counts",
+    "encode",
+    "headers",
+    "problem",
+    "request_id",
+    "told",
+]
 
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 HEADERS = {
@@ -25,6 +36,7 @@ HEADERS = {
 """With every answer."""
 _LOWER = [(name.lower(), value) for name, value in HEADERS.items()]
 PROBLEM = "application/problem+json"
+FAILED = "the server failed; its log says why, under the id of this request"
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 """Anything as JSON; NaN becomes null, a date ISO 8601."""

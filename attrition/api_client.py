@@ -123,10 +123,20 @@ class Client:
         )
 
     def clients(
-        self, *, limit: int = 50, offset: int = 0, band: str | None = None, id: str | None = None, **shown: str
+        self,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        band: str | None = None,
+        id: str | None = None,
+        to_call: bool = False,
+        **shown: str,
     ) -> Listed:
-        """Clients by risk: of a ``band``, with ``id`` in their id, with values in columns that the portfolio shows."""
-        found = self._asked("/clients", limit=limit, offset=offset, band=band, id=id, **shown)
+        """Clients by risk: of a ``band``, with ``id`` in their id, with values in columns that the portfolio shows;
+        ``to_call`` leaves out those who have left, and those who are held out so that the model can be judged.
+        """
+        asked = {"limit": limit, "offset": offset, "band": band, "id": id, "to_call": 1 if to_call else None}
+        found = self._asked("/clients", **asked, **shown)
         return Listed(found["run"], found["model"], found["total"], tuple(map(_ranked, found["clients"])))
 
     def scoring(self) -> dict[str, Any]:
@@ -168,13 +178,18 @@ def _ranked(line: dict[str, Any]) -> RankedClient:
 
 
 def ask(url: str, path: str, *, seconds: float, body: Any = None) -> Answer:
-    """GET ``path``, or POST ``body`` to it as JSON, within ``seconds`` in all. Never raises for what the API does."""
+    """GET ``path``, or POST ``body`` to it as JSON, within ``seconds`` in all. Never raises for what the API does.
+
+    Raises:
+        TypeError: ``body`` holds what JSON has no form for.
+    """
+    data = None if body is None else json.dumps(body).encode()
     endpoint = f"{'GET' if body is None else 'POST'} {path.split('?')[0]}"
     begun = time.monotonic()
     got: list[Answer] = []
     # A time limit of urllib's is one for each piece: a server that drips would be waited for without end.
     asking = threading.Thread(
-        target=lambda: got.append(_ask(urllib.parse.urljoin(url, path), body, seconds)), daemon=True
+        target=lambda: got.append(_ask(urllib.parse.urljoin(url, path), data, seconds)), daemon=True
     )
     asking.start()
     asking.join(seconds)
@@ -201,20 +216,30 @@ def ask_all(url: str, portfolio: str, rows: Sequence[Mapping[str, Any]], *, seco
     return answers
 
 
-def _ask(url: str, body: Any, seconds: float) -> Answer:
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nothing: the token is for the API that was named, and for no other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _ask(url: str, data: bytes | None, seconds: float) -> Answer:
     try:
         authorization = _authorization()
     except OSError:
         return _broken("ATTRITION_TOKEN_FILE: the file cannot be read")
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
         url,
-        data=None if body is None else json.dumps(body).encode(),
+        data=data,
         headers={"Content-Type": "application/json", "Accept": "application/json", **authorization},
     )
     if request.type not in ("http", "https"):
         return _broken(f"{request.type}: is no scheme of an API")
+    # A proxy of the environment is for other machines; this one's API it would not reach, but learn the token.
+    here = request.host.rsplit(":", 1)[0] in ("127.0.0.1", "localhost", "[::1]")
+    direct = [urllib.request.ProxyHandler({})] if here else []
     try:
-        with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
+        with urllib.request.build_opener(_Stay, *direct).open(request, timeout=seconds) as response:
             raw = response.read(LARGEST)
             if not raw or (response.length and len(raw) < LARGEST):  # less than its header has promised
                 return _broken("the answer broke off")

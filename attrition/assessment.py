@@ -80,7 +80,7 @@ def frame(
 def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
     """Whom to call first: the current clients of highest risk, but for those who have left or are held out."""
     hidden = (
-        *("_row", "data_version", "model_version", "run", "hold_out", "gone"),
+        *("_row", "data_version", "model_version", "run", "hold_out", "gone", "change", "change_since", "trail"),
         *(() if portfolio.as_of else ("as_of",)),
     )
     rows = duckdb.execute(

@@ -2,91 +2,120 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
-from attrition import publish
+from attrition import publish, safe
 from attrition.book import Book
 from attrition.commits import commit_run
+from attrition.console import DONE, FAILED, say, stamp, status_of
 from attrition.home import Place, UsageError
 from attrition.kernels import CellFailed
 from attrition.params import Portfolio
-from attrition.runs import Run
+from attrition.runs import Run, latest
 from attrition.signals import Interrupted
 from attrition.stage_runner import StageRunner, parameters_of
+from attrition.wishes import Wish
 
-__all__ = ["attempt", "begin", "end", "wanted"]
+__all__ = ["by_hand"]
 
 NOTHING = "Tried by hand: nothing was committed."
 
 
-def wanted(place: Place, stages: Mapping[str, str], first: str, *, only: bool) -> tuple[Path, list[str]]:
-    """The completed run that last executed the stage ``first``, and the stages to execute once more.
+def by_hand(
+    place: Place,
+    portfolio: Portfolio,
+    book: Book,
+    stages: Mapping[str, str],
+    wish: Wish,
+    executing: Callable[[Run], StageRunner],
+    *,
+    clock: Callable[[], datetime],
+    changed: str,
+) -> int:
+    """A manual run of some stages: its folder and its line in the book are published, rows, models and scores stay.
+
+    Args:
+        place, portfolio, book: of the portfolio; the caller holds its lock.
+        stages: all of them, name -> notebook, in order.
+        wish: the stage to begin with, and whether it is the only one.
+        executing: makes what executes the stages of a run.
+        clock: the time.
+        changed: the portfolio's YAML where it differs from the file (``-p``).
+
+    Returns:
+        The exit status.
 
     Raises:
-        UsageError: there is no such stage or run, or it is the one that takes drops in.
+        UsageError: what is asked cannot be done; nothing was started.
     """
+    base, names = _wanted(place, stages, wish.stage, only=wish.only)
+    log, sequence = _begin(place, portfolio, book, base, stages, clock())
+    if changed:
+        safe.write(safe.make_folder(log.folder / "params") / place.params.name, changed)
+    status, said, reason = _attempt(executing(log), base, stages, names)
+    log.end(said, stamp(clock()), reason=reason)
+    publish.run_page(log, portfolio)
+    commit_run(place, book, log, sequence)
+    say(place, f"{log.name} {said}: {reason}")
+    last = next((line for line in reversed(log.report["stages"]) if line["name"] in names and line["report"]), None)
+    say(place, f"report: {log.folder / last['report'] if last else publish.report_path(log)}")
+    return status
+
+
+def _wanted(place: Place, stages: Mapping[str, str], first: str, *, only: bool) -> tuple[Path, list[str]]:
+    """The completed run that last executed the stage ``first``, and the stages to execute once more."""
     if first not in stages:
         raise UsageError(f"no stage {first[:40]!r}; there are {', '.join(stages)}")
     if first == "ingest":
         raise UsageError("ingest takes drops in, which is done once: without committing there is nothing to try")
-    pointer = place.executed / "latest.json"
-    latest = json.loads(pointer.read_text()) if pointer.exists() else {}
-    if first not in latest:
-        raise UsageError(f"{place.name}: no completed run has executed {first} yet; start with: runner.py tick")
-    base = place.executed / latest[first]
+    runs = latest(place)
+    if first not in runs:
+        raise UsageError(
+            f"{place.name}: no completed run has executed {first} yet. Start with: runner.py tick {place.name};"
+            f" go on with a run that failed: runner.py tick {place.name} --resume"
+        )
+    base = place.executed / runs[first]
     ran = [line["name"] for line in Run.read(base).report["stages"] if line["status"] in ("completed", "reused")]
     later = [name for name in stages if name in ran and list(stages).index(name) >= list(stages).index(first)]
     return base, [first] if only else later
 
 
-def begin(place: Place, book: Book, base: Path, stages: Mapping[str, str], stamp: str, at: str) -> tuple[Run, int]:
+def _begin(
+    place: Place, portfolio: Portfolio, book: Book, base: Path, stages: Mapping[str, str], at: datetime
+) -> tuple[Run, int]:
     """Open a manual run that speaks of the same data and models as ``base``; it, and the book's sequence."""
     facts = Run.read(base).report
-    name, sequence = book.begin(stamp, at, manual=True)
-    kept = {key: facts[key] for key in ("data_version", "champion_before", "challenger", "model", "params_sha256")}
-    return Run.start(place, name, at, stages, manual=True, based_on=base.name, **kept), sequence
+    name, sequence = book.begin(at.strftime("%Y%m%dT%H%M%SZ"), stamp(at), manual=True)
+    kept = {key: facts[key] for key in ("data_version", "champion_before", "challenger", "model")}
+    kept |= {"params_sha256": portfolio.sha256, "based_on": base.name}
+    return Run.start(place, name, stamp(at), stages, manual=True, **kept), sequence
 
 
-def attempt(
-    runner: StageRunner, place: Place, book: Book, base: Path, stages: Mapping[str, str], names: list[str]
-) -> tuple[str, str]:
-    """Execute some stages with the parameters that they had in ``base``; status and reason."""
-    log = runner.log
-    own = {"home": str(place.root), "staging": str(log.folder), "run": log.name}
+def _attempt(runner: StageRunner, base: Path, stages: Mapping[str, str], names: list[str]) -> tuple[int, str, str]:
+    """Execute some stages with the parameters that they had in ``base``; the exit status, the run's, and the reason."""
+    log, name = runner.log, ""
     before = {line["name"]: line["status"] for line in Run.read(base).report["stages"]}
+    order = list(stages)
     try:
         for name, notebook in stages.items():
             if name in names:
-                runner.run(name, notebook, parameters_of(base / notebook) | own)
-            elif before.get(name) in ("completed", "reused") and not _later(stages, name, names):
+                runner.run(name, notebook, parameters_of(base / notebook))
+            elif before.get(name) in ("completed", "reused") and order.index(name) < order.index(names[0]):
                 runner.reuse(name, notebook, base)
             else:
                 log.stage(name, "skipped", reason="not asked for")
     except CellFailed as error:
         failure = error.failure
-        log.note(
-            error={
-                **{"stage": name, "cell": failure.cell, "name": failure.name, "message": failure.message},
-                "advice": f"Nothing was committed. Look into it with: runner.py open {place.name} {log.name} {name}",
-            }
-        )
-        return "failed", f"The run failed in stage {name}: {failure.name}: {failure.message.partition(chr(10))[0]}"
+        advice = f"Nothing was committed. Look into it with: runner.py open {runner.place.name} {log.name} {name}"
+        cell = {"stage": name, "cell": failure.cell, "name": failure.name, "message": failure.message}
+        log.note(error={**cell, "advice": advice})
+        first = failure.message.partition("\n")[0]
+        return FAILED, "failed", f"The run failed in stage {name}: {failure.name}: {first}"
     except Interrupted as signal:
-        return "interrupted", f"The run stopped by {signal}. {NOTHING}"
+        return status_of(signal), "interrupted", f"The run stopped by {signal}. {NOTHING}"
     except Exception as error:  # the run ends with its account, whatever it was
         log.note(error={"stage": None, "cell": None, "name": type(error).__name__, "message": str(error), "advice": ""})
-        return "failed", f"The run failed between two stages: {type(error).__name__}: {error}"
-    return "completed", NOTHING
-
-
-def end(place: Place, portfolio: Portfolio, book: Book, log: Run, sequence: int) -> None:
-    """Publish the folder of a run that has ended and its line in the book; rows, models and scores stay as they are."""
-    publish.run_page(log, portfolio)
-    commit_run(place, book, log, sequence)
-
-
-def _later(stages: Mapping[str, str], name: str, names: list[str]) -> bool:
-    order = list(stages)
-    return order.index(name) > order.index(names[0])
+        return FAILED, "failed", f"The run failed between two stages: {type(error).__name__}: {error}"
+    return DONE, "completed", NOTHING

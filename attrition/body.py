@@ -171,7 +171,7 @@ class Reader:
 
     def _explain_table(self, given: dict[str, Any]) -> None:
         no_lists = [
-            {"row": None, "field": name[:64], "problem": "not a list"}
+            {"row": None, "field": _shown(name), "problem": "not a list"}
             for name, values in given.items()
             if not isinstance(values, list)
         ]
@@ -186,7 +186,7 @@ class Reader:
         """Columns that a table has and should not, and that it lacks."""
         for name in names:
             if name not in self._fields:
-                yield {"row": None, "field": name[:64], "problem": "unknown column"}
+                yield {"row": None, "field": _shown(name), "problem": "unknown column"}
         for name, field in self._fields.items():
             if field.needed and name not in names:
                 yield {"row": None, "field": name, "problem": "missing"}
@@ -210,7 +210,7 @@ class Reader:
                 elif not _is(value, field.type):
                     yield {"row": row, "field": field.name, "problem": f"expected {field.words}"}
             for name in sorted(record.keys() - self._fields.keys()):
-                yield {"row": row, "field": name[:64], "problem": "unknown column"}
+                yield {"row": row, "field": _shown(name), "problem": "unknown column"}
 
 
 def _complain(faults: Iterable[Fault]) -> None:
@@ -232,9 +232,14 @@ def _is(value: Any, kind: Any) -> bool:
         return False
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # half a character: "\\ud800"
         return False
     return True
+
+
+def _shown(name: str) -> str:
+    """The beginning of a column's name, such that it can be sent: JSON may hold halves of characters."""
+    return name[:64].encode(errors="replace").decode()
 
 
 def _from_text(kind: str) -> Callable[[str], Any]:

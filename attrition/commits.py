@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrition import safe
 from attrition.book import Book, Outcome
 from attrition.home import Place
-from attrition.runs import Run
+from attrition.runs import LATEST, Run, latest
 
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
@@ -159,15 +159,13 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
 
 
 def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:
-    """latest.json: which run last ran each stage, and which last judged the champion on new clients, so that no
-    reader has to search through the runs.
-    """
-    path = place.executed / "latest.json"
-    latest = json.loads(path.read_text()) if path.exists() else {}
-    latest |= {stage["name"]: folder.name for stage in report["stages"] if stage["status"] == "completed"}
+    """Enter a run that completed into latest.json."""
+    known = latest(place)
+    known |= {stage["name"]: folder.name for stage in report["stages"] if stage["status"] == "completed"}
     if report.get("performance"):
-        latest["judged"] = folder.name
-    safe.write(path, json.dumps({**latest, "run": folder.name, "finished_at": report["finished_at"]}, indent=1))
+        known["judged"] = folder.name
+    known |= {"run": folder.name, "finished_at": report["finished_at"]}
+    safe.write(place.executed / LATEST, json.dumps(known, indent=1))
 
 
 def _manifest(run: Run) -> dict[str, Any]:

@@ -6,6 +6,8 @@ killed and this process ends, whatever became of the runner.
 
     python -P fork_server.py SOCKET PARENT     the number of the socket's descriptor, the process id of the runner
 
+    python -P fork_server.py kernel PARENT CONNECTION_FILE     one ordinary kernel, with no library imported beforehand
+
 A request is one JSON message ``{"connection_file", "cwd", "env"}`` with the write end of a pipe. Into that pipe
 go three lines: ``pid N``; ``ready`` from the kernel itself once it listens, which may overtake the first; and
 ``ended STATUS``, as wait(2) has it, when nothing of it is left.
@@ -24,6 +26,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +71,7 @@ def main() -> None:
 
 def serve(requests: socket.socket, prctl: Any) -> None:
     """One kernel after another, or several at once."""
-    woken, waker = os.pipe()
-    for end in (woken, waker):
-        os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waker)
+    woken, waker = woken_by_children()
     kernels: dict[int, int] = {}  # process id -> the pipe that tells of it
     watched: list[Any] = [requests, woken]
     while True:
@@ -94,6 +93,16 @@ def serve(requests: socket.socket, prctl: Any) -> None:
                 kernel(json.loads(message), pipes[0], prctl)
             kernels[pid] = pipes[0]
             tell(pipes[0], f"pid {pid}")
+
+
+def woken_by_children() -> tuple[int, int]:
+    """Both ends of a pipe that can be read from when a child has ended."""
+    woken, waker = os.pipe()
+    for end in (woken, waker):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker)
+    return woken, waker
 
 
 def tell(pipe: int, line: str) -> None:
@@ -131,11 +140,10 @@ def kill_all() -> None:
 def children_of(parent: int) -> list[int]:
     """Process ids of the children, from /proc."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                    found.append(int(folder.name))
+    for folder in Path("/proc").glob("[0-9]*"):  # where there is none, only the process group is known
+        with contextlib.suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(folder.name))
     return found
 
 
@@ -155,14 +163,49 @@ def kernel(request: dict[str, Any], pipe: int, prctl: Any) -> None:
         os.chdir(request["cwd"])
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()  # else all kernels would draw the same numbers
-        run_kernel(request["connection_file"], pipe)
+        run_kernel(request["connection_file"], lambda: tell(pipe, "ready"))
         os._exit(0)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
 
 
-def run_kernel(connection_file: str, pipe: int) -> None:
+def alone(runner: int, connection_file: str) -> None:
+    """One ordinary kernel, looked after by this process: it ends as the kernel does, and all ends with the runner."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    prctl = getattr(ctypes.CDLL(None), "prctl", lambda *_: None)  # Linux has it
+    prctl(BE_SUBREAPER, 1)
+    woken, _ = woken_by_children()
+    child = os.fork()  # of the same process group, to which the runner sends its signals
+    if child == 0:
+        signal.set_wakeup_fd(-1)
+        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            run_kernel(connection_file, lambda: None)
+            os._exit(0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    ended, status = 0, 0
+    while ended != child and os.getppid() == runner:
+        select.select([woken], [], [], 0.5)
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 4096)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    kill_all()
+    if ended != child:
+        os.killpg(0, signal.SIGKILL)
+    if os.WIFSIGNALED(status):
+        with contextlib.suppress(OSError):  # of signals that know no other way
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
+
+
+def run_kernel(connection_file: str, ready: Callable[[], None]) -> None:
     """An IPython kernel as its launcher starts it, but that no TCP port is open."""
     from ipykernel.iostream import IOPubThread
     from ipykernel.kernelapp import IPKernelApp
@@ -188,10 +231,12 @@ def run_kernel(connection_file: str, pipe: int) -> None:
     sys.argv = ["ipykernel_launcher", "-f", connection_file]
     app = App.instance(parent_handle=1)  # somebody looks after it, so that it need not say how to connect
     app.initialize(["-f", connection_file, "--HistoryManager.enabled=False"])
-    tell(pipe, "ready")
+    ready()
     app.start()
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "kernel":
+        alone(int(sys.argv[2]), sys.argv[3])
     main()
     os._exit(0)  # nothing here wants tidying up

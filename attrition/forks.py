@@ -117,7 +117,7 @@ class Forks:
         """Start it; ``told`` is called once, with the reason, when ordinary kernels take the place of forked ones."""
         self.told, self.refused = told, ""
         self.latest: Any = None  # the last kernel's process, forked or not
-        self._ended = False
+        self._ended = self._forked = False
         self._server: subprocess.Popen[bytes] | None = None
         if not sys.platform.startswith("linux"):
             self.refuse("this platform has no prctl")
@@ -149,6 +149,7 @@ class Forks:
                 os.close(theirs)
             self.latest = kernel = Kernel(ours)
             kernel.ready()
+            self._forked = True
             return kernel
         except (OSError, ForkFailed) as error:
             if self._ended:
@@ -182,6 +183,8 @@ class Forks:
         self._let_go()
         if self._server is not None:
             self._requests.close()
+            if not self._forked:  # it may still import, for as long as a slow disk takes, and look at nothing
+                self._server.kill()
             try:
                 self._server.wait(10)
             except subprocess.TimeoutExpired:

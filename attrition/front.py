@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from attrition import answers
-from attrition.answers import Answered
+from attrition.answers import Answered, Counts
 from attrition.body import MOST_BYTES, Refused
 
 __all__ = ["LONGEST_BODY", "SECONDS", "Front", "Lane"]
@@ -31,6 +32,7 @@ QUICK = 256 * 1024
 MOST_WAITING = 64 * 1024 * 1024
 """Bytes of larger bodies in memory at one time."""
 THREADS = 4
+LOG = logging.getLogger(__name__)
 
 Lane = Callable[[Any, bytes], tuple[Answered, list[tuple[str, str]]] | None]
 """Answers a request, of which it is given the scope and the body, at once; None: it is for the application."""
@@ -39,8 +41,8 @@ Lane = Callable[[Any, bytes], tuple[Answered, list[tuple[str, str]]] | None]
 class Front:
     """An RSGI application over a WSGI one."""
 
-    def __init__(self, application: Callable[..., Any], lane: Lane, seconds: float = SECONDS):
-        self._application, self._lane, self._seconds = application, lane, seconds
+    def __init__(self, application: Callable[..., Any], lane: Lane, counts: Counts, seconds: float = SECONDS):
+        self._application, self._lane, self._counts, self._seconds = application, lane, counts, seconds
         self._threads = ThreadPoolExecutor(THREADS, "request")
         self._waiting = 0
 
@@ -57,11 +59,13 @@ class Front:
             else:
                 (status, _, content), headers = sent
         except TimeoutError:
-            status, headers, content = _refusal(Refused(408, f"the body was not there after {self._seconds:g} s"))
+            status, headers, content = self._refusal(Refused(408, f"the body was not there after {self._seconds:g} s"))
         except Refused as refused:
-            status, headers, content = _refusal(refused)
+            status, headers, content = self._refusal(refused)
         except ConnectionError:
             return  # the client has gone: nobody is there to be answered
+        except Exception:
+            status, headers, content = self._failure()
         finally:
             self._waiting -= taken
         protocol.response_bytes(status, headers, content)
@@ -114,6 +118,23 @@ class Front:
                 close()
         return *started[-1], content
 
+    def _refusal(self, refused: Refused) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Before the body is whole, nothing can follow it on the connection."""
+        status, headers, content = self._problem(refused, answers.request_id())
+        return status, [*headers, ("connection", "close")], content
+
+    def _failure(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Of what nobody thought of; the log has it, under the request's id."""
+        request = answers.request_id()
+        LOG.exception("request %s failed", request)
+        return self._problem(Refused(500, answers.FAILED), request)
+
+    def _problem(self, refused: Refused, request: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """An answer without a route, counted as such."""
+        status, media_type, content = answers.problem(refused, request)
+        self._counts.answered("none", status, 0.0)
+        return status, answers.headers(media_type, request), content
+
 
 async def _whole(protocol: Any) -> bytes:
     try:
@@ -125,13 +146,6 @@ async def _whole(protocol: Any) -> bytes:
 
 def _too_large() -> Refused:
     return Refused(413, f"a request has at most {MOST_BYTES} bytes: send the rows in several")
-
-
-def _refusal(refused: Refused) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Before the body is whole, nothing can follow it on the connection."""
-    request = answers.request_id()
-    status, media_type, content = answers.problem(refused, request)
-    return status, [*answers.headers(media_type, request), ("connection", "close")], content
 
 
 def _environment(scope: Any, data: bytes) -> dict[str, Any]:

@@ -86,6 +86,16 @@ class Place:
         return self.root / "executed" / self.name
 
     @property
+    def cache(self) -> Path:
+        """What libraries want to write, for all portfolios; it may be removed at any time."""
+        return self.root / "executed" / ".cache"
+
+    @property
+    def newest(self) -> Path:
+        """What the package index said last, for all portfolios."""
+        return self.cache / "newest.json"
+
+    @property
     def staging(self) -> Path:
         return self.executed / ".staging"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty
@@ -20,9 +21,11 @@ from attrition.forks import ForkFailed, Forks, Kernel
 
 __all__ = ["manager"]
 
+ORDINARY = Path(__file__).with_name("fork_server.py")
+
 
 class Provisioner(LocalProvisioner):  # type: ignore[misc]
-    """Starts a kernel by a fork, or as jupyter_client does where that fails; its end is awaited, not polled for."""
+    """Starts a kernel by a fork, or as a process of its own where that fails; its end is awaited, not polled for."""
 
     forks: Forks
     process: Any
@@ -35,6 +38,8 @@ class Provisioner(LocalProvisioner):  # type: ignore[misc]
         try:
             kernel: Kernel = await asyncio.to_thread(self.forks.fork, connection_file, cwd, environment)
         except ForkFailed:
+            # The command of the kernel's own specification would open a TCP port, and know of no death but its own.
+            cmd = [sys.executable, "-P", str(ORDINARY), "kernel", str(os.getpid()), connection_file]
             info = await super().launch_kernel(cmd, **kwargs)
             self.forks.latest = self.process
             return info

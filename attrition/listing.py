@@ -1,15 +1,18 @@
-# ruff: noqa: S608 -- every name that enters SQL goes through `quoted`, every value is a parameter
-"""The clients by risk, for the API: a page of them, filtered, searched, with the change in a week; as CSV."""
+"""The clients by risk, for the API: a page of them, filtered, searched, with the change in a week; as CSV.
+
+What is read is the ranking alone, which an assessment has put in order: no answer grows with history, and a page
+without a filter not with the number of clients either.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from attrition.body import Refused
 from attrition.home import Place
@@ -18,23 +21,40 @@ __all__ = ["MOST_EXPORTED", "Asked", "as_csv", "page"]
 
 MOST_EXPORTED = 100_000
 """Clients of one CSV."""
+BATCH = 2_000
+"""Clients of an export in memory as Python's objects at one time."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A text that begins so is run by a spreadsheet; an apostrophe before it makes it a text again."""
-HIDDEN = ("_row", "run", "model_version", "data_version")
-WEEK = "INTERVAL 7 DAY"
-RAN = "strptime(left({}, 8), '%Y%m%d')::DATE"
-"""The day of a run, of its name."""
+HIDDEN = ("_row", "run", "model_version", "data_version", "trail")
+CHANGE = {"change": "DOUBLE", "change_since": "DATE"}
+"""They end each line; rankings of before there were any have none."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which clients: of a band, with these values in columns that the portfolio shows, with a text in the id."""
+    """Which clients: of a band, with these values in columns that the portfolio shows, with a text in the id.
+
+    ``to_call``: of those who may be called, who have not left and are not held out. ``limit`` None: all, or a refusal.
+    """
 
     band: str | None = None
     shown: Mapping[str, str] = field(default_factory=dict)
     id: str | None = None
-    limit: int = 50
+    to_call: bool = False
+    limit: int | None = 50
     offset: int = 0
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """A ranking that is open: whom it has of those asked for, and whose it is."""
+
+    total: int
+    run: str | None
+    model: str | None
+    columns: list[str]
+    lines: Any
 
 
 def page(place: Place, asked: Asked) -> dict[str, Any] | None:
@@ -43,34 +63,36 @@ def page(place: Place, asked: Asked) -> dict[str, Any] | None:
     on ``change_since``. None before the first assessment.
 
     Raises:
-        Refused: 400 the ranking lacks a column that is asked for.
+        Refused: 400 the ranking lacks a column that is asked for, 503 it cannot be read.
     """
-    while place.ranking.is_file():
-        stamp = place.ranking.stat().st_ino
-        try:
-            found = _page(place, asked)
-        except FileNotFoundError:  # replaced between its name and its content
-            continue
-        if place.ranking.is_file() and place.ranking.stat().st_ino == stamp:  # an assessment may put a new one there
-            return found
-    return None
+
+    def told(found: _Ranking) -> dict[str, Any]:
+        clients = [dict(zip(found.columns, line, strict=True)) for line in found.lines.fetchall()]
+        about = {"total": found.total, "run": found.run, "model": found.model}
+        return {**about, "columns": found.columns, "clients": clients}
+
+    return _read(place, asked, told)
 
 
 def as_csv(place: Place, asked: Asked) -> bytes | None:
     """The same as CSV that no spreadsheet takes for formulas; what is stored stays as it is. None as `page`.
 
     Raises:
-        Refused: as `page`.
+        Refused: as `page`; 413 all are asked for, and there are more than `MOST_EXPORTED`.
     """
-    found = page(place, asked)
-    if found is None:
-        return None
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    clients = found["clients"]
-    writer.writerow([_harmless(name) for name in found["columns"]])
-    writer.writerows([_harmless(value) for value in client.values()] for client in clients)
-    return file.getvalue().encode()
+
+    def told(found: _Ranking) -> bytes:
+        if asked.limit is None and found.total - asked.offset > MOST_EXPORTED:
+            why = f"{found.total} clients: a CSV has at most {MOST_EXPORTED}; filter them, or ask by limit and offset"
+            raise Refused(413, why)
+        file = io.StringIO(newline="")
+        writer = csv.writer(file)
+        writer.writerow(map(_harmless, found.columns))
+        while lines := found.lines.fetchmany(BATCH):
+            writer.writerows([_harmless(value) for value in line] for line in lines)
+        return file.getvalue().encode()
+
+    return _read(place, asked, told)
 
 
 def _harmless(value: Any) -> Any:
@@ -79,68 +101,70 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def _page(place: Place, asked: Asked) -> dict[str, Any]:
+def _read(place: Place, asked: Asked, told: Callable[[_Ranking], Found]) -> Found | None:
+    """What is told of one ranking from beginning to end: an assessment may put a new one in its place meanwhile."""
+    import duckdb
+
+    while (before := _inode(place)) is not None:
+        try:
+            with closing(_database().cursor()) as db:
+                found = told(_opened(db, place, asked))
+        except duckdb.OutOfMemoryException:
+            raise Refused(503, "too many long lists at once: ask for this one again, or filter it") from None
+        except duckdb.Error:
+            if _inode(place) == before:
+                raise Refused(503, "the list of clients cannot be read: restore it from a backup") from None
+            continue
+        if _inode(place) == before:
+            return found
+    return None
+
+
+def _opened(db: Any, place: Place, asked: Asked) -> _Ranking:
     from attrition.store.engine import quoted
 
-    with _database() as db:
-        given: dict[str, Any] = {"path": str(place.ranking)}
-        names = [name for name, *_ in db.execute("DESCRIBE FROM read_parquet($path)", given).fetchall()]
-        wheres, given["band"], given["id"] = ["$band::VARCHAR IS NULL OR band = $band"], asked.band, asked.id
-        wheres.append("$id::VARCHAR IS NULL OR contains(lower(id), lower($id))")
-        for place_of, (name, value) in enumerate(asked.shown.items()):
-            if name not in names:
-                raise Refused(400, f"{name}: the list has no such column yet; the next assessment brings it")
-            wheres.append(f"{quoted(name)}::VARCHAR = $shown{place_of}")
-            given[f"shown{place_of}"] = value
-        ranked = f"FROM read_parquet($path) WHERE {' AND '.join(f'({where})' for where in wheres)}"
-        total, run, model = db.execute(f"SELECT count(*), max(run), max(model_version) {ranked}", given).fetchone()
-        limits = {"limit": asked.limit, "offset": asked.offset}
-        db.execute(f"CREATE TABLE listed AS {ranked} ORDER BY rank LIMIT $limit OFFSET $offset", {**given, **limits})
-        said = db.execute(f"{_changed(db, place, names)} ORDER BY rank")
-        columns = [name for name, *_ in said.description]
-        rows = [dict(zip(columns, row, strict=True)) for row in said.fetchall()]
-    return {"total": total, "run": run, "model": model, "columns": columns, "clients": rows}
+    given: dict[str, Any] = {"path": str(place.ranking)}
+    names = [name for name, *_ in db.execute("DESCRIBE FROM read_parquet($path)", given).fetchall()]
+    run, model = db.execute("SELECT max(run), max(model_version) FROM read_parquet($path)", given).fetchone()
+    wheres = []
+    if asked.band is not None:
+        wheres.append("band = $band")
+        given["band"] = asked.band
+    if asked.id is not None:
+        wheres.append("contains(lower(id), lower($id))")
+        given["id"] = asked.id
+    if asked.to_call:
+        wheres.append("NOT hold_out AND NOT gone")
+    for name in [*asked.shown, *(("hold_out", "gone") if asked.to_call else ())]:
+        if name not in names:
+            raise Refused(400, f"{name}: the list has no such column yet; the next assessment brings it")
+    for number, (name, value) in enumerate(asked.shown.items()):
+        wheres.append(f"{quoted(name)}::VARCHAR = $shown{number}")
+        given[f"shown{number}"] = value
+    ranked = f"FROM read_parquet($path){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+    total = db.execute(f"SELECT count(*) {ranked}", given).fetchone()[0]
+    columns = [name for name in names if name not in HIDDEN and name not in CHANGE]
+    kept = [quoted(name) for name in columns]
+    kept += [name if name in names else f"NULL::{kind} AS {name}" for name, kind in CHANGE.items()]
+    given |= {"offset": asked.offset, "limit": min(total if asked.limit is None else asked.limit, MOST_EXPORTED)}
+    # Ranks are 1, 2, 3 …: without a filter they say where a page is, and the rest of the file is not read.
+    paged = "ORDER BY rank LIMIT $limit OFFSET $offset"
+    if not wheres:
+        paged = "WHERE rank > $offset AND rank <= $offset + $limit ORDER BY rank"
+    lines = db.execute(f"SELECT {', '.join(kept)} {ranked} {paged}", given)
+    return _Ranking(total, run, model, [*columns, *CHANGE], lines)
 
 
-def _changed(db: Any, place: Place, names: list[str]) -> str:
-    """The query of the page's clients with the change of their risk."""
-    from attrition.store.engine import quoted
-
-    kept = ", ".join(f"listed.{quoted(name)}" for name in names if name not in HIDDEN)
-    scores = _scores(place)
-    if not scores or "as_of" not in names:
-        return f"SELECT {kept}, NULL::DOUBLE AS change, NULL::DATE AS change_since FROM listed"
-    db.execute(
-        "CREATE TABLE earlier AS SELECT listed.rank AS rank,"
-        f" max_by(scores.probability, {(day := _day('scores'))}) AS was, max({day}) AS since"
-        f" FROM listed JOIN read_parquet($scores) AS scores USING (id) WHERE {day} <= {_day('listed')} - {WEEK}"
-        " GROUP BY listed.rank",
-        {"scores": [str(path) for path in scores]},
-    )
-    return (
-        f"SELECT {kept}, listed.probability - earlier.was AS change, earlier.since AS change_since"
-        " FROM listed LEFT JOIN earlier ON listed.rank = earlier.rank"
-    )
+def _inode(place: Place) -> int | None:
+    try:
+        return place.ranking.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
-def _day(table: str) -> str:
-    """The day that a line speaks of: its as-of date, or that of the run where the portfolio has none."""
-    return f"coalesce({table}.as_of, {RAN.format(f'{table}.run')})"
-
-
-def _scores(place: Place) -> list[Path]:
-    """The files of the predictions that were ever made."""
-    from attrition.store import delta
-
-    if not (place.scores / "_delta_log").is_dir():
-        return []
-    from deltalake import DeltaTable
-
-    return delta.files(place.scores, DeltaTable(str(place.scores)))
-
-
-@contextmanager
-def _database() -> Iterator[Any]:
+@cache
+def _database() -> Any:
+    """DuckDB for all requests of the process, which together have so much memory; making one takes 40 ms."""
     import duckdb
 
     limits: dict[str, Any] = {
@@ -148,9 +172,7 @@ def _database() -> Iterator[Any]:
         "temp_directory": "",
         "memory_limit": "256MB",
         "python_enable_replacements": False,
+        "autoload_known_extensions": False,
+        "autoinstall_known_extensions": False,
     }
-    with duckdb.connect(config=limits) as database:
-        try:
-            yield database
-        except duckdb.IOException as error:
-            raise FileNotFoundError from error
+    return duckdb.connect(config=limits)

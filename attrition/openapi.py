@@ -12,7 +12,7 @@ from attrition import schema
 from attrition.body import MOST_ROWS
 from attrition.params import BANDS, Portfolio
 
-__all__ = ["describe"]
+__all__ = ["QUERY", "describe"]
 
 
 class Fault(msgspec.Struct):
@@ -70,7 +70,7 @@ def _schemas(portfolio: Portfolio | None) -> dict[str, Any]:
 
 
 def _operation(path: str, summary: str, names: list[str], portfolio: Portfolio | None) -> dict[str, Any]:
-    asked = _QUERY.get(path, {})
+    asked = QUERY.get(path, {})
     if path not in _ALIKE:
         asked = {"portfolio": {"enum": names} if names else _TEXT, **asked}
     if path == "/clients" and portfolio:
@@ -106,18 +106,20 @@ _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 1000}
 _FAR: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 10**9}
 _ALIKE = ("/", "/livez", "/metrics")
 """Paths that speak of no portfolio, or of all."""
-_QUERY: dict[str, dict[str, Any]] = {
+QUERY: dict[str, dict[str, Any]] = {
     "/readyz": {"fresh": {"type": "integer", "enum": [0, 1]}},
     "/prediction": {"explain": {"type": "integer", "minimum": 0, "maximum": 20}},
     "/clients": {
         "band": {"enum": list(BANDS)},
         "id": {**_TEXT, "description": "a part of the id"},
+        "to_call": {"type": "integer", "enum": [0, 1], "description": "1: without those who left or are held out"},
         "format": {"enum": ["json", "csv"]},
         "limit": _WHOLE,
         "offset": _FAR,
     },
     "/runs": {"limit": _WHOLE, "before": _FAR},
 }
+"""What each path can be asked beside the portfolio and, of ``/clients``, the columns that a portfolio shows."""
 _MEDIA = {
     "/": ["text/html"],
     "/metrics": ["text/plain"],
@@ -127,7 +129,7 @@ _MEDIA = {
 _BODY = {
     _JSON: {
         "schema": {
-            "oneOf": [
+            "anyOf": [
                 _of("Record"),
                 {"type": "array", "items": _of("Record"), "minItems": 1, "maxItems": MOST_ROWS},
                 _of("Columns"),

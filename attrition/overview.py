@@ -6,21 +6,27 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from html import escape
+from pathlib import Path
+from typing import Any
 
-from attrition import results
+from attrition import registry, results
 from attrition.answers import told
 from attrition.book import Book, Unreadable
 from attrition.home import Place, UsageError
 from attrition.schema import Identity
-from attrition.serving import MOST_LOADED, Server
+from attrition.serving import Server
 
 __all__ = ["Standing", "interval", "lines", "page", "standing", "standings"]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first."""
+    """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first, and where its
+    records cannot be read, which is ``stale`` too: no good tick leaves them so. ``model`` is what serves or, where the
+    process has not ``loaded`` the portfolio, what is deployed.
+    """
 
     name: str
     model: Identity | None
@@ -29,6 +35,7 @@ class Standing:
     stale: bool
     decision: str | None
     run: str | None
+    loaded: bool = True
 
 
 def interval() -> float:
@@ -48,11 +55,10 @@ def interval() -> float:
 
 
 def standings(server: Server) -> list[Standing]:
-    """All portfolios of the home; of those that were never asked for, as many are loaded as there is room for."""
-    found = []
-    for number, name in enumerate(server.home.portfolios()):
-        found.append(standing(server, name, load=number < MOST_LOADED))
-    return found
+    """All portfolios of the home. Where the process has no room for more models none is loaded for it: who asks how
+    they stand must not push out what serves.
+    """
+    return [standing(server, name, load=server.has_room(name)) for name in server.home.portfolios()]
 
 
 def standing(server: Server, name: str, load: bool = True) -> Standing:
@@ -62,27 +68,52 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
         Refused: there is no such portfolio.
     """
     place = server.place(name)
-    served, trouble = server.look(name) if load else server.loaded.get(name, (None, None))
-    age, decision, run = _last(place)
+    model, trouble = _deployed(place)
+    if load:
+        served, trouble = server.look(name)
+        model = served.identity if served else None
+    try:
+        good, decision, run = _recorded(place, _stamp(place.book), _stamp(place.executed / "latest.json"))
+    except (Unreadable, OSError, ValueError):
+        return Standing(place.name, model, trouble, None, True, None, None, load)
+    age = None if good is None else max(0.0, time.time() - good)
     # The server must notice that cron is dead: whatever cron starts would be dead with it.
     stale = age is not None and age > 2 * interval()
-    return Standing(place.name, served.identity if served else None, trouble, age, stale, decision, run)
+    return Standing(place.name, model, trouble, age, stale, decision, run, load)
 
 
-def _last(place: Place) -> tuple[float | None, str | None, str | None]:
-    """Age of the last good tick, with or without work, and decision and name of the newest run."""
+def _deployed(place: Place) -> tuple[Identity | None, str | None]:
+    """What ``current.json`` names, not looked into, or why it names nothing."""
+    try:
+        current = registry.current(place.models)
+    except registry.ModelRefused as error:
+        return None, f"model refused: {error.why}; {error.remedy}"
+    return (Identity(current.version, current.sha256) if current else None), None
+
+
+@lru_cache(maxsize=1024)
+def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[float | None, str | None, str | None]:
+    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run
+    that has ended.
+
+    ``stamps`` are of the files that are read: while they are the same, nothing is.
+    """
     if not place.book.exists():
         return None, None, None
-    try:
-        with Book.open(place.book, read_only=True) as book:
-            quiet, newest = book.quiet_since(), book.runs(limit=1)
-    except Unreadable:
-        quiet, newest = None, []
+    with Book.open(place.book, read_only=True) as book:
+        quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
     latest = results.latest(place).get("finished_at")
     good = max((at for at in ((quiet or {}).get("last"), latest) if at), default=None)
-    age = max(0.0, time.time() - datetime.fromisoformat(good).timestamp()) if good else None
-    run = newest[0] if newest else {}
-    return age, run.get("decision"), run.get("run")
+    run: dict[str, Any] = next((each for each in newest if each["status"] != "running"), {})
+    return datetime.fromisoformat(good).timestamp() if good else None, run.get("decision"), run.get("run")
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def lines(found: list[Standing]) -> list[str]:
@@ -124,7 +155,7 @@ def page(found: list[Standing], views: list[tuple[str, str, str]]) -> str:
 def _row(each: Standing) -> str:
     asked = f"?portfolio={each.name}"
     model = each.model.version if each.model else "none yet"
-    age = "never" if each.tick_age is None else f"{_long(each.tick_age)} ago"
+    age = ("unknown" if each.stale else "never") if each.tick_age is None else f"{_long(each.tick_age)} ago"
     report = f'<a href="/runs/{each.run}/index.html{asked}">newest run</a> ' if each.run else ""
     links = "".join(f'<a href="/{path}{asked}">{path}</a> ' for path in ("clients", "scoring", "model", "runs"))
     trouble = f"<br>{escape(each.trouble)}" if each.trouble else ""

@@ -34,7 +34,7 @@ __all__ = [
 BANDS = ("high", "medium", "low")
 RANKED = {
     *("rank", "id", "as_of", "data_version", "model_version"),
-    *("run", "probability", "band", "hold_out", "gone", "reasons"),
+    *("run", "probability", "band", "hold_out", "gone", "reasons", "change", "change_since", "trail"),
 }
 """What a list of clients by risk holds of its own."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TextIO
+
+from attrition.console import write
 
 __all__ = ["Progress"]
 
@@ -15,9 +16,8 @@ WIDTH = 24  # of a bar, in signs
 class Progress:
     """The log of one run. ``say`` writes one line for a person."""
 
-    def __init__(self, say: Callable[[str], None], terminal: TextIO = sys.stdout):
-        self._say, self._terminal = say, terminal
-        self._bar = terminal.isatty()
+    def __init__(self, say: Callable[[str], None]):
+        self._say, self._bar = say, sys.stdout.isatty()
         self._left = ""  # printed, but no end of the line yet
         self._at = ("", -1)
 
@@ -43,8 +43,7 @@ class Progress:
             self._told(line)
         if self._bar:
             full = WIDTH * index // max(count, 1)
-            self._terminal.write(f"\r\x1b[K{name:<9} {'█' * full}{'░' * (WIDTH - full)} cell {index + 1} of {count}")
-            self._terminal.flush()
+            write(f"\r\x1b[K{name:<9} {'█' * full}{'░' * (WIDTH - full)} cell {index + 1} of {count}")
 
     def _flush(self) -> None:
         if self._left:
@@ -58,4 +57,4 @@ class Progress:
 
     def _clear(self) -> None:
         if self._bar:
-            self._terminal.write("\r\x1b[K")
+            write("\r\x1b[K")

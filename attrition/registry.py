@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # scikit-learn and pandas take a second to import: a quiet ti
     from sklearn.pipeline import Pipeline
 
 __all__ = [
+    "KEY",
     "LARGEST",
     "Current",
     "Golden",
@@ -44,6 +45,8 @@ __all__ = [
 MODEL, MANIFEST, CURRENT = "model.pkl", "manifest.json", "current.json"
 Kind = TypeVar("Kind")
 VERSION = re.compile(r"[0-9]{4,}")
+KEY = "ATTRITION_MODEL_KEY"
+"""Names the secret that signs models."""
 LARGEST = 64 * 1024 * 1024  # bytes of a model, or manifest, that is read
 AGREEMENT = 1e-9  # between a golden row's probability and the one that was noted at training
 
@@ -218,7 +221,7 @@ def frame(rows: Sequence[Mapping[str, Any]], manifest: Manifest) -> pd.DataFrame
 
 def _mac(portfolio: str, version: str, digest: str) -> str | None:
     """What signs a model: HMAC-SHA256 of whose it is and its digest; None without a key."""
-    key = secret.read("ATTRITION_MODEL_KEY")
+    key = secret.read(KEY)
     return hmac.digest(key.encode(), f"{portfolio}\n{version}\n{digest}".encode(), "sha256").hex() if key else None
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from attrition import safe
 from attrition.home import Place
 
-__all__ = ["Run", "leftovers"]
+__all__ = ["Run", "latest", "leftovers"]
 
 ACCOUNT = "run.json"
+LATEST = "latest.json"
 RESERVE = ".reserve"
 """A file of a run at work that holds a place on the disk, so that a run which fills the disk can still say so."""
 RESERVED = 512 * 1024
@@ -112,6 +113,15 @@ class Run:
             safe.publish(self.folder, target)
         self.folder = target
         return target
+
+
+def latest(place: Place) -> dict[str, str]:
+    """The newest completed run of each stage, ``judged`` for the newest that judged the champion on new clients,
+    ``run`` and ``finished_at`` of the newest of all: so that no reader has to search through the runs.
+    """
+    path = place.executed / LATEST
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def leftovers(place: Place) -> Iterator[Run]:

@@ -120,6 +120,10 @@ class Server:
         """What serves, and what is wrong, of each portfolio that was asked for."""
         return {name: (slot.served, slot.trouble) for name, slot in sorted(self._slots.copy().items())}
 
+    def has_room(self, name: str) -> bool:
+        """Whether a portfolio is in memory, or can be without another one leaving."""
+        return name in self._slots or len(self._slots) < MOST_LOADED
+
     def _watch(self) -> None:
         while True:
             time.sleep(self.pause / 2)

@@ -22,7 +22,16 @@ class Interrupted(Exception):
 class Stop:
     """Whether a signal has come. A run looks before each stage, and while it waits for a kernel."""
 
-    number: int | None = None
+    def __init__(self, outer: Stop | None = None):
+        """``outer`` is to know too."""
+        self.outer = outer
+        self.number: int | None = None
+
+    def note(self, number: int, _frame: FrameType | None = None) -> None:
+        """A signal has come."""
+        self.number = number
+        if self.outer is not None:
+            self.outer.note(number)
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come."""
@@ -39,13 +48,13 @@ class Stop:
 
 @contextmanager
 def heeded() -> Iterator[Stop]:
-    """Note SIGINT and SIGTERM for the length of a ``with`` block, in place of what they do otherwise."""
-    stop = Stop()
+    """Note SIGINT and SIGTERM for the length of a ``with`` block, in place of what they do otherwise.
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        stop.number = number
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    Within another such block, both know of the signal.
+    """
+    outer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    stop = Stop(outer if isinstance(outer, Stop) else None)
+    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrition import kernels, publish
+from attrition import kernels, publish, record
+from attrition.console import say
 from attrition.forks import Forks
+from attrition.home import Place
 from attrition.kernels import CellFailed, Deadline
 from attrition.params import Portfolio
 from attrition.progress import Progress
-from attrition.runs import ACCOUNT, RESERVE, Run
+from attrition.runs import ACCOUNT, RESERVE, Run, latest
 from attrition.signals import Interrupted, Stop
 
 __all__ = ["StageRunner", "parameters_of"]
@@ -26,28 +29,36 @@ OF_THE_RUN = {"home", "staging", "run", "previous", "api_url"}
 class StageRunner:
     """Executes the stages of one run, keeps its account of them and its log."""
 
-    def __init__(
-        self, log: Run, portfolio: Portfolio, notebooks: Path, forks: Forks, stop: Stop, say: Callable[[str], None]
-    ):
-        self.log, self.portfolio, self.notebooks, self.forks, self.stop = log, portfolio, notebooks, forks, stop
-        self.progress = Progress(say)
+    def __init__(self, place: Place, portfolio: Portfolio, notebooks: Path, forks: Forks, stop: Stop, log: Run):
+        self.place, self.portfolio, self.log = place, portfolio, log
+        self.notebooks, self.forks, self.stop = notebooks, forks, stop
+        self.progress = Progress(partial(say, place))
         self.ends = time.monotonic() + portfolio.run_deadline
-        self._earlier: Path | None = None  # the folder of a run to take stages over from
+        self._earlier: Run | None = None  # to take stages over from
 
-    def take_over(self, earlier: Path) -> None:
+    def take_over(self, earlier: Run) -> None:
         """Take completed stages over from an earlier run, as long as they would be executed in the same way."""
-        own = shutil.ignore_patterns("*.ipynb", "*.html", ACCOUNT, RESERVE, "ingest.json", "rows", "quarantine")
-        shutil.copytree(earlier, self.log.folder, ignore=own, dirs_exist_ok=True)
+        if earlier.report["params_sha256"] != self.portfolio.sha256:
+            self.progress.line(f"nothing is taken over from {earlier.name}: it had other parameters")
+            return
+        own = ("*.ipynb", "*.html", ACCOUNT, RESERVE, "ingest.json", "rows", "quarantine")
+        shutil.copytree(earlier.folder, self.log.folder, ignore=shutil.ignore_patterns(*own), dirs_exist_ok=True)
         self._earlier = earlier
 
     def run(self, name: str, notebook: str, parameters: Mapping[str, Any]) -> None:
         """Execute one stage and make its page, also when it fails.
+
+        Args:
+            name, notebook: the stage and its file.
+            parameters: its own, beside those that every stage has: where it works, and for which run.
 
         Raises:
             CellFailed: it did not come to its end.
             Interrupted: a signal came.
         """
         self.stop.check()
+        own = {"home": str(self.place.root), "staging": str(self.log.folder), "run": self.log.name}
+        parameters = {**parameters, **own, "portfolio": self.place.name}
         if self._reused(name, notebook, parameters):
             return
         self.log.stage(name, "running")
@@ -80,14 +91,26 @@ class StageRunner:
         self.log.stage(name, "reused", reason=f"from run {earlier.name}", report=page)
         self.progress.line(f"{name} reused from run {earlier.name}")
 
+    def recorded(self, stage: str, name: str) -> Any:
+        """A value that a stage of this run recorded."""
+        return record.value(self.log.folder / self._notebook(stage), name)
+
+    def previous(self, stage: str) -> str:
+        """The executed notebook of the run that last went through a stage; empty where none did."""
+        run = latest(self.place).get(stage)
+        return str(self.place.executed / run / self._notebook(stage)) if run else ""
+
+    def _notebook(self, stage: str) -> str:
+        return str(next(line["notebook"] for line in self.log.report["stages"] if line["name"] == stage))
+
     def _reused(self, name: str, notebook: str, parameters: Mapping[str, Any]) -> bool:
         """Whether the stage was taken over: it completed there, and code and parameters are the same."""
         if self._earlier is None or name == "ingest":
             return False
-        stages = Run.read(self._earlier).report["stages"]
+        stages, folder = self._earlier.report["stages"], self._earlier.folder
         done = any(line["name"] == name and line["status"] in ("completed", "reused") for line in stages)
-        if done and _same(self._earlier / notebook, self.notebooks / notebook, parameters):
-            self.reuse(name, notebook, self._earlier)
+        if done and _same(folder / notebook, self.notebooks / notebook, parameters):
+            self.reuse(name, notebook, folder)
             return True
         self._earlier = None  # what comes after it may differ too
         return False

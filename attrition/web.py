@@ -14,7 +14,7 @@ from attrition.book import Unreadable
 from attrition.guard import Guard
 from attrition.serving import Refused
 
-__all__ = ["answer", "install", "of", "recorded"]
+__all__ = ["answer", "install", "kept", "of", "recorded"]
 
 
 def install(app: Flask, guard: Guard, counts: Counts) -> None:
@@ -65,7 +65,7 @@ def _failed(error: Exception) -> Response:
         current_app.logger.error(
             "request %s: %s %s failed", g.request, request.method, request.url_rule, exc_info=error
         )
-        refused = Refused(500, "the server failed; its log says why, under the id of this request")
+        refused = Refused(500, answers.FAILED)
     response = of(answers.problem(refused, g.request))
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())

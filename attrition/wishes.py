@@ -17,8 +17,14 @@ class Wish:
     force: bool = False  # train though the champion holds
     resume: bool = False  # take over what a run that failed had completed
     stage: str = ""  # execute from here on, on what an earlier run left; commit nothing
+    describe: bool = False  # score all clients and describe the data anew though nothing is new
     only: bool = False  # and that stage alone
     given: tuple[tuple[str, str], ...] = ()  # keys of the YAML that are otherwise for this run
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to do though nothing is due."""
+        return bool(self.force or self.resume or self.stage or self.describe)
 
 
 NONE = Wish()
@@ -36,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="STAGE", help="this stage once more, on what the last run left; commits nothing"
     )
     part.add_argument("--from", metavar="STAGE", dest="first", help="as --only, and those after it")
-    parser.add_argument("--commit", action="store_true", help="with --only or --from: judge, decide and commit anew")
+    parser.add_argument("--commit", action="store_true", help="with --from: a tick that does this part anew")
     parser.add_argument(
         *("-p", "--param"),
         nargs=2,
@@ -47,7 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-COMMITS = ("ingest", "monitor", "train")
+ANEW = ("ingest", "monitor", "train", "diagnose", "assess", "report")
+"""Where a tick may begin with ``--commit``. Rows are judged once, so it cannot begin with what decides."""
 
 
 def wish_of(arguments: argparse.Namespace) -> Wish:
@@ -61,13 +68,14 @@ def wish_of(arguments: argparse.Namespace) -> Wish:
     if arguments.all and (stage or given or arguments.resume):
         raise UsageError("--all goes with --force only: the other wishes speak of one portfolio")
     if arguments.commit and not stage:
-        raise UsageError("--commit goes with --only or --from: any other tick commits")
-    if stage and (arguments.force or arguments.resume or given):
-        raise UsageError("--only and --from repeat what an earlier run did: no --force, --resume or -p beside them")
+        raise UsageError("--commit goes with --from: any other tick commits")
+    if stage and (arguments.force or arguments.resume):
+        raise UsageError("--only and --from repeat what an earlier run did: no --force or --resume beside them")
     if arguments.commit:
-        if stage not in COMMITS or arguments.only:
+        if stage not in ANEW or arguments.only:
             raise UsageError(
-                f"--commit goes with --from {', '.join(COMMITS)}: what decides is judged on the newest rows, once"
+                f"--commit goes with --from {', '.join(ANEW)}: a challenger is judged on the newest rows, once;"
+                " without --commit any stage can be tried"
             )
-        return Wish(force=stage != "ingest")
-    return Wish(arguments.force, arguments.resume, stage, bool(arguments.only), given)
+        return Wish(stage in ("monitor", "train"), describe=stage in ANEW[3:], given=given)
+    return Wish(arguments.force, arguments.resume, stage, only=bool(arguments.only), given=given)

@@ -118,7 +118,7 @@ def tick(way: str) -> int:
             return str(Path(notebook).with_suffix(".html"))
 
         kernels.execute = executed  # type: ignore[assignment]
-        forks.Forks.__init__ = lambda self, _: setattr(self, "_server", None)  # type: ignore[assignment, method-assign]
+        forks.Forks.__init__ = lambda self, _: vars(self).update(_server=None, latest=None)  # type: ignore[assignment, method-assign]
         if way == "a":
             publish.stage_page = page
     return runner.main(["tick", "demo"])
@@ -149,14 +149,16 @@ def fresh(folder: Path) -> Path:
 
 
 def recorded(home: Path) -> dict[str, Any]:
-    """What the stages recorded and drew, but for what differs from run to run by its nature."""
+    """The scores of the run, and how many values and pictures each stage left."""
     from attrition import record
 
     (run,) = (home / "executed" / "demo").glob("2*")
     values = {path.name: record.read(path) for path in sorted(run.glob("*.ipynb"))}
     scores = values["40_score.ipynb"]["scores"]
-    assert isinstance(scores, dict)
-    return scores
+    pictures = {name: (run / name).read_text(encoding="utf-8").count('"image/png": ') for name in values}
+    if not any(pictures.values()):
+        raise SystemExit("no stage drew anything")
+    return {"scores": scores, "pictures": pictures, "values": {name: sorted(found) for name, found in values.items()}}
 
 
 def whole_ticks(rounds: int, root: Path) -> None:

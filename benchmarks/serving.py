@@ -1,4 +1,4 @@
-"""How quick the API is beside others: ``make bench-serving``; the table of docs/benchmarks.md.
+"""How quick the API is beside others: ``make bench-api``; the table of docs/benchmarks.md.
 
 Each server is one worker on the first core, the caller (wrk) on the second; they take turns, round after round, so that
 whatever else the machine does falls on all. CPU a request is the steadier figure: rates move with the machine's load.
@@ -227,6 +227,8 @@ def swaps(root: Path, server: Server, count: int) -> str:
 
 def main() -> None:
     """Measure, and print the table."""
+    from benchmarks import serving_hostile  # which knows this module
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--peers", type=Path, default=os.environ.get("PEERS"))
     parser.add_argument("--rounds", type=int, default=5)
@@ -254,6 +256,7 @@ def main() -> None:
         print(table(servers))
         print({server.name: round(max(each.memory_info().rss for each in server.family()) / 1e6) for server in servers})
         print(swaps(root, servers[0], 100))
+        print(serving_hostile.report(servers[0], 10))
 
 
 if __name__ == "__main__":

@@ -128,6 +128,9 @@ def book(place: Place, manifest: registry.Manifest) -> None:
                 "held", "it holds", judged_version=1, champion=None, challenger=None, evidence={}, proven=False
             )
             opened.decided(sequence, name, held, at)
+            ended = {"run": name, "status": "completed", "finished_at": at, "reason": held.reason, "data_version": 1}
+            unknown = {"decision": None, "model": None, "performance": None, "rows": {}, "stages": []}
+            opened.finished(opened.state().sequence, {**ended, **unknown})
         opened.quiet("2026-01-03T00:00:00Z")
         opened.quiet("2026-01-03T00:15:00Z")
 

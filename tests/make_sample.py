@@ -14,9 +14,10 @@ from pathlib import Path
 import nbformat
 
 from attrition import record
+from attrition.console import DONE
 from attrition.home import REPOSITORY, Home
 from attrition.wishes import Wish
-from runner import DONE, tick
+from runner import tick
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home"
 LINES = (REPOSITORY / "tests" / "data" / "telco_sample.csv").read_text().splitlines(keepends=True)

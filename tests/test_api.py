@@ -144,6 +144,11 @@ def test_a_csv_may_be_uploaded_as_a_file(client):
     assert sent.get_json()["predictions"] == same.get_json()["predictions"]
 
 
+def test_of_two_files_none_is_left_out_in_silence(client):
+    files = {name: (io.BytesIO(b"usage\n1\n"), f"{name}.csv") for name in ("one", "two")}
+    assert "2 files" in problem(client.post("/prediction", data=files), 400)["detail"]
+
+
 def test_clients_are_ranked_by_risk(client):
     found = client.get("/clients").get_json()
     assert (found["total"], found["limit"], found["offset"]) == (3, 50, 0)
@@ -177,11 +182,15 @@ def test_clients_by_page_and_band(client, query, total, ids):
         "/clients?offset=1e3",
         "/clients?band=x",
         "/runs?before=x",
+        "/runs?bfore=3",
+        "/prediction?explian=3",
+        "/readyz?frsh=1",
     ],
 )
 def test_a_wrong_question_is_answered_with_what_is_right(client, path):
     name = path.split("?")[1].split("=")[0]
-    assert problem(client.get(path), 400)["detail"].startswith(f"{name}: ")
+    asked = client.post(path, json=homes.RECORD) if path.startswith("/prediction") else client.get(path)
+    assert problem(asked, 400)["detail"].startswith(f"{name}: ")
 
 
 def test_runs_come_newest_first_page_by_page(client):
@@ -253,3 +262,14 @@ def test_other_machines_are_refused_at_the_start(arguments, capsys):
         api.main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_key_that_others_can_read_starts_nothing(tmp_path, monkeypatch, capsys):
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    key.chmod(0o644)
+    monkeypatch.delenv("ATTRITION_MODEL_KEY", raising=False)
+    monkeypatch.setenv("ATTRITION_MODEL_KEY_FILE", str(key))
+    with pytest.raises(SystemExit):
+        api.main(["--host", "0.0.0.0"])
+    assert "chmod 600" in capsys.readouterr().err

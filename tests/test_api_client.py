@@ -114,3 +114,28 @@ def test_an_api_killed_in_the_middle_leaves_the_rest_unasked():
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/"])
 def test_only_http_is_asked(url):
     assert "no scheme of an API" in ask(url, "/scoring", seconds=1).problem
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch):
+    with server(reply(BODY)) as url:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert ask(url, "/scoring", seconds=5).status == 200
+
+
+def test_the_token_goes_to_no_other_place(monkeypatch):
+    monkeypatch.setenv("ATTRITION_TOKEN", "0123456789abcdef")
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        moved = f"302 Found\r\nLocation: http://127.0.0.1:{elsewhere.getsockname()[1]}/"
+        with server(reply(b"{}", moved)) as url:
+            assert ask(url, "/scoring", seconds=5).status == 302
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
+def test_rows_that_json_has_no_form_for_are_the_callers_error():
+    with pytest.raises(TypeError):
+        ask("http://127.0.0.1:9", "/prediction", seconds=5, body=[{"a": {1, 2}}])

@@ -3,6 +3,7 @@ import io
 import json
 
 import homes
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +144,10 @@ def test_depth_does_no_harm(data):
 
 def test_a_lone_surrogate_is_no_text():
     assert refused(json.dumps({**homes.RECORD, "client": "\ud800"})).status == 400
+    faults = refused(json.dumps([{**homes.RECORD, "plan": "\ud800"}, {**homes.RECORD, "\udfff": 1}])).problems
+    assert [(each["row"], each["field"]) for each in faults] == [(0, "plan"), (1, "?")]
+    assert refused(json.dumps({"\ud800": [1], "plan": ["\ud800"], "usage": 1})).status == 422
+    assert msgspec.json.encode(faults), "what is told can be sent"
 
 
 @pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/xml"])

@@ -82,6 +82,19 @@ def test_with_commit_it_is_a_tick_that_trains(home):
     assert state(home)["versions"] == 2
 
 
+def test_from_what_describes_with_commit_scores_all_clients_anew(home):
+    place = home.place("capstone")
+    before = state(home)
+    assert cli(home, "tick", "capstone", "--from", "assess", "--commit").returncode == 0
+    report = reports(place)[1]
+    done = {name for name, status in statuses(report).items() if status == "completed"}
+    assert (done, report["manual"]) == ({"diagnose", "assess", "report"}, False)
+    again, first = (recorded(place, each["run"], "70_assess") for each in (report, reports(place)[0]))
+    assert again["bands"] == first["bands"]
+    assert state(home) == before
+    assert json.loads((place.executed / "latest.json").read_text())["assess"] == report["run"]
+
+
 def test_resume_takes_over_what_had_completed(home, tmp_path):
     place = home.place("capstone")
     drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
@@ -99,6 +112,47 @@ def test_resume_takes_over_what_had_completed(home, tmp_path):
         failed["data_version"],
     )
     assert registry.read_manifest(place.models / "0002").run == failed["run"]
+
+
+def test_resume_goes_on_with_the_same_data_and_the_same_wish_whatever_came_since(home, tmp_path):
+    place = home.place("capstone")
+    broken = notebooks(tmp_path / "broken", score="raise RuntimeError('by chance')")
+    assert cli(home, "tick", "capstone", "--force", ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
+    drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
+    assert cli(home, "tick", "capstone", "--only", "train").returncode == 0
+    assert cli(home, "tick", "capstone", "--resume").returncode == 0
+    _, failed, _, resumed = reports(place)
+    told = statuses(resumed)
+    assert (told["monitor"], told["train"], told["score"]) == ("reused", "reused", "completed")
+    assert (resumed["data_version"], told["ingest"]) == (failed["data_version"], "skipped")
+    assert len([path for path in place.incoming.iterdir() if path.suffix != ".done"]) > 0
+    assert state(home)["versions"] == 2
+
+
+@pytest.mark.parametrize("by", ["the command line", "the file"])
+def test_stages_that_had_other_parameters_are_not_taken_over(home, tmp_path, by):
+    place = home.place("capstone")
+    broken = notebooks(tmp_path / "broken", score="raise RuntimeError('by chance')")
+    words = ("-p", "model.C", "0.25")
+    assert cli(home, "tick", "capstone", "--force", *words, ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
+    if by == "the file":
+        place.params.write_text(place.params.read_text() + "\nmodel: {C: 0.5}\n")
+        words = ()
+    else:
+        words = ("-p", "model.C", "0.5")
+    done = cli(home, "tick", "capstone", "--resume", *words)
+    assert (done.returncode, "it had other parameters" in done.stdout) == (0, True), done.stderr
+    assert statuses(reports(place)[-1])["train"] == "completed"
+    assert registry.read_manifest(place.models / "0002").params["C"] == 0.5
+
+
+def test_a_stage_once_more_with_another_value(home):
+    place = home.place("capstone")
+    before, stood = kept(home), state(home)
+    assert cli(home, "tick", "capstone", "--only", "train", "-p", "model.C", "0.25").returncode == 0
+    tried = place.executed / reports(place)[-1]["run"]
+    assert registry.read_manifest(tried / "model").params["C"] == 0.25
+    assert (kept(home), state(home)) == (before, stood)
 
 
 def test_a_stage_that_was_edited_is_not_taken_over(home, tmp_path):

@@ -67,7 +67,7 @@ def assess(place, portfolio, state, run) -> None:
     scored = pd.DataFrame({"_row": rows["_row"], "id": rows["corporation"], "as_of": pd.NaT, "probability": 0.5})
     facts = {"data_version": state.data_version, "model_version": state.champion, "run": run.name}
     reasons = pd.Series([["a reason"]] * len(rows))
-    write_ranking(scored.assign(**facts, band="medium", reasons=reasons), run.folder, None)
+    write_ranking(scored.assign(**facts, band="medium", reasons=reasons), run.folder, run.folder / "none")
     run.note(data_version=state.data_version, model={"version": state.champion, "sha256": "00"})
     run.stage("assess", "completed", seconds=0.1)
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import subprocess
 import sys
 
@@ -37,10 +38,18 @@ def told_first(home, report) -> str:
     return page.partition("<h2>Stages</h2>")[0]
 
 
+OUT_OF_MEMORY = """
+import psutil, resource
+limit = psutil.Process().memory_info().vms + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+kept = []
+while True:
+    kept.append(bytes(2**24))
+"""
 FAULTS = {
     "an exception": (CELL + "raise ValueError('one class')", "ValueError", "one class"),
     "killed in a cell": (CELL + "import os\nos.kill(os.getpid(), 9)", "DeadKernelError", "SIGKILL"),
-    "memory": (CELL + "b'x' * 2**60", "MemoryError", ""),
+    "memory": (CELL + OUT_OF_MEMORY, "MemoryError", ""),
 }
 
 
@@ -69,7 +78,7 @@ def test_a_kernel_that_is_killed_as_it_starts_fails_its_stage(home, tmp_path):
 
 def test_a_run_has_a_deadline(home, tmp_path):
     place = home.place("capstone")
-    place.params.write_text(place.params.read_text() + "run_deadline: 6\n")
+    place.params.write_text(place.params.read_text() + "run_deadline: 12\n")
     assert cli(home, "tick", "capstone", **stages(tmp_path, monitor=WAIT)).returncode == 1
     (report,) = reports(place)
     assert (report["error"]["stage"], report["error"]["name"]) == ("monitor", "DeadlineExceeded")
@@ -182,6 +191,30 @@ ATTRITION_NOTEBOOKS={good["ATTRITION_NOTEBOOKS"]} {sys.executable} {REPOSITORY}/
     (report,) = reports(home.place("capstone"))
     assert (report["status"], report["error"]["stage"], report["error"]["name"]) == ("failed", "monitor", "OSError")
     assert "No space left" in told_first(home, report)
+
+
+def test_a_package_index_that_never_answers_holds_nothing_up(home, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        patient = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": index, "PIP_TIMEOUT": "3600", "PIP_CONFIG_FILE": os.devnull}
+        slow = stages(tmp_path, monitor=WAIT)
+        with started(home, "tick", "capstone", **patient, **slow) as process:
+            asked, _ = silent.accept()
+            at_work(home.place("capstone"), "monitor", process)
+            processes = family(process.pid)
+            process.kill()
+        assert not survivors(processes)
+        asked.close()
+        (home.place("capstone").newest.with_suffix(".asked")).unlink()
+        slow = stages(tmp_path / "again", report=f"{CELL}while not __import__('pathlib').Path('go').exists(): pass")
+        with started(home, "tick", "capstone", **patient, **slow) as process:
+            asked, _ = silent.accept()
+            run = at_work(home.place("capstone"), "report", process)
+            (home.place("capstone").staging / run / "go").touch()
+            process.communicate(timeout=120)
+        asked.close()
+    assert (process.returncode, reports(home.place("capstone"))[-1]["status"]) == (0, "completed")
 
 
 def test_a_signal_while_a_drop_settles_starts_nothing(home):

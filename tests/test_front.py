@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from attrition import front
-from attrition.answers import Answered
+from attrition.answers import Answered, Counts
 from attrition.front import Front
 
 
@@ -41,8 +41,8 @@ def application(environment, start):
     yield body[:5]
 
 
-def sent(protocol, lane=lambda *_: None, seconds=5.0, **headers):
-    made = Front(application, lane, seconds)
+def sent(protocol, lane=lambda *_: None, seconds=5.0, counts=None, **headers):
+    made = Front(application, lane, counts or Counts(), seconds)
     asyncio.run(made.__rsgi__(scope(**headers), protocol))
     assert made._waiting == 0
     return protocol.sent
@@ -64,7 +64,9 @@ def test_what_the_lane_answers_goes_to_it_alone():
 
 @pytest.mark.parametrize("length", ["1000", str(front.SMALL + 1)])
 def test_a_body_that_does_not_come_is_not_waited_for(length):
-    status, headers, content = sent(Protocol(b"{", ends=False), seconds=0.05, content_length=length)
+    counts = Counts()
+    status, headers, content = sent(Protocol(b"{", ends=False), seconds=0.05, counts=counts, content_length=length)
+    assert 'attrition_requests_total{route="none",status="408"} 1' in counts.lines(), "a flood of them must be seen"
     assert (status, headers["connection"]) == (408, "close")
     assert b'"status":408' in content
 
@@ -91,8 +93,19 @@ def test_a_header_with_an_underscore_cannot_pass_for_another():
         start("200 OK", [])
         return [environment.get("HTTP_X_FORWARDED", "none").encode()]
 
-    made = Front(application, lambda *_: None)
+    made = Front(application, lambda *_: None, Counts())
     protocol, asked = Protocol(), scope()
     asked.headers["x_forwarded"] = "me"
     asyncio.run(made.__rsgi__(asked, protocol))
     assert protocol.sent[2] == b"none"
+
+
+def test_what_nobody_thought_of_is_a_problem_and_in_the_log(caplog):
+    def lane(*_):
+        raise KeyError("secret-9")
+
+    status, headers, content = sent(Protocol(b"{}"), lane, content_length="2")
+    assert (status, headers["content-type"]) == (500, "application/problem+json")
+    assert b"secret-9" not in content
+    assert "secret-9" in caplog.text
+    assert headers["x-request-id"] in caplog.text

@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from runner_kit import survivors
+from runner_kit import family, survivors
 
 from attrition import forks, kernels
 from attrition.kernels import CellFailed, Deadline
@@ -195,11 +196,25 @@ def test_a_kernel_that_dies_fails_its_cell_and_no_cell_is_called_completed_that_
     assert run.cells[failed].outputs[-1].evalue == caught.value.failure.message
 
 
-def test_memory_that_runs_out_is_an_error_of_the_cell(forking, tmp_path):
-    hungry = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); b'x' * 2**33"
-    with pytest.raises(CellFailed) as caught:
-        executed(forking, tmp_path / "run", hungry)
-    assert caught.value.failure.name == "MemoryError"
+FILLING = """
+import psutil, resource
+limit = psutil.Process().memory_info().vms + 2**28
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+kept = []
+while True:
+    kept.append(bytes({piece}))
+"""
+
+
+@pytest.mark.parametrize("piece", [2**24, 200])
+def test_memory_that_runs_out_fails_the_cell(forking, tmp_path, piece):
+    with pytest.raises(CellFailed) as caught:  # to the last byte, so that the kernel may be unable to say so itself
+        executed(forking, tmp_path / "run", FILLING.format(piece=piece), "print('never')")
+    assert caught.value.failure.cell == 2
+    assert caught.value.failure.name in ("MemoryError", "DeadKernelError")
+    run = nbformat.read(tmp_path / "run" / "executed.ipynb", as_version=4)
+    assert [cell.metadata.papermill["status"] for cell in run.cells[2:]] == ["failed", "pending"]
+    assert said(executed(forking, tmp_path / "next", "print(x)")) == "2\n"
 
 
 def test_a_cell_that_hangs_is_interrupted_where_it_stands(forking, tmp_path):
@@ -231,21 +246,70 @@ def test_saves_are_few(forking, tmp_path, monkeypatch):
     assert len(saved) < 6
 
 
-def test_no_port_is_open(forking, tmp_path):
-    looked = """
-import os, psutil
-print([found for found in psutil.Process().net_connections("inet")], os.getppid())
+PORTS = """
+import psutil
+family = [psutil.Process(), *psutil.Process().parents()[:2]]  # the kernel, what it came from, and the runner
+print([found for process in family for found in process.net_connections("inet")], len(family))
 """
-    said_ = said(executed(forking, tmp_path / "run", looked))
-    assert said_.startswith("[] "), said_
-    assert psutil.Process(forking._server.pid).net_connections("inet") == []
-    assert psutil.Process().net_connections("inet") == []
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_no_port_is_open(own, tmp_path, ordinary):
+    opened, _ = own
+    if ordinary:
+        opened.refuse("as a test")
+    assert said(executed(opened, tmp_path / "run", PORTS)) == "[] 3\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_the_end_of_an_ordinary_kernel_is_told_as_it_was(own, tmp_path, number):
+    opened, _ = own
+    opened.refuse("as a test")
+    with pytest.raises(CellFailed, match=signal.Signals(number).name) as caught:
+        executed(opened, tmp_path / "run", f"import os; os.kill(os.getpid(), {int(number)})")
+    assert caught.value.failure.name == "DeadKernelError"
+
+
+def test_an_ordinary_kernel_is_interrupted_like_a_forked_one(own, tmp_path):
+    opened, _ = own
+    opened.refuse("as a test")
+    with pytest.raises(CellFailed) as caught:
+        executed(opened, tmp_path / "run", "import time; time.sleep(300)", deadline=Deadline(4, "took too long"))
+    assert caught.value.failure.name == "DeadlineExceeded"
+    run = nbformat.read(tmp_path / "run" / "executed.ipynb", as_version=4)
+    assert run.cells[2].outputs[-1].ename == "KeyboardInterrupt"
+
+
+def test_an_ordinary_kernel_and_what_it_started_go_with_the_runner(environment, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    source = notebook(
+        folder / "source.ipynb",
+        "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)",
+        "import time; print('waiting', flush=True); time.sleep(300)",
+    )
+    code = f"""
+from pathlib import Path
+from attrition import forks, kernels
+from attrition.signals import Stop
+with forks.forking(print) as opened:
+    opened.refuse("as a test")
+    kernels.execute(Path({str(source)!r}), Path({str(folder / "executed.ipynb")!r}), {{}}, forks=opened,
+        deadline=kernels.Deadline(60, ""), stop=Stop(), printed=lambda *said: print(*said, flush=True))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as runner:
+        while "waiting" not in (line := runner.stdout.readline()):
+            assert line
+        processes = family(runner.pid)
+        assert len(processes) == 5  # the runner, what would fork, what looks after the kernel, the kernel, its daemon
+        runner.kill()
+        assert survivors(processes) == []
 
 
 def test_the_server_ends_with_its_runner(tmp_path):
     code = "from attrition import forks; f = forks.Forks(print); print(f._server.pid, flush=True); input()"
     with subprocess.Popen(
-        [os.sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as runner:
         server = psutil.Process(int(runner.stdout.readline()))
         runner.kill()

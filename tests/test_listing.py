@@ -11,43 +11,39 @@ from api_kit import problem
 
 from attrition import listing
 from attrition.listing import Asked
-from attrition.store.clients import commit_scores
+from attrition.store.ranking import ROWS, write_ranking
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
 OWNERS = ["Ann", "Bob", *FORMULAS]
 
 
-def scored(place, number, run, rows):
-    """Commit predictions: rows of id, as-of date, probability."""
-    frame = pd.DataFrame(
-        [(row, client, pd.Timestamp(as_of), 1, "0001", risk, run) for row, (client, as_of, risk) in enumerate(rows)],
-        columns=["_row", "id", "as_of", "data_version", "model_version", "probability", "run"],
-    )
-    path = place.root / "staged.parquet"
-    duckdb.sql(
-        "COPY (SELECT _row::BIGINT AS _row, id, as_of::DATE AS as_of, data_version::BIGINT AS data_version,"
-        f" model_version, probability, run FROM frame) TO '{path}' (FORMAT parquet)"
-    )
-    assert len(frame)
-    commit_scores(place.scores, path, number, run)
-
-
 @pytest.fixture
 def place(tmp_path):
-    """Eight clients of several owners, the riskiest first, with predictions of three days."""
+    """Eight clients of several owners, the riskiest first, in their last assessment and in the one before."""
     home = homes.make(tmp_path)
     place = home.place("shop")
     given = {**homes.GIVEN, "as_of": "since", "show": ["owner"]}
     given["columns"] = {**homes.COLUMNS, "owner": {"type": "text"}}
     place.params.write_text(yaml.safe_dump(given))
-    ranked = pd.DataFrame({"rank": range(1, 9), "owner": OWNERS})
-    names = "rank, rank AS _row, 'c-' || rank AS id, DATE '2026-03-20' AS as_of, 1 - rank / 10 AS probability, owner,"
-    names += " if(rank < 5, 'high', 'low') AS band, ['usage ' || rank, 'plan'] AS reasons, '0001' AS model_version"
-    duckdb.sql(f"COPY (SELECT {names}, '{homes.LAST}' AS run FROM ranked) TO '{place.ranking}' (FORMAT parquet)")
-    assert len(ranked) == len(OWNERS)
-    scored(place, 1, homes.FIRST, [("c-1", "2026-02-01", 0.1), ("c-2", "2026-03-19", 0.2)])
-    scored(place, 2, homes.LAST, [("c-1", "2026-03-13", 0.5), ("c-1", "2026-03-20", 0.9), ("c-3", "2026-03-13", 0.9)])
+    place.ranking.unlink()
+    earlier = [("c-1", "2026-03-13", 0.5), ("c-2", "2026-03-19", 0.2), ("c-3", "2026-03-12", 0.9)]
+    assess(place, homes.FIRST, earlier)
+    assess(place, homes.LAST, [(f"c-{rank}", "2026-03-20", 1 - rank / 10) for rank in range(1, 9)])
     return place
+
+
+def assess(place, run, clients):
+    """Put a ranking in its place that an assessment of clients (id, as-of date, probability) makes of the one there."""
+    frame = pd.DataFrame(clients, columns=["id", "as_of", "probability"])
+    rank = frame["id"].str[2:].astype(int)
+    frame["as_of"] = pd.to_datetime(frame["as_of"])
+    facts = {"data_version": 1, "model_version": "0001", "run": run, "hold_out": rank == 1, "gone": rank == 3}
+    told = {"band": ["high" if each < 5 else "low" for each in rank], "owner": [OWNERS[each - 1] for each in rank]}
+    reasons = [[f"usage {each}", "plan"] for each in rank]
+    staging = place.root / "staging"
+    staging.mkdir(exist_ok=True)
+    write_ranking(frame.assign(_row=range(1, len(frame) + 1), **facts, **told, reasons=reasons), staging, place.ranking)
+    (staging / "ranking.parquet").replace(place.ranking)
 
 
 def found(place, **asked):
@@ -64,6 +60,14 @@ def test_clients_are_filtered_by_band_owner_and_id(place):
     assert listing.page(place, Asked(band="low", limit=1))["total"] == 4
 
 
+def test_who_left_or_is_held_out_is_not_to_be_called(place):
+    assert found(place, to_call=True, limit=3) == ["c-2", "c-4", "c-5"]
+    client = api_kit.app(homes.Home(place.root)).test_client()
+    assert client.get("/clients?to_call=1").get_json()["total"] == 6
+    assert client.get("/clients?to_call=0").get_json()["total"] == 8
+    problem(client.get("/clients?to_call=2"), 400)
+
+
 def test_the_change_is_against_the_newest_risk_of_a_week_ago(place):
     changes = {each["id"]: each for each in listing.page(place, Asked())["clients"]}
     assert changes["c-1"]["change"] == pytest.approx(0.9 - 0.5)
@@ -73,9 +77,60 @@ def test_the_change_is_against_the_newest_risk_of_a_week_ago(place):
     assert changes["c-4"]["change"] is None
 
 
-def test_before_the_first_predictions_there_is_no_change(tmp_path):
+def test_a_ranking_of_before_there_were_changes_has_none(tmp_path):
     place = homes.make(tmp_path).place("shop")
     assert [each["change"] for each in listing.page(place, Asked())["clients"]] == [None] * 3
+
+
+def test_a_list_without_clients_is_still_of_a_run(place):
+    found = listing.page(place, Asked(id="nobody"))
+    assert (found["total"], found["clients"], found["run"], found["model"]) == (0, [], homes.LAST, "0001")
+
+
+def test_a_page_is_the_same_with_a_filter_that_all_pass(place):
+    for limit, offset in ((3, 0), (3, 6), (50, 8), (0, 0)):
+        plain = listing.page(place, Asked(limit=limit, offset=offset))
+        assert plain == listing.page(place, Asked(id="", limit=limit, offset=offset))
+        assert [each["rank"] for each in plain["clients"]] == [*range(1, 9)][offset : offset + limit]
+
+
+def test_a_page_reads_neither_history_nor_more_than_its_part_of_the_ranking(place):
+    """The first half of a large ranking is spoilt: a page of the second half is not hindered by it."""
+    many = 4 * ROWS
+    whole = duckdb.execute("FROM read_parquet(?)", [str(place.ranking)]).df().drop(columns=["rank", "trail"])
+    rows = pd.concat([whole.head(1)] * many, ignore_index=True)
+    rows["_row"], rows["id"] = range(many), [f"c-{number}" for number in range(many)]
+    rows["probability"] = [1 - number / many for number in range(many)]
+    write_ranking(rows, place.root / "staging", place.root / "none")
+    (place.root / "staging" / "ranking.parquet").replace(place.ranking)
+    content = bytearray(place.ranking.read_bytes())
+    for first, length in duckdb.execute(
+        "SELECT data_page_offset, total_compressed_size FROM parquet_metadata(?)"
+        " WHERE row_group_id < 2 AND path_in_schema LIKE 'reasons%'",
+        [str(place.ranking)],
+    ).fetchall():
+        content[first : first + length // 2] = b"\xff" * (length // 2)
+    place.ranking.write_bytes(content)
+    with pytest.raises(listing.Refused):
+        listing.page(place, Asked(limit=5))
+    found = listing.page(place, Asked(limit=5, offset=3 * ROWS))
+    assert [each["rank"] for each in found["clients"]] == [*range(3 * ROWS + 1, 3 * ROWS + 6)]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 5000])
+def test_a_ranking_that_is_damaged_is_told_and_not_waited_for(place, content):
+    place.ranking.write_bytes(content)
+    detail = problem(api_kit.app(homes.Home(place.root)).test_client().get("/clients"), 503)["detail"]
+    assert "backup" in detail
+
+
+def test_nobody_gets_a_part_for_the_whole(place, monkeypatch):
+    monkeypatch.setattr(listing, "MOST_EXPORTED", 7)
+    client = api_kit.app(homes.Home(place.root)).test_client()
+    assert "8 clients" in problem(client.get("/clients?format=csv"), 413)["detail"]
+    assert len(client.get("/clients?format=csv&limit=7").text.splitlines()) == 8
+    assert len(client.get("/clients?format=csv&band=high").text.splitlines()) == 5
+    assert client.get("/clients?format=csv&offset=1").text.count("\r\n") == 8
 
 
 def test_a_spreadsheet_runs_nothing_of_the_export(place):

@@ -1,6 +1,7 @@
 """The server notices that cron is dead: whatever cron starts would be dead with it."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import api_kit
@@ -64,6 +65,15 @@ def test_a_run_that_failed_is_no_good_tick_and_one_that_completed_is(home, clien
     assert not client.get("/readyz").get_json()["stale"]
 
 
+def test_while_a_run_is_at_work_the_last_decision_is_told_and_its_page_linked(home, client):
+    with Book.open(home.place("shop").book) as book:
+        run, _ = book.begin("20260104T000000Z", ago(5))
+    assert 'attrition_last_decision_info{portfolio="shop",decision="held"} 1' in client.get("/metrics").text
+    page = client.get("/").text
+    assert f"/runs/{homes.LAST}/" in page
+    assert run not in page
+
+
 def test_one_portfolio_that_cannot_serve_does_not_make_the_others_unready(home, client):
     other = home.place("other")
     other.params.write_text("title: [")
@@ -96,6 +106,45 @@ def test_models_in_memory_are_bounded(home):
     assert server.portfolio("shop").manifest.version == "0001"
     assert "shop" in server.loaded
     assert len(overview.standings(server)) == MOST_LOADED + 6
+
+
+def test_who_asks_how_all_stand_pushes_out_no_model(home):
+    place = home.place("shop")
+    for number in range(MOST_LOADED + 5):
+        other = home.place(f"a{number:02d}")
+        other.params.write_text(place.params.read_text())
+        shutil.copytree(place.models, other.models)
+    server = Server(home, pause=0)
+    served = server.portfolio("shop")
+    found = {each.name: each for each in overview.standings(server)}
+    assert server.loaded["shop"][0] is served
+    assert found["shop"].loaded
+    assert sum(each.loaded for each in found.values()) == len(server.loaded) == MOST_LOADED
+    last = found[f"a{MOST_LOADED + 4:02d}"]
+    assert (last.loaded, last.model, last.trouble) == (False, served.identity, None), "it is deployed, not 'none yet'"
+    home.place(last.name).current.write_text("{")
+    assert "model refused" in overview.standing(server, last.name, load=False).trouble
+
+
+@pytest.mark.parametrize("name", ["latest.json", "book.db"])
+def test_records_that_cannot_be_read_are_stale_and_keep_nobody_from_serving(home, client, name):
+    quiet(home, 1)
+    assert not client.get("/readyz").get_json()["stale"]
+    place = home.place("shop")
+    (place.executed / name if name == "latest.json" else place.book).write_bytes(b"{torn" * 999)
+    found = client.get("/readyz")
+    assert (found.status_code, found.get_json()["stale"]) == (200, True)
+    assert 'attrition_stale{portfolio="shop"} 1' in client.get("/metrics").text
+    assert "unknown" in client.get("/").text
+    problem(client.get("/readyz?fresh=1"), 503)
+
+
+def test_what_has_not_changed_is_not_read_again(home, client, monkeypatch):
+    client.get("/readyz")
+    opened = []
+    monkeypatch.setattr(overview.Book, "open", lambda *given, **options: opened.append(given))
+    client.get("/readyz")
+    assert not opened
 
 
 def test_the_page_escapes_what_it_shows(home, client):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pipeline_kit import BARE, CAPSTONE, capstone, cli, quick, reports, statuses
@@ -13,6 +14,7 @@ from runner_kit import WAIT, at_work, family, started, survivors
 
 from attrition import safe
 from attrition.book import Book
+from attrition.home import REPOSITORY
 
 
 @pytest.fixture
@@ -141,6 +143,64 @@ def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
     assert "wrong.yaml: colour: unknown key" in done.stderr
     order = [line.split()[1] for line in done.stdout.splitlines() if "completed," in line or "quiet" in line]
     assert order == ["another:", "capstone:", "quiet:"]
+
+
+def patched(home, code, *words, **environment):
+    """The runner, with a change made to it before it starts."""
+    whole = f"import os, signal, sys, runner\n{code}\nsys.exit(runner.main({list(words)!r}))"
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
+    return subprocess.run([sys.executable, "-c", whole], env=bare, capture_output=True, text=True, check=False)
+
+
+def test_drops_that_a_killed_run_had_taken_in_are_not_taken_in_again(home, stages):
+    killed = patched(home, "runner.settle_drops = lambda *_: os._exit(9)", "tick", "capstone", **stages)
+    assert killed.returncode == 9
+    done = cli(home, "tick", "capstone", **stages)
+    assert done.returncode == 0, done.stdout
+    first, second = reports(home.place("capstone"))
+    assert (first["status"], first["rows"]["ingested"]) == ("interrupted", 26)
+    assert (second["status"], statuses(second)["ingest"]) == ("completed", "skipped")
+
+
+def test_a_signal_as_a_run_ends_stops_the_portfolios_that_would_come_next(home, stages):
+    another = home.place("another")
+    shutil.copy(home.place("capstone").params, another.params)
+    shutil.copytree(home.place("capstone").incoming, another.incoming)
+    code = """
+real = runner.commit_run
+runner.commit_run = lambda *given: (os.kill(os.getpid(), signal.SIGTERM), real(*given))
+"""
+    done = patched(home, code, "tick", "--all", **stages)
+    assert done.returncode == 143, done.stderr
+    told = [[run["status"] for run in reports(place)] for place in (another, home.place("capstone"))]
+    assert sorted(told) == [[], ["completed"]]
+
+
+@pytest.mark.parametrize("log", ["full", "read by nobody"])
+def test_a_log_that_cannot_be_written_fails_no_run(home, stages, log):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with Path("/dev/full").open("w") if log == "full" else os.fdopen(theirs, "w", closefd=False) as out:
+        bare = {**BARE, "ATTRITION_HOME": str(home.root), **stages}
+        command = [sys.executable, str(REPOSITORY / "runner.py"), "tick", "capstone"]
+        done = subprocess.run(command, env=bare, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, reports(home.place("capstone"))[0]["status"]) == (0, "completed")
+    assert done.stderr.count("cannot be written") == 1
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_a_cell_prints_cannot_drive_a_terminal_nor_fail_for_its_signs(home, tmp_path):
+    hostile = "from attrition import record\nprint('\\x1b]0;title\\x07\\x1b[31mred\\x1b[0m \\x9b2J \u2192 caf\u00e9')"
+    done = cli(
+        home,
+        *("tick", "capstone"),
+        PYTHONIOENCODING="ascii",
+        PYTHONUTF8="0",
+        ATTRITION_NOTEBOOKS=str(quick(tmp_path / "hostile", diagnose=hostile)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "diagnose [3] red ?2J ? caf?\n" in done.stdout
 
 
 def test_a_quiet_tick_imports_nothing_heavy(home, stages):

@@ -62,7 +62,15 @@ def test_a_process_that_has_served_predictions_only_is_small(home):
 
 def test_the_lane_and_the_route_give_the_same(server, home):
     client = api_kit.app(home).test_client()
-    bodies = [homes.RECORD, [homes.RECORD, {**homes.RECORD, "client": None}], {"usage": "x"}, [], 5]
+    bodies = [
+        homes.RECORD,
+        [homes.RECORD, {**homes.RECORD, "client": None}],
+        {"usage": "x"},
+        {"plan": "\ud800"},
+        {"\ud800": 1},
+        [],
+        5,
+    ]
     for body in [*map(json.dumps, bodies), "{", "[" * 10_000]:
         for path in ("/prediction", "/prediction?portfolio=shop", "/prediction?portfolio=none"):
             status, headers, content = exchange(server, "POST", path, body)

@@ -1,13 +1,17 @@
 """What the notebooks of 60, 70 and 80 compute through the package."""
 
 import json
+import os
+import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attrition import assessment, dependencies, diagnosis, look, params, record
@@ -16,6 +20,7 @@ from attrition.model import BASE
 from attrition.provenance import git_commit
 from attrition.store.ranking import write_ranking
 
+NONE = Path("/no/ranking/yet")
 DEMO = params.load(REPOSITORY / "params" / "demo.yaml")
 
 
@@ -72,7 +77,7 @@ def ranking(folder):
 def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, None)
+    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, NONE)
     mine = write_ranking(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
     assert ranking(second) == [(1, "a", 0.9), (2, "c", 0.7), (3, "d", 0.6), (4, "b", 0.5)]
     assert mine[["rank", "id"]].to_numpy().tolist() == [[2, "c"], [3, "d"]]
@@ -81,7 +86,7 @@ def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
 def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9)), first, None)
+    write_ranking(assessed((1, "a", 0.9)), first, NONE)
     assert write_ranking(assessed(), second, first / "ranking.parquet").empty
     assert ranking(second) == ranking(first)
 
@@ -90,20 +95,111 @@ def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
 def test_ranks_are_1_to_n_by_falling_risk(tmp_path_factory, clients):
     folder = tmp_path_factory.mktemp("ranking")
     rows = [(number, client, risk) for number, (client, risk) in enumerate(clients)]
-    write_ranking(assessed(*rows), folder, None)
+    write_ranking(assessed(*rows), folder, NONE)
     found = ranking(folder)
     assert [rank for rank, *_ in found] == list(range(1, len(clients) + 1))
     assert [risk for *_, risk in found] == sorted((risk for _, risk in clients), reverse=True)
 
 
-def test_an_index_that_cannot_be_reached_reads_not_checked(monkeypatch):
+def test_a_ranking_of_before_there_were_trails_is_gone_on_from(tmp_path):
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5)).assign(as_of=pd.Timestamp("2026-01-01")), tmp_path / "1", NONE)
+    old = tmp_path / "old.parquet"
+    columns = "* EXCLUDE (change, change_since, trail)"
+    duckdb.execute(f"COPY (SELECT {columns} FROM '{tmp_path / '1' / 'ranking.parquet'}') TO '{old}'")
+    write_ranking(assessed((3, "a", 0.7)).assign(as_of=pd.Timestamp("2026-01-08")), tmp_path / "2", old)
+    query = f"SELECT id, round(change, 9) FROM '{tmp_path / '2' / 'ranking.parquet'}' ORDER BY id"
+    assert duckdb.sql(query).fetchall() == [("a", -0.2), ("b", None)]
+
+
+DAYS = st.lists(
+    st.tuples(st.integers(0, 9), st.sets(st.sampled_from("abc"), min_size=1), st.booleans()), min_size=1, max_size=8
+)
+
+
+@settings(max_examples=30)
+@given(DAYS)
+def test_the_change_is_what_all_that_was_ever_scored_would_give(tmp_path_factory, ticks):
+    """Against the plain way: the newest risk of a day that is a week older at least, of all days' last ones."""
+    folder = tmp_path_factory.mktemp("changes")
+    history, previous, day, expected, risk = {name: {} for name in "abc"}, NONE, pd.Timestamp("2026-01-01"), {}, 0.0
+    for number, (days, names, anew) in enumerate(ticks):
+        day += pd.Timedelta(days=days)
+        named = sorted({*names, *(expected if anew else ())})
+        rows = []
+        for name in named:
+            risk += 0.001
+            rows.append((number * 3 + len(rows) + 1, name, risk))
+            old = {at: was for at, was in history[name].items() if at <= day - pd.Timedelta(days=7)}
+            expected[name] = (risk - old[max(old)], max(old)) if old else (None, None)
+            history[name][day] = risk
+        staging = folder / str(number)
+        staging.mkdir()
+        write_ranking(assessed(*rows).assign(as_of=day), staging, previous, anew=anew)
+        previous = staging / "ranking.parquet"
+        found = duckdb.execute("SELECT id, change, change_since, len(trail) FROM read_parquet(?)", [str(previous)])
+        lines = {name: (change, since, kept) for name, change, since, kept in found.fetchall()}
+        assert lines.keys() == expected.keys()
+        for name, (change, since) in expected.items():
+            assert lines[name][:2] == (pytest.approx(change), since and since.date())
+            assert (lines[name][2] or 0) <= 7, "what is kept does not grow"
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index in a folder, that pip asks; with every library that the project names, as release 999."""
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"file://{tmp_path}/simple")
+    for row in dependencies.table(None):
+        name = row["name"].replace("-", "_")
+        folder = tmp_path / "simple" / row["name"]
+        folder.mkdir(parents=True)
+        wheel = f"{name}-999-py3-none-any.whl"
+        (folder / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+        with zipfile.ZipFile(folder / wheel, "w") as file:
+            for part, text in (
+                ("METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 999\n"),
+                ("WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+                ("RECORD", ""),
+            ):
+                file.writestr(f"{name}-999.dist-info/{part}", text)
+    return tmp_path
+
+
+def ended():
+    """Wait for what this process has started."""
+    _, left = psutil.wait_procs(psutil.Process().children(), timeout=60)
+    assert left == []
+
+
+def test_the_index_is_asked_once_a_day(index):
+    answers = index / "cache" / "newest.json"
+    assert dependencies.newest(answers) is None
+    with dependencies.asking(answers):
+        ended()
+    at, known = dependencies.newest(answers)
+    assert datetime.now(UTC) - at < timedelta(minutes=5)
+    assert {row["newest"] for row in dependencies.table(known)} == {"999"}
+    with dependencies.asking(answers):
+        assert psutil.Process().children() == []
+    os.utime(answers.with_suffix(".asked"), (0, 0))
+    answers.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "newest": {}}))
+    with dependencies.asking(answers):
+        assert len(psutil.Process().children()) == 1
+    assert psutil.Process().children() == []
+
+
+def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    assert dependencies.Newest().answer(60) is None
-    rows = dependencies.table(None)
-    assert {row["newest"] for row in rows} == {dependencies.NOT_CHECKED}
+    answers = index / "newest.json"
+    with dependencies.asking(answers):
+        ended()
+    assert dependencies.newest(answers) is None
+    assert {row["newest"] for row in dependencies.table(None)} == {dependencies.NOT_CHECKED}
+    with dependencies.asking(answers):
+        assert psutil.Process().children() == []
 
 
 def test_what_is_installed_is_what_is_locked():

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from attrition.book import Book
+from attrition.console import plain
 from attrition.home import RUN, Home, Place, UsageError
 from attrition.runs import Run
 
@@ -25,13 +26,13 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     run = Run.read(_folder(place, arguments.run or _newest(place)))
     report = run.report
     print(f"{report['run']}  {report['status']}  {report['decision'] or 'no decision'}")
-    print(report["reason"] or "at work")
+    print(plain(report["reason"] or "at work"))
     counts = report["rows"]
     print("rows: " + ", ".join(f"{counts[key]:,} {key}" for key in ("in", "ingested", "duplicates", "quarantined")))
     for stage in report["stages"]:
         seconds = f"{stage['seconds']:.1f} s" if stage["seconds"] is not None else ""
         note = stage.get("reason") or (_cell(run.folder / stage["notebook"]) if stage["status"] == "running" else "")
-        print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {note}".rstrip())
+        print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {plain(note)}".rstrip())
     if (run.folder / "index.html").exists():
         print(f"report: {run.folder / 'index.html'}")
     return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrition import safe
 from attrition.book import Book
+from attrition.console import FAILED
 from attrition.generator import Stream, stream, write_drop
 from attrition.home import REPOSITORY, Home, Place, UsageError
 
@@ -73,7 +74,7 @@ def _fresh(root: Path) -> Home:
 
 
 def _history(home: Home) -> int:
-    from runner import FAILED, tick
+    from runner import tick
 
     place = home.place(PORTFOLIO)
     source = stream("covariate_harmful", seed=1, change=CHANGE, start=START)

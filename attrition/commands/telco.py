@@ -14,6 +14,7 @@ import pandas as pd
 
 from attrition import safe
 from attrition.book import Book
+from attrition.console import DONE
 from attrition.home import Home, Place, UsageError
 
 __all__ = ["configure", "fetch", "main"]
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         _lay(place, drops, 0)
         print(f"{len(drops)} drops wait in {place.incoming}")
         return 0
-    from runner import DONE, tick
+    from runner import tick
 
     begun = 0
     for portion in np.array_split(np.arange(len(drops)), min(arguments.ticks, len(drops))):

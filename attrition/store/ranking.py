@@ -1,3 +1,4 @@
+# ruff: noqa: S608 -- every name that enters SQL is our own or quoted, every value is a parameter
 """The files that an assessment leaves: the predictions, this tick's list, and all current clients by risk."""
 
 from __future__ import annotations
@@ -12,11 +13,22 @@ from attrition.store.engine import connect, listed, literal, quoted
 
 __all__ = ["COLUMNS", "write_ranking"]
 
-COLUMNS = SCORES | {"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN", "reasons": "VARCHAR[]"}
-"""What a ranking holds beside the rank and the columns to show, which are text there."""
+COLUMNS = SCORES | {
+    **{"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN", "reasons": "VARCHAR[]"},
+    **{"change": "DOUBLE", "change_since": "DATE", "trail": "STRUCT(day DATE, risk DOUBLE)[]"},
+}
+"""What a ranking holds beside the rank and the columns to show, which are text there. ``change`` is of the probability
+against the newest one that is a week older at least, given on ``change_since``. ``trail`` has a client's earlier
+risks, a day each, as far back as that: what the next change needs, so that nobody has to read all that was ever scored.
+"""
+WEEK = "INTERVAL 7 DAY"
+DAY = "coalesce({0}.as_of, try_strptime(left({0}.run, 8), '%Y%m%d')::DATE)"
+"""The day that a line speaks of: its as-of date, or that of the run where the portfolio has none."""
+ROWS = 10_240
+"""Rows that are compressed together. A page of the list reads one such group, whatever the number of clients."""
 
 
-def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) -> pd.DataFrame:
+def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path, *, anew: bool = False) -> pd.DataFrame:
     """Stage ``assessed.parquet`` (this tick's clients), ``ranking.parquet`` (all) and ``scores.parquet``.
 
     Args:
@@ -25,7 +37,9 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) 
             left), ``reasons`` (list of text), then the
             columns to show; without ``rank``.
         staging: the run's folder.
-        previous: the ranking that this one goes on from; a client assessed again replaces its earlier line.
+        previous: the ranking that this one goes on from, if it is there; a client assessed again replaces its
+            earlier line, of which its trail is kept.
+        anew: all clients are assessed: of the previous ranking only the trails count.
 
     Returns:
         ``assessed`` with its ``rank`` among all current clients, highest risk first.
@@ -39,29 +53,49 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path | None) 
             db.register("assessed", assessed)
             db.execute("INSERT INTO everybody BY NAME SELECT * FROM assessed")
         db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
-        if previous and previous.exists():
-            _go_on(db, previous)
+        if previous.exists():
+            _go_on(db, previous, anew)
         ranks = f"row_number() OVER ({by_risk}) AS rank"
-        db.execute(f"CREATE TABLE ranked AS SELECT {ranks}, * FROM everybody")  # noqa: S608 - all of our own making
+        db.execute(f"CREATE TABLE ranked AS SELECT {ranks}, * FROM everybody")
         queries = {
             "ranking": "SELECT * FROM ranked ORDER BY rank",
             "assessed": "SELECT * FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY rank",
-            "scores": f"SELECT {listed(SCORES)} FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY _row",  # noqa: S608
+            "scores": f"SELECT {listed(SCORES)} FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY _row",
         }
         for name, query in queries.items():
             path = literal(staging / f"{name}.parquet")
-            db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
+            db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS})")
         ranked: pd.DataFrame = db.execute(queries["assessed"]).df()
     return ranked
 
 
-def _go_on(db: Any, previous: Path) -> None:
-    """Add the clients of an earlier ranking that are not assessed anew, in the columns that both have."""
-    described = db.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(previous)}).fetchall()
-    has = {name for name, *_ in db.execute("DESCRIBE everybody").fetchall()}
-    shared = listed(name for name, *_ in described if name in has)
+def _go_on(db: Any, previous: Path, anew: bool) -> None:
+    """Add what an earlier ranking knows of the clients assessed, and the clients that are not, in shared columns."""
+    path = {"path": str(previous)}
+    has = {name for name, *_ in db.execute("DESCRIBE SELECT * FROM read_parquet($path)", path).fetchall()}
+    trail = "earlier.trail" if "trail" in has else f"[]::{COLUMNS['trail']}"  # a ranking of before there were any
+    # What is known of a client: its trail and its last line, a risk a day, up to the day of the new line.
     db.execute(
-        f"INSERT INTO everybody BY NAME SELECT {shared} FROM read_parquet($path)"  # noqa: S608
-        " WHERE id NOT IN (SELECT id FROM mine)",
-        {"path": str(previous)},
+        f"CREATE TABLE known AS SELECT mine._row AS _row, {DAY.format('everybody')} AS today, list_sort(list_filter("
+        f" list_append(list_filter({trail}, lambda each: each.day <> {DAY.format('earlier')}),"
+        f" {{'day': {DAY.format('earlier')}, 'risk': earlier.probability}}),"
+        f" lambda each: each.day < {DAY.format('everybody')})) AS points"
+        " FROM mine JOIN everybody USING (_row) JOIN read_parquet($path) AS earlier ON earlier.id = mine.id",
+        path,
     )
+    db.execute(
+        "CREATE TABLE trails AS SELECT _row,"
+        f" list_last(list_filter(points, lambda each: each.day <= today - {WEEK})) AS was,"
+        f" list_filter(points, lambda each: each.day > today - {WEEK}) AS since FROM known"
+    )
+    db.execute(
+        "UPDATE everybody SET change = probability - was.risk, change_since = was.day,"
+        " trail = list_concat(if(was IS NULL, [], [was]), since) FROM trails WHERE everybody._row = trails._row"
+    )
+    if not anew:
+        shared = listed(name for name, *_ in db.execute("DESCRIBE everybody").fetchall() if name in has)
+        db.execute(
+            f"INSERT INTO everybody BY NAME SELECT {shared} FROM read_parquet($path)"
+            " WHERE id NOT IN (SELECT id FROM mine)",
+            path,
+        )

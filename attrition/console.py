@@ -1,0 +1,81 @@
+"""What the command line says, and the exit status that it ends with. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from attrition.home import Place, UsageError
+from attrition.safe import Held
+from attrition.signals import Interrupted
+
+__all__ = ["DONE", "FAILED", "HELD", "USAGE", "now", "plain", "say", "stamp", "status_of", "told", "write"]
+
+DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+"""Of a terminal (ECMA-48): colours, cursor, titles."""
+
+
+def now() -> datetime:
+    """The time of a tick, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as the book and run.json write it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def plain(text: str) -> str:
+    """Text that a cell or a client's file brought, without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in ESCAPES.sub("", text))
+
+
+def say(place: Place, text: str) -> None:
+    """One line for a person: with the time where nobody watches, without it on a terminal."""
+    prefix = "" if sys.stdout.isatty() else f"{stamp(now())} "
+    write(f"{prefix}{place.name}: {plain(text)}\n")
+
+
+def write(text: str) -> None:
+    """Put text on stdout. A log that is full, or that nobody reads any more, is told of once, and fails no run."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            print(f"nothing more is said here, as it cannot be written: {error}", file=sys.stderr, flush=True)
+
+
+def status_of(signal: Interrupted) -> int:
+    """The exit status of what a signal stopped, as a shell has it."""
+    return 128 + signal.number
+
+
+def told(work: Callable[[], int]) -> int:
+    """The exit status of ``work``; what it raises is told on stderr."""
+    try:
+        return work()
+    except Held as held:
+        print(f"{held}; nothing was started", file=sys.stderr)
+        return HELD
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except Interrupted as signal:
+        print(f"stopped by {signal}; nothing was started", file=sys.stderr)
+        return status_of(signal)
+    except OSError as error:
+        print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
+        return FAILED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return FAILED

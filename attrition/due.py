@@ -1,0 +1,114 @@
+"""What is due in a portfolio: drops that wait, rows not judged, scores owed, a run to go on with.
+
+Standard library only, unless the YAML has changed since it was last read: most ticks find nothing due.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrition import safe
+from attrition.book import Book
+from attrition.home import Home, Place, UsageError
+from attrition.runs import Run
+from attrition.signals import Stop
+from attrition.store.drops import speakable, waiting
+from attrition.wishes import Wish
+
+if TYPE_CHECKING:
+    from attrition.params import Portfolio
+
+__all__ = ["broken", "columns_fit", "drops", "oldest", "owed", "past_ingestion", "refuse", "settle_time"]
+
+TRIED = 1000
+"""How many runs by hand are looked past at most."""
+
+
+def refuse(place: Place, wish: Wish) -> None:
+    """Read the YAML with what a person gives otherwise, before anything is made.
+
+    Raises:
+        UsageError: it is missing or wrong: a portfolio that is none gets no folder.
+    """
+    from attrition import overrides
+
+    overrides.changed(place.params, wish.given)
+
+
+def settle_time(place: Place, book: Book) -> float:
+    """Seconds that a drop without its mark must lie still, from a good YAML; one known to be good is not read again.
+
+    Raises:
+        UsageError: the YAML is missing or wrong.
+    """
+    state = book.state()
+    if place.params.exists() and safe.sha256(place.params) == state.params_sha256:
+        return state.settle
+    from attrition import params
+
+    portfolio = params.load(place.params)
+    book.checked(portfolio.sha256, portfolio.settle)
+    return portfolio.settle
+
+
+def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
+    """The drops to take in; for the youngest that still settles, this waits once."""
+    found = waiting(place.incoming, settle, time.time())
+    if found.unsettled:
+        stop.sleep(found.unsettled)
+        found = waiting(place.incoming, settle, time.time())
+    return [speakable(path) for path in found.ready]
+
+
+def owed(book: Book) -> bool:
+    """Whether rows are not judged yet, or clients have no score of the champion."""
+    state = book.state()
+    return state.data_version > state.judged_version or state.scores_owed
+
+
+def oldest(home: Home) -> Callable[[str], float]:
+    """By what to order portfolios, so that the drop that has waited longest comes first."""
+
+    def key(name: str) -> float:
+        try:
+            ready = waiting(home.place(name).incoming, 0, time.time()).ready
+            return min((path.lstat().st_mtime for path in ready), default=math.inf)
+        except OSError:  # its own tick says what is wrong there
+            return math.inf
+
+    return key
+
+
+def broken(place: Place, book: Book) -> Run:
+    """The last run, to go on with. Stages that were tried by hand since then change nothing of it.
+
+    Raises:
+        UsageError: it ended well, or there is none.
+    """
+    for last in book.runs(limit=TRIED):
+        run = Run.read(place.executed / str(last["run"]))
+        if "based_on" in run.report:
+            continue
+        if last["status"] in ("failed", "interrupted"):
+            return run
+        raise UsageError(f"{place.name}: nothing to resume: the last run {last['run']} is {last['status']}")
+    raise UsageError(f"{place.name}: nothing to resume: no run yet")
+
+
+def past_ingestion(run: Run) -> bool:
+    """Whether a run came to a stage after the one that takes drops in."""
+    return any(line["status"] not in ("pending", "skipped") for line in run.report["stages"][1:])
+
+
+def columns_fit(place: Place, portfolio: Portfolio) -> None:
+    """Raise UsageError if the YAML's columns are not those of the client table."""
+    from attrition.store.clients import Clients, StoreError
+
+    try:
+        Clients(portfolio, place.clients)
+    except StoreError as error:
+        raise UsageError(f"{place.params}: {error}") from None
