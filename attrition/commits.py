@@ -126,6 +126,7 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
     if sequence is None or not done:
         finish_ingest(place, book, run)
     scored = _commit_scores(place, run) if done else None
+    safe.remove(run.folder / "work")  # rows of an ingest that was killed in it
     folder = run.publish(place)
     book.finished(book.state().sequence, run.report, scored)
     if done:
