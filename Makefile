@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills
+.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -63,6 +63,9 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
+bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (half an hour)
+	@$(BIN)/python -m benchmarks.store
+
 bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
 
@@ -83,7 +86,7 @@ fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the descript
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco hooks cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks cluster files postgres bench; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
@@ -103,6 +106,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres .venv/bench: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@
