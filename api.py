@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, request, send_file
 
-from attrition import lane, listing, openapi, overview, params, registry, results, secret, web
+from attrition import browse, lane, listing, openapi, overview, params, registry, results, secret, web
 from attrition.answers import Answered, Counts
 from attrition.body import Refused
 from attrition.book import Book
@@ -53,6 +53,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["server"] = Server(Home(Path(home).resolve()) if home else Home.here())
     app.extensions["guard"] = Guard.of_environment()
     app.register_blueprint(routes)
+    app.register_blueprint(browse.routes)
     web.install(app, app.extensions["guard"], Counts())
     return app
 
@@ -261,6 +262,8 @@ def _views() -> list[tuple[str, str, str]]:
     """Path, method and first line of the docstring of every route."""
     views = []
     for rule in current_app.url_map.iter_rules():
+        if rule.endpoint.startswith("pages."):  # for people: they are reached by links
+            continue
         said = (current_app.view_functions[rule.endpoint].__doc__ or "").splitlines()[0]
         views += [(rule.rule, method, said) for method in sorted((rule.methods or set()) & {"GET", "POST"})]
     return sorted(views)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
-from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
+from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
-from attrition.home import REPOSITORY, Home, Place
+from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -44,7 +44,7 @@ STAGES = {
 }
 OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 """The stages that a tick has its reasons for; any other one runs after the one before it."""
-NOTEBOOKS = Path(os.environ.get("ATTRITION_NOTEBOOKS") or REPOSITORY / "notebooks").resolve()
+NOTEBOOKS = Home.stages()
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
@@ -66,6 +66,8 @@ class Tick:
         wish: Wish,
         changed: str = "",
     ):
+        from attrition import params
+
         self.place, self.portfolio, self.book = place, portfolio, book
         earlier = due.broken(place, book) if wish.resume else None
         self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
@@ -82,6 +84,7 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )
         if changed:
@@ -283,11 +286,13 @@ class Tick:
         said = self.log.report["reason"] or ""
         reason = f"{said} Then the run {how}" if said and how else said or f"The run {how}"
         self.log.end(status, stamp(self.clock()), reason=reason)
-        publish.run_page(self.log, self.portfolio)
+        publish.run_page(self.place, self.log, self.portfolio, self.book)
         commit_run(self.place, self.book, self.log, self.sequence)
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
         say(self.place, f"report: {publish.report_path(self.log)}")
+        if why := keep_up(self.place, self.portfolio):
+            say(self.place, why)
 
 
 def _following(name: str) -> list[str]:
@@ -330,12 +335,12 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
     """The pages of runs that were closed for others, and the lists that name them: a tick was cut short before."""
-    from attrition import params, publish
+    from attrition import params, publish, site
 
     portfolio = params.load(place.params)
     for run in closed:
-        publish.run_page(run, portfolio)
-    publish.index_pages(place, portfolio, book)
+        publish.run_page(place, run, portfolio, book)
+    site.write(place, portfolio, book)
     return DONE
 
 
@@ -348,7 +353,7 @@ def _work(
     kernels.environment(place.cache)
     # The kernels' libraries first, because they take a while to import.
     with forks.forking(partial(say, place)) as forked, dependencies.asking(place.newest):
-        from attrition import attempt, overrides, publish
+        from attrition import attempt, overrides, publish, site
         from attrition.stage_runner import StageRunner
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
@@ -356,13 +361,13 @@ def _work(
         portfolio, changed = overrides.changed(place.params, wish.given)
         due.columns_fit(place, portfolio)
         for run in closed:
-            publish.run_page(run, portfolio)
+            publish.run_page(place, run, portfolio, book)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
         if wish.stage:
             status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
         else:
             status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
-        publish.index_pages(place, portfolio, book)
+        site.write(place, portfolio, book)
         return status
 
 
@@ -389,13 +394,30 @@ def main(words: Sequence[str] | None = None) -> int:
             command = import_module(f"attrition.commands.{name.replace('-', '_')}")
             command.configure(verb)
     arguments = parser.parse_args(words)
-    home = Home.here()
-    return told(partial(_tick if arguments.verb == "tick" else command.main, arguments, home))
+    if arguments.verb == "new":
+        return told(lambda: command.main(arguments, Home(Path.cwd())))
+    if arguments.verb != "tick":
+        return told(lambda: command.main(arguments, Home.here()))
+    begun = now().replace(microsecond=0)
+    status = told(lambda: _tick(arguments, Home.here()))
+    told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
+    return status
 
 
 def _tick(arguments: argparse.Namespace, home: Home) -> int:
     wish = wishes.wish_of(arguments)
     return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
+
+
+def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int) -> int:
+    if not (home.root / "alerts.yaml").exists():
+        return DONE
+    from attrition import alerts
+
+    names = home.portfolios() if arguments.all else [arguments.portfolio]
+    for line in alerts.after(home, names, good=status == DONE, since=begun, now=now()):
+        print(f"{stamp(now())} {line}", file=sys.stderr)
+    return DONE
 
 
 if __name__ == "__main__":

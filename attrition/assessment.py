@@ -13,10 +13,10 @@ import pandas as pd
 
 from attrition import value
 from attrition.model import BASE
-from attrition.params import BANDS, Portfolio
+from attrition.params import BANDS, Costs, Portfolio
 from attrition.store.evidence import held_out
 
-__all__ = ["bands", "call_list", "check_sum", "frame", "listed", "top"]
+__all__ = ["CALLABLE", "bands", "call_list", "check_sum", "frame", "in_short", "listed", "top"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -127,14 +127,27 @@ def _worth(portfolio: Portfolio, probability: float) -> dict[str, str]:
     return {"a call is worth": f"{gain:+,.2f} {costs.currency}".strip()}
 
 
-def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dict[str, Any]]:
+def bands(portfolio: Portfolio, staging: Path) -> list[dict[str, Any]]:
     """How many clients are in each band, of this run and of all current ones."""
-    counted = duckdb.execute(
-        "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(ranking)}
-    ).fetchall()
-    this_run, everybody = ranked["band"].value_counts(), dict(counted)
+    counted = [
+        dict(
+            duckdb.execute(
+                "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(staging / name)}
+            ).fetchall()
+        )
+        for name in ("assessed.parquet", "ranking.parquet")
+    ]
     starts = {"high": portfolio.bands.high, "medium": portfolio.bands.medium, "low": 0.0}
     return [
-        {"band": band, "from": starts[band], "this_run": int(this_run.get(band, 0)), "all": everybody.get(band, 0)}
+        {"band": band, "from": starts[band], "this_run": counted[0].get(band, 0), "all": counted[1].get(band, 0)}
         for band in BANDS
     ]
+
+
+def in_short(counted: Sequence[Mapping[str, Any]], plan: Mapping[str, Any] | None, costs: Costs | None) -> str:
+    """Who is at risk, and what calling them is expected to bring, in a sentence."""
+    said = "; ".join(f"{each['all']:,} at {each['band']} risk" for each in counted)
+    if plan is None or costs is None:
+        return f"{said}."
+    worth = f"{plan['gain']:,.0f} {costs.currency}".strip()
+    return f"It pays to call {plan['called']:,} of {plan['clients']:,} clients, worth {worth}; {said}."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from attrition import publish, safe
+from attrition import params, publish, safe
 from attrition.book import Book
 from attrition.commits import commit_run
 from attrition.console import DONE, FAILED, say, stamp, status_of
@@ -56,7 +56,7 @@ def by_hand(
         safe.write(safe.make_folder(log.folder / "params") / place.params.name, changed)
     status, said, reason = _attempt(executing(log), base, stages, names)
     log.end(said, stamp(clock()), reason=reason)
-    publish.run_page(log, portfolio)
+    publish.run_page(place, log, portfolio, book)
     commit_run(place, book, log, sequence)
     say(place, f"{log.name} {said}: {reason}")
     last = next((line for line in reversed(log.report["stages"]) if line["name"] in names and line["report"]), None)
@@ -89,7 +89,7 @@ def _begin(
     facts = Run.read(base).report
     name, sequence = book.begin(at.strftime("%Y%m%dT%H%M%SZ"), stamp(at), manual=True)
     kept = {key: facts[key] for key in ("data_version", "champion_before", "challenger", "model")}
-    kept |= {"params_sha256": portfolio.sha256, "based_on": base.name}
+    kept |= {"params_sha256": portfolio.sha256, "params": params.listed(portfolio), "based_on": base.name}
     return Run.start(place, name, stamp(at), stages, manual=True, **kept), sequence
 
 

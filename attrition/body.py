@@ -61,7 +61,7 @@ class Reader:
 
     def __init__(self, portfolio: Portfolio, required: Collection[str]):
         self._fields = {field.name: field for field in schema.fields(portfolio, required)}
-        self._kinds = {name: column.type for name, column in portfolio.columns.items()}
+        self._from_text = {name: _from_text(column.type, portfolio) for name, column in portfolio.columns.items()}
         self._delimiter = portfolio.delimiter
         self._table = schema.table(self._fields.values())
         record = schema.record(self._fields.values())
@@ -135,7 +135,7 @@ class Reader:
         if not records:
             return Rows({}, 0)
         if set(header) <= self._fields.keys() and all(len(record) == len(header) for record in records):
-            read = [_from_text(self._kinds[name]) for name in header]
+            read = [self._from_text[name] for name in header]
             columns = [[*map(one, texts)] for one, texts in zip(read, zip(*records, strict=True), strict=True)]
             with suppress(msgspec.ValidationError):
                 table = msgspec.convert(dict(zip(header, columns, strict=True)), self._table)
@@ -150,7 +150,7 @@ class Reader:
         if len(record) != len(header):
             return f"{len(record)} fields where the header has {len(header)}"
         named = zip(header, record, strict=True)
-        return {name: _from_text(self._kinds[name])(text) for name, text in named if name in self._fields}
+        return {name: self._from_text[name](text) for name, text in named if name in self._fields}
 
     def _explained(self, data: bytes) -> Refused:
         """Why a JSON body is refused, having been read by a decoder that forgives NaN and 1e400."""
@@ -242,13 +242,28 @@ def _shown(name: str) -> str:
     return name[:64].encode(errors="replace").decode()
 
 
-def _from_text(kind: str) -> Callable[[str], Any]:
+def _from_text(kind: str, portfolio: Portfolio) -> Callable[[str], Any]:
     """Reads a CSV field as JSON would send it; text that is no such value stays text, for the types to refuse."""
     if kind in ("integer", "number"):
-        return _number
+        return _number if (portfolio.decimal, portfolio.thousands) == (".", None) else _local_number(portfolio)
     if kind == "boolean":
         return lambda text: BOOLEANS.get(text.lower(), text or None)
     return lambda text: text or None
+
+
+def _local_number(portfolio: Portfolio) -> Callable[[str], Any]:
+    """Reads a number as the portfolio's files write it, with its decimal sign and thousands."""
+    point, between = re.escape(portfolio.decimal), re.escape(portfolio.thousands or "")
+    groups = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|" if between else ""
+    local = re.compile(rf"[+-]?(({groups}[0-9]+)({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?")
+
+    def number(text: str) -> Any:
+        if not local.fullmatch(text):
+            return text or None
+        plain = text.replace(portfolio.thousands, "") if portfolio.thousands else text
+        return _number(plain.replace(portfolio.decimal, "."))
+
+    return number
 
 
 def _number(text: str) -> Any:

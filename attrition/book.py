@@ -174,6 +174,26 @@ class Book:
         )
         return [_unpacked(row, "rows", "seconds", "performance", "quiet") for row in rows]
 
+    def found(
+        self, *, limit: int, before: int = 0, status: str = "", decision: str = "", month: str = ""
+    ) -> list[dict[str, Any]]:
+        """Past runs that ended so, decided so, or began in a month (or year), as ``runs`` has them."""
+        rows = self._db.execute(
+            "SELECT runs.*, json_object('since', since, 'last', last, 'ticks', ticks) AS quiet"
+            " FROM runs LEFT JOIN quiet ON after_run = number WHERE number < ? AND (? = '' OR status = ?)"
+            " AND (? = '' OR decision = ?) AND started_at BETWEEN ? AND ? ORDER BY number DESC LIMIT ?",
+            (before or 2**62, status, status, decision, decision, month, f"{month}~", limit),
+        )
+        return [_unpacked(row, "rows", "seconds", "performance", "quiet") for row in rows]
+
+    def span(self) -> tuple[str, str] | None:
+        """When the first and the newest run began; None before the first."""
+        first, newest = (
+            self._db.execute(f"SELECT started_at FROM runs ORDER BY number {way} LIMIT 1").fetchone()  # noqa: S608
+            for way in ("ASC", "DESC")
+        )
+        return (first[0], newest[0]) if first else None
+
     def run(self, run: str) -> dict[str, Any] | None:
         """One run's line."""
         row = self._db.execute("SELECT * FROM runs WHERE run = ?", (run,)).fetchone()
@@ -206,9 +226,12 @@ class Book:
         )
         return [_unpacked(row, "reasons", "notes", "released") for row in rows]
 
-    def models(self) -> list[dict[str, Any]]:
-        """All model versions with their status, oldest first."""
-        return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+    def models(self, newest: int | None = None) -> list[dict[str, Any]]:
+        """Model versions with their status: all, oldest first, or so many of the newest, newest first."""
+        if newest is None:
+            return [dict(row) for row in self._db.execute("SELECT * FROM models ORDER BY version")]
+        query = "SELECT * FROM models ORDER BY length(version) DESC, version DESC LIMIT ?"
+        return [dict(row) for row in self._db.execute(query, (newest,))]
 
     def model(self, version: str) -> dict[str, Any]:
         """One model version with its status."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from attrition.book import Book
 from attrition.home import Place
 from attrition.runs import Run
 
-__all__ = ["dated", "missing", "moment", "once_a_day", "timings"]
+__all__ = ["dated", "in_short", "missing", "moment", "once_a_day", "timings"]
 
 DAY = timedelta(days=1)
 
@@ -64,3 +64,10 @@ def timings(place: Place, run: str, staging: Path, limit: int = 50) -> list[dict
     stages = Run.read(staging).report["stages"]
     now = {stage["name"]: stage["seconds"] for stage in stages if stage["status"] == "completed"}
     return [*rows, {"run": run, "ingest": None, "train": None, **now}]
+
+
+def in_short(summary: Mapping[str, Any], missing: Sequence[Mapping[str, Any]]) -> str:
+    """The state of the data in a sentence."""
+    lacking = [f"{each['column']} {each['store']:.1%}" for each in missing if each["store"]][:3]
+    gaps = f"most is missing of {', '.join(lacking)}" if lacking else "no value is missing"
+    return f"{summary['rows']:,} rows, of {summary['labelled']:,} the outcome is known; {gaps}."

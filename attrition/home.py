@@ -7,9 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NAME", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
+__all__ = ["CHECKOUT", "MARK", "NAME", "PARTS", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CHECKOUT = (REPOSITORY / "notebooks").is_dir()
+"""Whether this is a checkout of the repository; else it was installed from a wheel."""
+PARTS = REPOSITORY if CHECKOUT else Path(__file__).resolve().parent / "parts"
+"""What a home is laid out from: ``notebooks/`` and ``params/``."""
+MARK = ".attrition"
+"""The file by which a folder is known as a home, where nothing names one."""
 RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{4,}")
 """What a run is called: its moment in UTC, and its number."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -66,6 +72,11 @@ class Place:
         return self.data / "ranking.parquet"
 
     @property
+    def call_list(self) -> Path:
+        """Whom to call first, as people leaf through it: lists of that ranking."""
+        return self.data / "call_list.json"
+
+    @property
     def book(self) -> Path:
         return self.data / "book.db"
 
@@ -113,9 +124,35 @@ class Home:
 
     @classmethod
     def here(cls) -> Home:
-        """The folder that ``ATTRITION_HOME`` names; the repository where it is unset or empty."""
-        named = os.environ.get("ATTRITION_HOME")
-        return cls(Path(named).resolve() if named else REPOSITORY)
+        """The folder that ``ATTRITION_HOME`` names; the repository where it is unset or empty.
+
+        Installed from a wheel, where there is no repository: the nearest folder at or above the working directory that
+        ``attrition new`` has laid out.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if named := os.environ.get("ATTRITION_HOME"):
+            return cls(Path(named).resolve())
+        if CHECKOUT:
+            return cls(REPOSITORY)
+        here = Path.cwd()
+        if found := next((folder for folder in (here, *here.parents) if (folder / MARK).exists()), None):
+            return cls(found)
+        raise UsageError(f"{here} is no home: begin with: attrition new DIR, then cd DIR, or name it by ATTRITION_HOME")
+
+    @staticmethod
+    def stages() -> Path:
+        """The folder of the stages: what ``ATTRITION_NOTEBOOKS`` names, else those of the repository or the home."""
+        if named := os.environ.get("ATTRITION_NOTEBOOKS"):
+            return Path(named).resolve()
+        if not CHECKOUT:
+            try:
+                if (own := Home.here().root / "notebooks").is_dir():
+                    return own
+            except UsageError:
+                pass
+        return PARTS / "notebooks"
 
     def place(self, name: str) -> Place:
         """The places of a portfolio.

@@ -24,6 +24,7 @@ __all__ = [
     "intervals",
     "metric_table",
     "reliability",
+    "segment_table",
     "shares",
     "summary_table",
     "table",
@@ -33,8 +34,8 @@ __all__ = [
     "worth_table",
 ]
 
-# Of Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, INK = "#0072B2", "#D55E00", "#333333"
+# Of Okabe and Ito's palette, which colour-blind readers can tell apart; pages/templates/style.css has the same.
+BLUE, ORANGE, INK, SOFT, LINE = "#0072B2", "#D55E00", "#1C2024", "#565D64", "#DCDCD5"
 MAP = sns.light_palette(BLUE, as_cmap=True)
 
 _MEASURES = {"brier": "error (Brier)", "log_loss": "log loss", "auc": "AUC", "f1": "F1"}
@@ -48,7 +49,12 @@ def theme() -> None:
         context="notebook",
         style="whitegrid",
         palette=[BLUE, ORANGE, "#009E73", "#CC79A7"],
-        rc={"figure.figsize": (7, 3.6), "axes.titlesize": "medium", "axes.titlelocation": "left", "font.size": 10},
+        rc={
+            **{"figure.figsize": (7, 3.6), "axes.titlesize": "medium", "axes.titlelocation": "left", "font.size": 10},
+            **{"axes.edgecolor": LINE, "grid.color": LINE, "grid.linewidth": 0.8, "axes.spines.top": False},
+            **{"axes.spines.right": False, "text.color": INK, "axes.labelcolor": SOFT, "xtick.color": SOFT},
+            **{"ytick.color": SOFT, "axes.titlecolor": INK, "legend.frameon": False, "axes.titleweight": "bold"},
+        },
     )
 
 
@@ -69,6 +75,23 @@ def metric_table(scores: Mapping[str, Mapping[str, Any] | None]) -> pd.DataFrame
         measures = {label: _interval(score[measure]) for measure, label in _MEASURES.items()}
         columns[name] = {"rows": f"{score['n']:,}", "left": f"{score['positives']:,}", **measures}
     return pd.DataFrame(columns).fillna("")
+
+
+def segment_table(segments: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
+    """A row a segment of :func:`attrition.monitoring.segments`."""
+    if not segments:
+        return "There is no shown column with few enough values, or no client to tell by."
+    rows = [
+        {
+            "": f"{each['label']} {each['value']}",
+            "clients": f"{each['n']:,}",
+            "predicted to leave": f"{each['predicted']:.0%}",
+            "left": f"{each['observed']:.0%}",
+            "error (Brier)": _interval(each["brier"]),
+        }
+        for each in segments
+    ]
+    return table(rows, "")
 
 
 def trial_table(trial: Trial) -> pd.DataFrame | str:

@@ -156,7 +156,9 @@ def _row(each: Standing) -> str:
     asked = f"?portfolio={each.name}"
     model = each.model.version if each.model else "none yet"
     age = ("unknown" if each.stale else "never") if each.tick_age is None else f"{_long(each.tick_age)} ago"
-    report = f'<a href="/runs/{each.run}/index.html{asked}">newest run</a> ' if each.run else ""
+    pages = f"/pages/{each.name}"
+    report = f'<a href="{pages}/index.html">pages</a> <a href="{pages}/{each.run}/index.html">newest run</a> '
+    report = report if each.run else ""
     links = "".join(f'<a href="/{path}{asked}">{path}</a> ' for path in ("clients", "scoring", "model", "runs"))
     trouble = f"<br>{escape(each.trouble)}" if each.trouble else ""
     stale = " <strong>stale: is cron alive?</strong>" if each.stale else ""

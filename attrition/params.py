@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from attrition import classifiers
 from attrition.home import UsageError
 from attrition.source_params import Source
 
@@ -27,6 +28,7 @@ __all__ = [
     "Rules",
     "Source",
     "Target",
+    "listed",
     "load",
     "with_rules",
 ]
@@ -87,6 +89,7 @@ class Column(_Strict):
     label: str | None = None  # how a person calls it; none: the name with spaces
     empty: Literal["missing", "text"] = "missing"  # what an empty field of a text or a category is
     leading_zeros: Literal["number", "refuse"] = "number"  # of a number: 007 is 7, or a fault
+    made: Literal["line"] | None = None  # of an id that no file has: it is made from the file and the line
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -123,7 +126,11 @@ class Header(_Strict):
 class ModelParams(_Strict):
     """The classifier and how it is trained."""
 
-    C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty
+    kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
+    params: dict[str, Any] = {}  # of the class, as scikit-learn names them
+    C: Annotated[float, Field(gt=0)] = (
+        1.0  # inverse strength of the L2 penalty; this and the next: LogisticRegression's
+    )
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
@@ -131,6 +138,20 @@ class ModelParams(_Strict):
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
     scale_rows: Annotated[int, Field(ge=1)] = 1_000_000  # from so many rows on, statistics and fit never load them
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        if self.kind not in (known := classifiers.allowed()):
+            near = get_close_matches(self.kind, known, 1)
+            raise ValueError(
+                f"class: {self.kind!r:.80} is not on the list{f'; did you mean {near[0]}?' if near else ''}; there are "
+                f"{', '.join(sorted(known))}; ATTRITION_CLASSIFIERS adds to them"
+            )
+        if self.kind != classifiers.DEFAULT and (given := {"C", "max_iter"} & self.model_fields_set):
+            raise ValueError(
+                f"{min(given)}: a parameter of {classifiers.DEFAULT}; those of {self.kind} go under params"
+            )
+        return self
 
 
 class Cluster(_Strict):
@@ -264,6 +285,9 @@ class Portfolio(_Strict):
         for key, name in [("id", self.id), ("as_of", self.as_of)]:
             if name is not None and self.columns[name].empty == "text":
                 raise ValueError(f"{key}: {name!r} must not have empty: text: a row without it belongs to nobody")
+        for name, column in self.columns.items():
+            if column.made and (name != self.id or column.type != "text" or self.as_of):
+                raise ValueError(f"columns.{name}: made: line is for an id that is a text, in files without an as_of")
         names = [source.name for source in self.sources]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"sources: two are called {twice!r}")
@@ -338,6 +362,22 @@ def load(path: Path) -> Portfolio:
     except ValidationError as error:
         faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
         raise ParamsError(faults) from None
+
+
+def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
+    """The keys that have a default, each with its ``value`` and its ``default``, in the YAML's order and form."""
+    found: list[dict[str, Any]] = []
+    for name, field in Portfolio.model_fields.items():
+        value, default = getattr(portfolio, name), field.get_default()
+        if field.is_required() or name in ("show", "id", "as_of"):
+            continue
+        if isinstance(value, _Strict):
+            default = default.model_dump() if default is not None else {}
+            own = value.model_dump().items()
+            found += [{"key": f"{name}.{key}", "value": each, "default": default.get(key)} for key, each in own]
+        else:
+            found.append({"key": field.alias or name, "value": value, "default": default})
+    return found
 
 
 def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:

@@ -24,6 +24,7 @@ __all__ = [
     "grown",
     "learning",
     "promises",
+    "proof",
 ]
 
 DECISIONS = ("learning", "held", "harmed", "on_trial", "promoted", "kept", "rolled_back")
@@ -271,7 +272,7 @@ def decide(
         reason = f"{verdict.sentence} Model {challenger} serves from now on, {why}.".strip()
         needs = "nothing: the first model serves until a later one proves better"
         return Decision("promoted", reason, challenger, None, False, needs)
-    seen = _proof(trial, challenger)
+    seen = proof(trial, challenger)
     if trial.proven:
         reason = f"Model {challenger} replaces {champion}: {seen}. {verdict.sentence}".strip()
         return Decision("promoted", reason, challenger, None, True, "nothing", ended={champion: "retired"})
@@ -285,7 +286,8 @@ def decide(
     return Decision("on_trial", f"{reason} {verdict.sentence}".strip(), champion, challenger, None, needs)
 
 
-def _proof(trial: Trial, challenger: str) -> str:
+def proof(trial: Trial, challenger: str) -> str:
+    """How far the proof has come, for the middle of a sentence."""
     if trial.gain is None:
         return "there is no client that counts and that neither model has seen"
     better = "lower" if trial.gain >= 0 else "higher"

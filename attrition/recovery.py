@@ -35,7 +35,8 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     mend_current(place, book)
     if place.at_work.exists():
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
-        for folder in (place.executed, place.models, place.executed.parent, *last):
+        lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
+        for folder in (*lists, place.models, *last):
             safe.sweep(folder)
     return closed
 

@@ -14,7 +14,7 @@ from attrition.book import Book
 from attrition.runs import Run
 from attrition.stages import Stage
 
-__all__ = ["account", "answers", "confusion_words", "example_rows", "history", "newest_score", "top"]
+__all__ = ["account", "answers", "confusion_words", "example_rows", "history", "newest_score", "taken_in", "top"]
 
 
 def account(stage: Stage) -> pd.DataFrame:
@@ -124,3 +124,10 @@ def _speaks_of(answer: Answer, run: str) -> str:
 def _model(body: Any) -> str:
     model = body.get("model") if isinstance(body, dict) else None
     return str(model.get("version", "-")) if isinstance(model, dict) else "-"
+
+
+def taken_in(accounts: Sequence[Mapping[str, Any]], rows: Mapping[str, int]) -> str:
+    """What ingestion did, in a sentence."""
+    files = "1 file" if len(accounts) == 1 else f"{len(accounts):,} files"
+    told = [f"{rows[key]:,} {key}" for key in ("ingested", "duplicates", "quarantined")]
+    return f"{rows['in']:,} rows came in {files}: {', '.join(told)}."

@@ -6,10 +6,11 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrition import safe
+from attrition import record, safe
 from attrition.home import Place
 
 __all__ = ["Run", "latest", "leftovers"]
@@ -81,6 +82,15 @@ class Run:
                 raise
             self.spend()
             safe.write(self.folder / ACCOUNT, text)
+
+    def recorded(self, *notebooks: str) -> dict[str, dict[str, Any]]:
+        """What its stages recorded, by notebook such as ``20_monitor``; of all stages, or of these."""
+        names = notebooks or [Path(line["notebook"]).stem for line in self.report["stages"]]
+        found: dict[str, dict[str, Any]] = {}
+        for name in names:
+            with suppress(FileNotFoundError, ValueError):  # it did not run, or was cut short
+                found[name] = record.read(self.folder / f"{name}.ipynb")
+        return found
 
     def spend(self) -> None:
         """Give the place back that was held on the disk."""

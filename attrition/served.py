@@ -20,6 +20,7 @@ from attrition.registry import Current, Manifest, ModelRefused
 from attrition.schema import Answer, Identity, Prediction, Predictions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.pipeline import Pipeline
 
 __all__ = ["Served"]
@@ -102,14 +103,22 @@ class Served:
             return self.folded.probabilities(rows.columns, rows.size)
         from attrition import model
 
+        return model.probabilities(self.pipeline, self._frame(rows))
+
+    def _frame(self, rows: Rows) -> pd.DataFrame:
         records = [dict(zip(rows.columns, values, strict=True)) for values in zip(*rows.columns.values(), strict=True)]
-        return model.probabilities(self.pipeline, registry.frame(records, self.manifest))
+        return registry.frame(records, self.manifest)
 
     def _reasons(self, rows: Rows, top: int) -> list[list[str]]:
-        if self.folded is None or not self.manifest.base:
-            raise Refused(422, "explain: this model gives no reasons; leave explain out")
         base, usual = self.manifest.base, self.manifest.usual
-        parts = self.folded.contributions(rows.columns, rows.size, self.portfolio.features, base)
+        if not base:
+            raise Refused(422, "explain: this model gives no reasons; leave explain out")
+        if self.folded:
+            parts = self.folded.contributions(rows.columns, rows.size, self.portfolio.features, base)
+        else:
+            from attrition import model
+
+            parts = model.contributions(self.pipeline, self.portfolio, self._frame(rows), base, usual)
         return words.reasons(self.portfolio, rows.columns, parts, usual, top)
 
 

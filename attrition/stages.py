@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrition import params, record
 from attrition.book import Book
-from attrition.home import REPOSITORY, Home, Place
+from attrition.home import CHECKOUT, PARTS, REPOSITORY, Home, Place
 from attrition.params import Portfolio
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLE", "Stage"]
 
-SAMPLE = REPOSITORY / "tests" / "data" / "home"
+SAMPLE = REPOSITORY / "tests" / "data" / "home" if CHECKOUT else PARTS / "sample"
 
 
 @dataclass(frozen=True)

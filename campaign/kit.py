@@ -7,6 +7,8 @@ that follows from the rows alone, so that a disturbed history and an undisturbed
 from __future__ import annotations
 
 import itertools
+import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,10 +18,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 import runner
-from attrition import forks, kernels, model, provenance, record, registry, safe
+from attrition import calling, forks, kernels, model, provenance, record, registry, safe, scoring
 from attrition.home import Home, Place
 from attrition.kernels import CellFailed, Failure
 from attrition.stages import Stage
@@ -193,14 +194,17 @@ def _deploy(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assess(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
-    new = stage.clients(given["data_version"]).current(after_version=given["scored_version"])
-    pipeline, _ = stage.model(given["model_version"])
-    scored = pd.DataFrame({"_row": new["_row"], "id": new["client"], "as_of": new["day"]})
-    scored["probability"] = model.probabilities(pipeline, new) if len(new) else []
-    facts = {"data_version": given["data_version"], "model_version": given["model_version"], "run": given["run"]}
-    reasons = pd.Series([["a reason"]] * len(new), dtype=object)
-    write_ranking(scored.assign(**facts, band="medium", reasons=reasons), stage.staging, stage.place.ranking)
-    return {"assessed": len(new)}
+    pipeline, manifest = stage.model(given["model_version"])
+    clients, anew = stage.clients(given["data_version"]), not given["scored_version"]
+    with tempfile.TemporaryDirectory(dir=stage.staging) as scratch:
+        found = scoring.assess(
+            clients, pipeline, manifest, Path(scratch), after_version=given["scored_version"], run=given["run"]
+        )
+        write_ranking(found.files, stage.staging, stage.place.ranking, anew=anew)
+    about = {"run": given["run"], "model": given["model_version"], "data_version": given["data_version"]}
+    lists = calling.lists(stage.portfolio, stage.staging / "ranking.parquet", **about)
+    safe.write(stage.staging / "call_list.json", json.dumps(lists))
+    return {"file": {"name": "assessed.parquet", "rows": found.rows}}
 
 
 def _nothing(_stage: Stage, _given: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,18 +51,28 @@ def main() -> None:
 
 def cut_down(place) -> None:
     """Keep the last run with the values it recorded, and nothing that names a folder of this machine."""
-    for each in (place.lock, place.executed.parent / ".cache", place.executed.parent / "index.html", place.taken):
+    for each in (
+        place.lock,
+        place.executed.parent / ".cache",
+        place.executed.parent / "index.html",
+        place.executed.parent / "index.json",
+        place.taken,
+    ):
         shutil.rmtree(each) if each.is_dir() else each.unlink()
     first, last = sorted(path.parent for path in place.executed.glob("*/run.json"))
     shutil.rmtree(first)
     shutil.rmtree(place.staging)
     shutil.rmtree(place.quarantine, ignore_errors=True)
     shutil.copytree(place.models / "0002", last / "model", dirs_exist_ok=True)
-    for pattern in ("*.html", "*.parquet", "rows", "quarantine"):
+    for pattern in ("*.html", "index.json", "compare.json", "*.parquet", "rows", "quarantine"):
         for path in last.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (place.executed / "index.html").unlink()
-    (place.executed / "runs-1.html").unlink()
+    for made in ("clients", "models"):
+        shutil.rmtree(place.executed / made)
+    for pattern in ("index.*", "runs-1.*", "card.json", "history.json"):
+        for path in place.executed.glob(pattern):
+            path.unlink()
+    place.call_list.unlink()
     for path in place.data.rglob("_delta_log/*.json"):  # the log says where the table was made
         path.write_text(re.sub(r'"location":"[^"]*"', '"location":""', path.read_text()))
     for path in last.glob("*.ipynb"):

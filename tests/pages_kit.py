@@ -6,6 +6,7 @@ import base64
 import re
 import struct
 import zlib
+from dataclasses import fields, is_dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,20 @@ ALLOWED: dict[str, set[str]] = {
     for name, *attributes in (
         line.split()
         for line in """
-        html lang|head|body|title|style|header|main|footer|ul|li aria-current aria-hidden|ol class start
-        meta charset http-equiv content name|link rel href|nav aria-label|section class id aria-label
-        h1|h2|h3|h4|h5|h6|p class|a href aria-label|b|strong|em|i|del|small|br|hr|blockquote
-        span class aria-current|time datetime|code|pre class id|details class open|summary
-        img src alt width height|div class role aria-label tabindex|dl class|dt|dd
+        html lang|head|body|title|style|header|main|footer|ul class|li aria-current class|ol class start aria-hidden
+        meta charset http-equiv content name|link rel href|nav aria-label class|section class id aria-label
+        h1 id|h2 id|h3|h4|h5|h6|p class|a href|b|strong|em|i|del|small|br|hr|blockquote
+        span class aria-current aria-hidden style|time datetime|code|pre class id|details class open id|summary
+        img src alt width height|div class role aria-label tabindex|dl class|dt|dd|figure class|figcaption
         table class|caption|thead|tbody|tfoot|tr|th scope class colspan rowspan|td class colspan rowspan scope
+        svg class viewbox preserveaspectratio role aria-label aria-hidden|path class d
+        form class role method|label for|input id name type value maxlength|button
         """.replace("\n", "|").split("|")
         if line.strip()
     )
 }
-VOID = {"meta", "link", "br", "hr", "img"}
-ADDRESS = re.compile(r"(?:\.\./)*[\w%~-][\w.%~/-]*(?:#[\w.%-]+)?|#[\w.%-]+", re.ASCII)
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+ADDRESS = re.compile(r"(?:\.\./)*[\w%~-][\w.%~/-]*(?:\?[\w.%~=&+-]*)?(?:#[\w.%-]+)?|#[\w.%-]+", re.ASCII)
 
 
 class Reader(HTMLParser):
@@ -63,6 +66,10 @@ class Reader(HTMLParser):
             assert tag != "link" or values == {"rel": "icon", "href": "data:,"}
         if "src" in values:
             assert re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/=]+", values["src"])
+        if "style" in values:  # a number of our own, and nothing else
+            assert re.fullmatch(r"left:[0-9]+\.[0-9]{2}%", values["style"]), values["style"]
+        if "d" in values:
+            assert re.fullmatch(r"[MLHVhvZz0-9. -]*", values["d"]), values["d"]
         if "http-equiv" in values:
             assert values["http-equiv"] == "Content-Security-Policy"
         self.ids += [values["id"]] if "id" in values else []
@@ -155,65 +162,21 @@ def everywhere(text: str) -> list[Any]:
     ]
 
 
-def report(text: str = "", **changes: Any) -> dict[str, Any]:
-    """A run.json; ``text`` stands in every field where it is not empty."""
-    stages = [
-        ("ingest", "completed", 1.2, "10_ingest.html", None),
-        ("train", "failed", 75.0, "30_train.html", None),
-        ("score", "skipped", None, None, "the run was failed before it"),
-    ]
-    keys = ("name", "status", "seconds", "report", "reason")
-    full = {
-        **{"run": RUN, "portfolio": "telco", "status": "failed", "manual": True, "decision": "rolled_back"},
-        **{"reason": "0001 serves again.", "started_at": "2026-11-23T01:30:00Z", "finished_at": "2026-11-23T01:31:15Z"},
-        **{"rows": {"in": 1520, "ingested": 1500, "duplicates": 12, "quarantined": 8}, "data_version": 3},
-        **{"champion_before": "0001", "challenger": "0002", "model": {"version": "0001", "sha256": "9f86d0"}},
-        "stages": [dict(zip(keys, stage, strict=True)) for stage in stages],
-        "error": {"stage": "train", "cell": 6, "name": "ValueError", "message": "one class", "advice": "Wait."},
-        **changes,
-    }
-    return filled(full, text) if text else full
-
-
-def row(text: str = "", **changes: Any) -> dict[str, Any]:
-    """A row of the list of runs."""
-    full = {
-        **{"run": RUN, "status": "failed", "decision": "held", "reason": "It holds.", "manual": False, "model": "0002"},
-        **{"started_at": "2026-11-23T01:30:00Z", "finished_at": None, "seconds": 3.25, "report": f"{RUN}/index.html"},
-        "rows": {"in": 520, "ingested": 500, "duplicates": 12, "quarantined": 8},
-        **changes,
-    }
-    return filled(full, text) if text else full
-
-
-STATE = {"model": "0002", "since": "2026-11-20T10:00:00Z", "proven": False, "challenger": "0003"}
-STATE |= {"decision": "held", "reason": "It holds."}
-QUIET = {"since": "2026-11-23T12:45:00Z", "last": "2026-11-23T14:45:00Z", "ticks": 9}
-PORTFOLIO = {"name": "telco", "title": "Telecom clients", "href": "telco/index.html", "last_run": RUN}
-PORTFOLIO |= {"decision": "held", "model": "0002", "fresh_at": "2026-11-23T14:45:00Z"}
-
-
 def filled(value: Any, text: str) -> Any:
-    """A copy of ``value`` with ``text`` in the place of everything that is not a flag."""
+    """A copy of recorded ``value`` with ``text`` in the place of every text, but of those that our own code chose."""
     if isinstance(value, dict):
-        return {key: filled(each, text) for key, each in value.items()}
-    if isinstance(value, list):
-        return [filled(each, text) for each in value]
-    return value if isinstance(value, bool) else text
+        own = {"kind", "at", "started_at", "finished_at"}
+        return {key: each if key in own else filled(each, text) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(filled(each, text) for each in value)
+    return text if isinstance(value, str) else value
 
 
-def lists(text: str) -> dict[str, str]:
-    """Every page but the notebook's, with ``text`` in every field."""
-    return {
-        "run": pages.run(report(text), title=text),
-        "runs": pages.runs(
-            text,
-            text,
-            [row(text, quiet=filled(QUIET, text)), row(text, manual=True)],
-            page=3,
-            pages=3,
-            state=filled(STATE, text),
-        ),
-        "older": pages.runs(text, text, [], page=1, pages=3, state={}),
-        "home": pages.home([filled(PORTFOLIO, text)]),
-    }
+def anything(value: Any, text: str) -> Any:
+    """A copy of a page's context with ``text`` in every text of it, whatever it was."""
+    if is_dataclass(value):
+        given = {each.name: anything(getattr(value, each.name), text) for each in fields(value)}
+        return type(value)(**given)  # type: ignore[call-arg]
+    if isinstance(value, tuple):
+        return tuple(anything(each, text) for each in value)
+    return text if isinstance(value, str) else value

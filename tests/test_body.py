@@ -308,3 +308,20 @@ def test_a_body_is_refused_just_where_a_value_of_it_is_named(field, value):
     named = [(each["row"], each["field"]) for each in reader._faults([json.loads(data)])]
     lone = any("\ud800" <= sign <= "\udfff" for sign in str(json.loads(data)))
     assert problems == named or lone or isinstance(value, list)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1.234,5", 1234.5), ("7", 7), ("-0,5", -0.5), ("1.234", 1234), ("1e2", 100), (",5", 0.5)],
+)
+def test_a_csv_has_the_portfolios_decimal_sign_as_its_drops_have(text, value):
+    local = homes.portfolio(decimal=",", thousands=".", delimiter=";")
+    rows = read(as_csv([{**homes.RECORD, "balance": text, "usage": "12,5"}], ";"), CSV, local)
+    assert rows.columns["balance"] == [value]
+    assert rows.columns["usage"] == [12.5]
+
+
+@pytest.mark.parametrize("text", ["1.5", "1,234.5", "1.23,4", "1 234"])
+def test_a_number_with_another_decimal_sign_is_refused_and_not_read_as_another(text):
+    local = homes.portfolio(decimal=",", thousands=".", delimiter=";")
+    assert refused(as_csv([{**homes.RECORD, "balance": text, "usage": "1"}], ";"), CSV, local).status == 422

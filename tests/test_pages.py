@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pages_kit import (
-    PAYLOADS,
-    Reader,
-    everywhere,
-    lists,
-    page,
-)
+from pages_examples import KINDS
+from pages_kit import PAYLOADS, Reader, anything, everywhere, page
 
-from attrition import pages
-from attrition.pages import clean, frame, urls
-
-CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
+from attrition import look, pages
+from attrition.pages import Page, charts, clean, frame, urls
 
 # ---- hostile text
 
@@ -32,24 +28,35 @@ def test_a_notebook_cannot_put_anything_into_its_page(tmp_path: Path, payload: s
     assert [values["class"] for values in read.all("section") if values["class"] == "alarm"] == ["alarm"]
 
 
-@pytest.mark.parametrize("payload", PAYLOADS)
-def test_a_field_is_only_ever_text(payload: str) -> None:
-    harmless = {name: Reader(html) for name, html in lists("a: plain text").items()}
-    for name, html in lists(payload).items():
-        read = Reader(html)
-        if urls.local(payload):  # a relative address is a link, as it should be
-            continue
-        assert read.tags == harmless[name].tags
-        assert payload in read.text
+def skeleton(html: str) -> list[tuple[str, ...]]:
+    """The tags of a page but for those that colour code."""
+    return [tag for tag in Reader(html).tags if tag != ("span", "class")]
+
+
+def ways(kind: str, text: str, most: int = 2) -> list[str]:
+    """The page with ``text`` in every text of its context, whatever that is, and with it in all that was recorded."""
+    made = KINDS[kind]()
+    first = Page(made.template, anything(made.context, text)).html()
+    return [first, KINDS[kind](text).html()][:most]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_is_only_ever_text(kind: str) -> None:
+    harmless = [skeleton(html) for html in ways(kind, "a: plain text")]
+    for number, payload in enumerate(PAYLOADS):
+        for html, expected in zip(ways(kind, payload, 1 + (number % 8 == 0)), harmless, strict=False):
+            assert payload in Reader(html).text
+            if not urls.local(payload):  # a relative address is a link, as it should be
+                assert skeleton(html) == expected, payload
 
 
 def test_there_are_enough_payloads() -> None:
-    assert len(set(PAYLOADS)) >= 60
+    assert len(set(PAYLOADS)) >= 200
 
 
-@given(st.text(min_size=1))
-def test_any_text_stays_text(text: str) -> None:
-    for html in lists(text).values():
+@given(st.sampled_from(sorted(KINDS)), st.text(min_size=1))
+def test_any_text_stays_text(kind: str, text: str) -> None:
+    for html in ways(kind, text):
         html.encode()
         assert clean.plain(text).strip() in Reader(html).text
 
@@ -68,7 +75,17 @@ def test_cleaned_html_is_on_the_list_whatever_came_in(html: str) -> None:
         assert read.tags.count(("div", "class", "role", "aria-label", "tabindex")) == len(read.all("table"))
 
 
-@pytest.mark.parametrize("href", ["index.html", "../../index.html", "a/b.html#failed", "#cell-3", "a%20b.ipynb"])
+@pytest.mark.parametrize(
+    "href",
+    [
+        "index.html",
+        "../../index.html",
+        "runs-3.html?status=failed&month=2026-03",
+        "a/b.html#failed",
+        "#cell-3",
+        "a%20b.ipynb",
+    ],
+)
 def test_an_address_nearby_is_a_link(href: str) -> None:
     assert urls.local(href) == href
 
@@ -87,9 +104,9 @@ def test_an_address_nearby_is_a_link(href: str) -> None:
         "a b",
         "a\n",
         "\\\\x",
-        "x?y",
+        "x?<y",
         "é",
-        "a" * 501,
+        "a" * 2001,
     ],
 )
 def test_any_other_address_is_not(href: object) -> None:
@@ -100,7 +117,7 @@ def test_any_other_address_is_not(href: object) -> None:
 
 
 def each(tmp_path: Path) -> dict[str, str]:
-    return {"notebook": page(tmp_path, *everywhere("words")), **lists("words")}
+    return {"notebook": page(tmp_path, *everywhere("words")), **{kind: make().html() for kind, make in KINDS.items()}}
 
 
 def test_every_page_stands_alone(tmp_path: Path) -> None:
@@ -108,13 +125,59 @@ def test_every_page_stands_alone(tmp_path: Path) -> None:
         read = Reader(html)
         assert html.startswith("<!doctype html>\n"), name
         assert read.all("html") == [{"lang": "en"}]
-        assert {"http-equiv": "Content-Security-Policy", "content": CSP} in read.all("meta")
+        assert {"http-equiv": "Content-Security-Policy", "content": frame.CSP} in read.all("meta")
         assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in read.all("meta")
         assert len(read.all("main")) == len(read.all("footer")) == len(read.all("h1")) == 1
         assert "http://" not in html, name
         assert "https://" not in html, name
         assert "url(" not in html, name
         assert len(html) < 30_000, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_has_a_twin_with_the_same_facts(kind: str) -> None:
+    made = KINDS[kind]()
+    said = json.loads(made.json())
+    assert list(said) == [each.name for each in fields(made.context)]
+    assert made.context.twin in [link["href"] for link in Reader(made.html()).all("a")]
+
+
+def contexts() -> list[type]:
+    found = []
+    for path in Path(pages.__file__).parent.glob("[a-z]*.py"):
+        members = vars(import_module(f"attrition.pages.{path.stem}")).values()
+        found += [each for each in members if isinstance(each, type) and is_dataclass(each)]
+    return sorted(set(found), key=lambda each: each.__name__)
+
+
+@pytest.mark.parametrize("context", contexts(), ids=lambda each: each.__name__)
+def test_every_field_of_a_context_says_what_it_is(context: type) -> None:
+    assert context.__doc__
+    assert not context.__doc__.startswith(f"{context.__name__}(")
+    source = inspect.getsource(context)
+    for each in fields(context):
+        assert re.search(rf"^    {each.name}: .+  # \S", source, re.M), (
+            f"{context.__name__}.{each.name}: say what it is"
+        )
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e12), st.floats(-1e9, 1e9)), max_size=1200))
+def test_a_line_has_500_points_at_most_and_stays_in_its_place(points: list[tuple[float, float]]) -> None:
+    kept = charts.thinned(sorted(points))
+    assert len(kept) <= charts.MOST
+    assert kept[:1] + kept[-1:] == sorted(points)[:1] + sorted(points)[-1:]
+    line = charts.Series("", "one", tuple(kept), (), True, True)
+    drawing = charts.Chart("t", "w", (0.0, 1e12), (-1.0, 1.0), (), ("1", "-1"), (line,), (), (), ())
+    drawn = charts.drawn(drawing)
+    places = [float(each) for d in re.findall(r'class="line-one" d="M([^"]*)"', drawn) for each in re.split("[L ]", d)]
+    assert all(0 <= x <= charts.WIDE for x in places[::2])
+    assert all(0 <= y <= charts.HIGH for y in places[1::2])
+
+
+def test_notebooks_and_pages_have_one_palette() -> None:
+    light = schemes()[0]
+    for name, colour in (("one", look.BLUE), ("two", look.ORANGE), ("ink", look.INK), ("soft", look.SOFT)):
+        assert light[name] == colour.lower()
 
 
 def luminance(colour: str) -> float:
@@ -136,6 +199,10 @@ def test_all_words_have_contrast_enough(scheme: dict[str, str]) -> None:
     pairs = [(ink, paper) for ink in ("ink", "soft", "link") for paper in ("paper", "sheet")]
     pairs += [(tone, f"{tone}-bg") for tone in ("good", "bad", "warn", "busy", "calm")]
     pairs += [("good", "sheet"), ("busy", "sheet"), ("paper", "ink")]
+    graphic = [("one", "paper"), ("two", "paper"), ("rest", "paper")]  # of what is no word, WCAG asks 3
+    for one, other in graphic:
+        low, high = sorted((luminance(scheme[one]), luminance(scheme[other])))
+        assert (high + 0.05) / (low + 0.05) >= 3, (one, other)
     for one, other in pairs:
         low, high = sorted((luminance(scheme[one]), luminance(scheme[other])))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (one, other)

@@ -59,7 +59,7 @@ def test_practice_data_makes_the_first_model_unproven(first):
     assert (current.version, current.proven) == ("0001", False)
     assert "unproven" in report["reason"]
     assert report["reason"] in said
-    assert str(place.executed / report["run"] / "80_report.html") in said
+    assert str(place.executed / report["run"] / "index.html") in said
 
 
 def test_the_manifest_says_all_that_is_needed_to_make_the_model_again(first):

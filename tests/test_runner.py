@@ -258,6 +258,6 @@ def test_the_lists_of_runs_are_pages(home, stages):
     place = home.place("capstone")
     run = reports(place)[0]["run"]
     assert f'href="{run}/index.html"' in (place.executed / "index.html").read_text()
-    assert (place.executed / "index.html").read_text() == (place.executed / "runs-1.html").read_text()
+    assert f'href="{run}/index.html"' in (place.executed / "runs-1.html").read_text()
     assert 'href="capstone/index.html"' in (home.root / "executed" / "index.html").read_text()
     assert json.loads((place.executed / "latest.json").read_text())["diagnose"] == run

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from attrition import safe
-from attrition.home import REPOSITORY, Home, UsageError
+from attrition.home import CHECKOUT, REPOSITORY, Home, UsageError
 
 __all__ = ["configure", "main"]
 
@@ -46,6 +46,8 @@ def main(arguments: argparse.Namespace, _home: Home) -> int:
     name, after = arguments.name, arguments.after
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or name in STAGES:
         raise UsageError(f"{name[:40]!r} is no name for a new stage: a small letter, then small letters, digits or _")
+    if not CHECKOUT:
+        raise UsageError("the order of the stages is in runner.py: a stage of one's own needs a checkout, not a wheel")
     if after not in STAGES:
         raise UsageError(f"no stage {after[:40]!r}; there are {', '.join(STAGES)}")
     file = f"{_number(list(STAGES.values()), STAGES[after])}_{name}.ipynb"

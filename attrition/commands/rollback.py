@@ -10,7 +10,7 @@ import argparse
 import getpass
 from datetime import UTC, datetime
 
-from attrition import params, publish, registry, safe
+from attrition import params, publish, registry, safe, site
 from attrition.book import Book, Outcome
 from attrition.commits import commit_decision, commit_run, mend_current
 from attrition.home import Home, Place, UsageError
@@ -52,9 +52,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         mend_current(place, book)
         model = {"version": version, "sha256": book.model(version)["sha256"]}
         run.end("completed", at, decision=outcome.decision, reason=reason, model=model)
-        publish.run_page(run, portfolio)
+        publish.run_page(place, run, portfolio, book)
         commit_run(place, book, run, sequence)
-        publish.index_pages(place, portfolio, book)
+        site.write(place, portfolio, book)
     print(f"{place.name}: {name} rolled back: {reason}")
     return 0
 

@@ -16,7 +16,7 @@ from attrition import safe
 from attrition.book import Book
 from attrition.console import FAILED
 from attrition.generator import Stream, stream, write_drop
-from attrition.home import REPOSITORY, Home, Place, UsageError
+from attrition.home import PARTS, Home, Place, UsageError
 
 __all__ = ["configure", "main"]
 
@@ -69,7 +69,7 @@ def _fresh(root: Path) -> Home:
     shutil.rmtree(root, ignore_errors=True)
     safe.make_folder(root / "params")
     safe.write(mark, "made by runner.py simulate --history, which removes it to play again\n")
-    shutil.copy(REPOSITORY / "params" / f"{PORTFOLIO}.yaml", root / "params")
+    shutil.copy(PARTS / "params" / f"{PORTFOLIO}.yaml", root / "params")
     return Home(root)
 
 

@@ -1,9 +1,12 @@
-"""What all pages share: the template environment, its filters and its one style sheet."""
+"""What all pages share: the template environment, its filters, its one style sheet; a page and its twin."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,23 +15,41 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attrition.pages.clean import plain
+from attrition.pages import charts
+from attrition.pages.clean import code, plain
+from attrition.pages.urls import local
 
-__all__ = ["CSP", "LOADER", "elapsed", "furnish", "mapping", "render", "text"]
+__all__ = ["CSP", "LOADER", "Page", "elapsed", "furnish", "item", "mapping", "moment", "number", "sequence", "text"]
 
-CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'"
 """The content security policy in every page, for the day that something else fails."""
 
 _TEMPLATES = Path(__file__).with_name("templates")
 LOADER = FileSystemLoader(_TEMPLATES)
 
 _TONES = {
-    "good": {"completed", "held", "promoted", "proven"},
-    "bad": {"failed", "harmed"},
-    "warn": {"interrupted", "rolled_back", "not proven yet"},
-    "busy": {"running", "on_trial", "manual"},
+    "good": {"completed", "held", "promoted", "proven", "better", "champion", "low"},
+    "bad": {"failed", "harmed", "worse", "barred", "high"},
+    "warn": {"interrupted", "rolled_back", "not proven yet", "medium", "differs"},
+    "busy": {"running", "on_trial", "manual", "challenger"},
 }
 _TONE = {state: tone for tone, states in _TONES.items() for state in states}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page before it is written: a template, and what it shows."""
+
+    template: str  # its file
+    context: Any  # one of the dataclasses of this package
+
+    def html(self) -> str:
+        """As a person reads it."""
+        return _environment().get_template(self.template).render(page=self.context)
+
+    def json(self) -> str:
+        """As a program reads it: the same facts."""
+        return json.dumps(asdict(self.context), ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def furnish(environment: Environment) -> Environment:
@@ -36,10 +57,22 @@ def furnish(environment: Environment) -> Environment:
     environment.autoescape = True
     environment.undefined = StrictUndefined
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters.update(count=count, seconds=seconds, tone=tone, when=when, words=words)
-    style = _TEMPLATES.joinpath("style.css").read_text(encoding="utf-8")
-    environment.globals.update(csp=CSP, style=Markup(style))  # noqa: S704 - our own file
+    environment.filters.update(
+        count=count, seconds=seconds, tone=tone, when=when, words=words, day=day, local=local, code=code, short=short
+    )
+    environment.filters.update(
+        figure=figure, signed=signed, share=share, money=money, svg=charts.drawn, bar=charts.bar, stack=charts.stack
+    )
+    whole = _TEMPLATES.joinpath("style.css").read_text(encoding="utf-8")
+    plain_style = re.sub(r"/\* lists and charts.*?/\* all pages \*/", "", whole, flags=re.S)
+    environment.globals.update(csp=CSP, style=_packed(whole), plain_style=_packed(plain_style))
     return environment
+
+
+def _packed(style: str) -> Markup:
+    """A style sheet without what only its author needs."""
+    bare = re.sub(r"/\*.*?\*/", "", style, flags=re.S)
+    return Markup(re.sub(r"\s*([{};,])\s*|(:)\s+", r"\1\2", " ".join(bare.split())))  # noqa: S704 - our own file
 
 
 @cache
@@ -47,9 +80,7 @@ def _environment() -> Environment:
     return furnish(Environment(loader=LOADER, autoescape=True))
 
 
-def render(template: str, page: object) -> str:
-    """One page as HTML; ``page`` is what the template shows."""
-    return _environment().get_template(template).render(page=page)
+# ---- reading what may be anything
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -57,14 +88,81 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def sequence(value: object) -> list[Any]:
+    """``value`` where it is a list, else an empty one."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def item(value: object, *keys: str) -> Any:
+    """What stands under ``keys``, one below the other; None where one is not there."""
+    for key in keys:
+        value = mapping(value).get(key)
+    return value
+
+
 def text(value: object) -> str:
     """A value as text without control characters; nothing for None."""
     return "" if value is None else plain(value)
 
 
+def number(value: object) -> float | None:
+    """``value`` where it is a finite number."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def moment(value: object) -> datetime | None:
+    """An ISO 8601 time in UTC; None for anything else."""
+    try:
+        found = datetime.fromisoformat(value if isinstance(value, str) else "")
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # a time zone may lead out of the calendar
+        return None
+
+
+def elapsed(start: object, end: object) -> float | None:
+    """Seconds between two ISO 8601 times; None unless both are."""
+    first, last = moment(start), moment(end)
+    return (last - first).total_seconds() if first and last else None
+
+
+# ---- filters
+
+
 def count(value: object) -> str:
     """A count with its thousands apart; a dash for None."""
     return f"{value:,}" if isinstance(value, int) else text(value) or "–"
+
+
+def figure(value: object, digits: int = 3) -> str:
+    """A number to so many decimals, its thousands apart; a dash for None."""
+    found = number(value)
+    return text(value) or "–" if found is None else f"{found:,.{digits}f}"
+
+
+def short(value: object) -> str:
+    """A number as people write it: whole from a hundred on, else three digits that count; other text as it is."""
+    found = number(value)
+    if found is None or isinstance(value, bool):
+        return text(value) or "–"
+    return f"{found:,.0f}" if abs(found) >= 100 or found == int(found) else f"{found:.3g}"
+
+
+def signed(value: object, digits: int = 0) -> str:
+    """A change with its sign; a dash for None."""
+    found = number(value)
+    return "–" if found is None else f"{found:+,.{digits}f}".replace("-", "−")
+
+
+def share(value: object, digits: int = 0) -> str:
+    """A share as a percentage; a dash for None."""
+    found = number(value)
+    return "–" if found is None else f"{found:.{digits}%}"
+
+
+def money(value: object, currency: str = "") -> str:
+    """An amount; whole from a hundred on."""
+    found = number(value)
+    return "–" if found is None else f"{found:,.{0 if abs(found) >= 100 else 2}f} {currency}".strip().replace("-", "−")
 
 
 def seconds(value: object) -> str:
@@ -80,25 +178,19 @@ def seconds(value: object) -> str:
 
 def when(value: object) -> Markup:
     """An ISO 8601 time as UTC to the minute, in a ``time`` element; other text as it is; a dash for None."""
-    moment = _moment(value)
-    if moment is None:
+    return _timed(value, "%Y-%m-%d %H:%M UTC")
+
+
+def day(value: object) -> Markup:
+    """The same to the day."""
+    return _timed(value, "%Y-%m-%d")
+
+
+def _timed(value: object, form: str) -> Markup:
+    found = moment(value)
+    if found is None:
         return escape(text(value) or "–")
-    shown = f"{moment:%Y-%m-%d %H:%M} UTC"
-    return Markup('<time datetime="{}">{}</time>').format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", shown)
-
-
-def elapsed(start: object, end: object) -> float | None:
-    """Seconds between two ISO 8601 times; None unless both are."""
-    first, last = _moment(start), _moment(end)
-    return (last - first).total_seconds() if first and last else None
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):  # a time zone may lead out of the calendar
-        return None
+    return Markup('<time datetime="{}">{}</time>').format(f"{found:%Y-%m-%dT%H:%M:%SZ}", found.strftime(form))
 
 
 def words(state: object) -> str:

@@ -6,94 +6,70 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attrition.pages.frame import mapping, render, text
-from attrition.pages.run import COUNTS
-from attrition.pages.urls import local, run_page, runs_page
+from attrition.pages.frame import Page, mapping, text
+from attrition.pages.parts import Crumbs, Row, row
+from attrition.pages.urls import Urls, local, twin
 
-__all__ = ["HomePage", "Number", "PortfolioRow", "Quiet", "RunRow", "RunsPage", "State", "home", "runs"]
-
-
-@dataclass(frozen=True)
-class Quiet:
-    """The ticks since the last run that found nothing to do."""
-
-    since: Any
-    last: Any
-    ticks: Any
+__all__ = ["Filter", "HomePage", "Option", "PortfolioRow", "RunsPage", "home", "runs"]
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """One run in the list."""
+class Option:
+    """One choice of a filter, a plain link."""
 
-    run: str
-    href: str
-    status: str
-    decision: str  # empty until one is made
-    reason: str
-    started_at: Any
-    seconds: Any
-    rows: tuple[tuple[str, Any], ...]  # (what, how many)
-    model: str  # version
-    quiet: Quiet | None  # the ticks after it
+    words: str  # what it is called
+    href: str  # the list of those
+    current: bool  # whether it is the one that is shown
 
 
 @dataclass(frozen=True)
-class State:
-    """How the portfolio stands."""
+class Filter:
+    """What a list can be narrowed by, where the API serves it."""
 
-    model: str  # version that serves; empty where none does
-    since: Any  # when it began to
-    proven: bool | None  # whether it held on rows that came later; None: nobody said
-    challenger: str  # version on trial
-    decision: str  # the last one
-    reason: str  # its sentence
-
-
-@dataclass(frozen=True)
-class Number:
-    """One link in the row of pages."""
-
-    page: int
-    href: str
-    gap: bool  # whether pages are left out before it
+    words: str  # of the whole filter
+    options: tuple[Option, ...]  # its choices
 
 
 @dataclass(frozen=True)
 class RunsPage:
-    """What the page of a portfolio shows."""
+    """One page of a portfolio's runs."""
 
-    title: str
-    crumbs: tuple[tuple[str, str], ...]
-    name: str
-    runs: tuple[RunRow, ...]  # newest first
-    manual: tuple[RunRow, ...]  # those that somebody ran by hand, newest first
-    state: State | None  # on the newest page only: the others are not written again
-    page: int
-    pages: int
-    numbers: tuple[Number, ...]
+    title: str  # of the page
+    crumbs: Crumbs  # (words, address) of the pages above
+    twin: str  # address of the same as JSON
+    name: str  # the portfolio's
+    runs: tuple[Row, ...]  # newest first
+    filters: tuple[Filter, ...]  # none on the disk
+    older: str  # address of the page with older runs
+    newer: str  # address of the page with newer runs; empty while there is none
+    note: str  # which runs these are
 
 
 @dataclass(frozen=True)
 class PortfolioRow:
     """One portfolio in the list."""
 
-    name: str
-    title: str
-    href: str
-    last_run: Any  # a time or a run's name
-    decision: str
-    model: str
-    fresh_at: Any
+    name: str  # as the command line has it
+    title: str  # what people call it
+    href: str  # of its home
+    tone: str  # how its health is coloured
+    health: str  # in a word or two
+    decision: str  # the last
+    lead: str  # its reason's first sentence
+    model: str  # version that serves
+    at: Any  # when its newest run ended
+    high: Any  # clients at high risk
+    clients: str  # address of whom to call first; empty before the first assessment
 
 
 @dataclass(frozen=True)
 class HomePage:
-    """What the first page shows."""
+    """The first page."""
 
-    title: str
-    crumbs: tuple[tuple[str, str], ...]
-    portfolios: tuple[PortfolioRow, ...]
+    title: str  # of the page
+    crumbs: Crumbs  # none
+    twin: str  # address of the same as JSON
+    portfolios: tuple[PortfolioRow, ...]  # those that want a person first
 
 
 def runs(
@@ -102,99 +78,74 @@ def runs(
     rows: Sequence[Mapping[str, Any]],
     *,
     page: int,
-    pages: int,
-    state: Mapping[str, Any],
-) -> str:
+    more: bool,
+    filters: Sequence[Filter] = (),
+    note: str = "",
+    links: tuple[str, str] | None = None,
+    chosen: str = "",
+    here: str = "",
+) -> Page:
     """One page of a portfolio's runs.
+
+    A page of the disk is numbered from the oldest and names only its neighbours: others that come do not change it.
 
     Args:
         portfolio: its name.
         title: what people call it.
-        rows: the runs of this page, newest first; keys run, status, decision, reason, started_at,
-            seconds, rows, model (version), manual, report (relative address), quiet (since, last, ticks: the
-            ticks after it that found no work).
-        page: which page, counted from 1, the oldest; the last is index.html, another runs-N.html.
-        pages: how many there are.
-        state: model (version), since, proven, challenger, decision, reason.
+        rows: lines of the book, newest first.
+        page: which page, counted from 1, the oldest.
+        more: whether there are runs after these.
+        filters: where the API serves it.
+        note: which runs these are, in place of the page's number.
+        links: addresses of the older and the newer page, in place of the neighbours.
+        chosen: the run that another is to be put beside; ``here`` is the address of this list, where one is chosen.
 
     Raises:
         ValueError: there is no such page.
     """
-    if not 1 <= page <= max(pages, 1):
-        raise ValueError(f"there is no page {page} of {pages}: pages count from 1, the oldest")
-    newest = page == max(pages, 1)
-    by_hand = [row.get("manual") is True for row in rows]
-    return render(
+    if page < 1:
+        raise ValueError(f"there is no page {page}: pages count from 1, the oldest")
+    urls = Urls()
+    older, newer = links or (urls.runs(page - 1) if page > 1 else "", urls.runs(page + 1) if more else "")
+    return Page(
         "runs.html.j2",
         RunsPage(
-            title=text(title),
-            crumbs=(("Attrition", "../index.html"),),
+            title=f"Runs, page {page}",
+            crumbs=(("Attrition", urls.home), (text(title), urls.portfolio)),
+            twin=twin(urls.runs(page)),
             name=text(portfolio),
-            runs=tuple(_run(row) for row, manual in zip(rows, by_hand, strict=True) if not manual),
-            manual=tuple(_run(row) for row, manual in zip(rows, by_hand, strict=True) if manual),
-            state=_state(state) if newest else None,
-            page=page,
-            pages=pages,
-            numbers=_numbers(page, pages),
+            runs=tuple(row(urls, line, chosen, here) for line in rows),
+            filters=tuple(filters),
+            older=older,
+            newer=newer,
+            note=note or "Page 1 has the oldest runs.",
         ),
     )
 
 
-def home(portfolios: Sequence[Mapping[str, Any]]) -> str:
-    """The first page: each portfolio with a link to its own.
+def home(portfolios: Sequence[Mapping[str, Any]]) -> Page:
+    """The first page: each portfolio with how it stands.
 
     Args:
-        portfolios: keys name, title, href (relative address), last_run (a time or a run's name),
-            decision, model (version), fresh_at.
+        portfolios: name, title, tone, health, decision, lead, model, at, high; only the name must be there.
     """
-    rows = tuple(
-        PortfolioRow(
-            name=text(row.get("name")),
-            title=text(row.get("title")) or text(row.get("name")),
-            href=local(row.get("href")),
-            last_run=row.get("last_run"),
-            decision=text(row.get("decision")),
-            model=text(row.get("model")),
-            fresh_at=row.get("fresh_at"),
-        )
-        for row in portfolios
-    )
-    return render("home.html.j2", HomePage("Attrition", (), rows))
+    rank = {"bad": 0, "warn": 1}
+    rows = sorted(map(_portfolio, portfolios), key=lambda each: (rank.get(each.tone, 2), each.name))
+    return Page("home.html.j2", HomePage("Attrition", (), "index.json", tuple(rows)))
 
 
-def _run(row: Mapping[str, Any]) -> RunRow:
-    counts, quiet = mapping(row.get("rows")), mapping(row.get("quiet"))
-    return RunRow(
-        run=text(row.get("run")),
-        href=local(row.get("report")) or run_page(row.get("run")),
-        status=text(row.get("status")),
-        decision=text(row.get("decision")),
-        reason=text(row.get("reason")),
-        started_at=row.get("started_at"),
-        seconds=row.get("seconds"),
-        rows=tuple((label, counts[key]) for key, label in COUNTS.items() if counts.get(key)),
-        model=text(row.get("model")),
-        quiet=Quiet(quiet.get("since"), quiet.get("last"), quiet.get("ticks")) if quiet.get("ticks") else None,
-    )
-
-
-def _state(state: Mapping[str, Any]) -> State:
-    proven = state.get("proven")
-    return State(
-        model=text(state.get("model")),
-        since=state.get("since"),
-        proven=proven if isinstance(proven, bool) else None,
-        challenger=text(state.get("challenger")),
-        decision=text(state.get("decision")),
-        reason=text(state.get("reason")),
-    )
-
-
-def _numbers(page: int, pages: int) -> tuple[Number, ...]:
-    """Links to the first page, the last and those around this one."""
-    kept = sorted({1, pages} | set(range(max(1, page - 2), min(pages, page + 2) + 1)))
-    before = [0, *kept]
-    return tuple(
-        Number(number, runs_page(number, pages), number - previous > 1)
-        for previous, number in zip(before, kept, strict=False)
+def _portfolio(given: Mapping[str, Any]) -> PortfolioRow:
+    each, name = mapping(given), text(mapping(given).get("name"))
+    return PortfolioRow(
+        name=name,
+        title=text(each.get("title")) or name,
+        href=local(f"{name}/index.html"),
+        tone=text(each.get("tone")) or "calm",
+        health=text(each.get("health")),
+        decision=text(each.get("decision")),
+        lead=text(each.get("lead")),
+        model=text(each.get("model")),
+        at=each.get("at"),
+        high=each.get("high"),
+        clients=local(f"{name}/clients/index.html") if each.get("high") is not None else "",
     )

@@ -43,9 +43,14 @@ def misfit(portfolio: Portfolio, header: Sequence[str]) -> str | None:
 
 def _needed(portfolio: Portfolio) -> list[str]:
     if portfolio.header.missing == "refuse":
-        return list(fields(portfolio))
-    names = [name for name, column in portfolio.columns.items() if not column.nullable]
+        return [name for name in fields(portfolio) if name not in _made(portfolio)]
+    names = [name for name, column in portfolio.columns.items() if not (column.nullable or column.made)]
     return [*names, portfolio.target.column] if portfolio.target.unlabelled == "quarantine" else names
+
+
+def _made(portfolio: Portfolio) -> list[str]:
+    """The id, where it is made of file and line."""
+    return [name for name, column in portfolio.columns.items() if column.made]
 
 
 def _near(missing: Sequence[str], header: Sequence[str]) -> str:
@@ -60,7 +65,7 @@ def notes(portfolio: Portfolio, header: Sequence[str]) -> Iterator[str]:
     target = portfolio.target.column
     if extra := [name for name in header if name not in fields(portfolio)]:
         yield f"ignored column: {some(extra)}"
-    if absent := [name for name in portfolio.columns if name not in header]:
+    if absent := [name for name in portfolio.columns if name not in (*header, *_made(portfolio))]:
         yield f"no column {some(absent)}: taken as missing"
     if target not in header:
         yield f"no column {target}: outcomes not known yet"

@@ -8,14 +8,12 @@ is of a commit that nobody heard of. Standard library only.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from attrition import safe
 
 __all__ = ["mend"]
-
-FIRST, LATER = {"protocol", "metaData"}, {"txn", "add"}
-"""What the entry that makes a table holds, and what each of ours holds after it."""
 
 
 def mend(table: Path) -> int | None:
@@ -40,9 +38,17 @@ def mend(table: Path) -> int | None:
 
 
 def _whole(entry: Path) -> bool:
+    """Whether all is there that the entry says, in its first line, that it does."""
     try:
         lines = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
     except ValueError:
         return False
-    held = {key for line in lines if isinstance(line, dict) for key in line}
-    return held >= (FIRST if int(entry.stem) == 0 else LATER)
+    held = Counter(key for line in lines if isinstance(line, dict) for key in line)
+    about = next((line["commitInfo"] for line in lines if isinstance(line, dict) and "commitInfo" in line), None)
+    if about is None:
+        return False
+    if "run" in about:  # delta.commit
+        return held["txn"] == 1 and held["add"] == int(about.get("added", held["add"]))
+    if "compacted" in about:  # delta.replace
+        return held["add"] == 1 and held["remove"] == int(about["compacted"])
+    return held["metaData"] == 1 and (held["protocol"] == 1 or int(entry.stem) > 0)

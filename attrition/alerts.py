@@ -1,0 +1,281 @@
+"""Telling people what happened to a portfolio, one message an event, and a monitor that all is well.
+
+Where to is in ``alerts.yaml`` of the home. It is looked at after a tick, and what there is to tell is what the book has
+that was not told yet: so nothing of it can fail a run, and a message that nobody took goes with the next tick.
+Until that file is there, nothing but the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from attrition import record, safe
+from attrition.book import Book
+from attrition.home import Home, Place, UsageError
+
+__all__ = ["EXAMPLE", "FILE", "Event", "Settings", "after", "deliver", "events", "settings"]
+
+FILE = "alerts.yaml"
+EXAMPLE = """to: [https://example.com/hook, mailto://user:password@example.com]
+heartbeat: https://example.com/ping
+link: https://risk.example.com
+stale_after: 7d"""
+HOOK = ("http://", "https://")
+PATIENCE = 10.0
+"""Seconds that one service may take."""
+KEPT = 50
+"""Messages that wait for a service to be back; of more the newest are kept."""
+SHORT = 3  # runs that are looked at beside the newest ones: what was before them
+BAD = ("failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``alerts.yaml`` says. It holds passwords, so nothing of it is ever shown."""
+
+    to: tuple[str, ...] = ()
+    heartbeat: str | None = None
+    link: str | None = None
+    stale_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: ``kind`` is failure, recovery, drift, promotion, refusal or staleness."""
+
+    kind: str
+    portfolio: str
+    reason: str
+    link: str = ""
+
+    @property
+    def title(self) -> str:
+        """The subject of its message."""
+        return f"Attrition: {self.portfolio}: {self.kind}"
+
+    @property
+    def text(self) -> str:
+        """The whole message."""
+        return f"{self.reason}\n{self.link}".strip()
+
+
+def settings(home: Home) -> Settings | None:
+    """What the home's ``alerts.yaml`` says; None where there is none.
+
+    Raises:
+        UsageError: others may read the file, or it says what is not understood.
+    """
+    path = home.root / FILE
+    if not path.exists():
+        return None
+    import yaml
+
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise UsageError(f"{path}: others may read it, and it holds passwords: chmod 600 it")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise UsageError(f"{path}: not YAML that can be read; such as:\n{EXAMPLE}") from None
+    known = {"to", "heartbeat", "link", "stale_after"}
+    if not isinstance(given, dict) or given.keys() - known:
+        raise UsageError(f"{path}: expected the keys {', '.join(sorted(known))}; such as:\n{EXAMPLE}")
+    to = given.get("to") or []
+    if not isinstance(to, list) or not all(isinstance(url, str) and "://" in url for url in to):
+        raise UsageError(f"{path}: to: expected a list of addresses, each with ://")
+    for key in ("heartbeat", "link"):
+        if given.get(key) is not None and not str(given[key]).startswith(HOOK):
+            raise UsageError(f"{path}: {key}: expected an address that begins with http:// or https://")
+    return Settings(tuple(to), given.get("heartbeat"), given.get("link"), _span(path, given.get("stale_after")))
+
+
+def _span(path: Path, given: object) -> timedelta | None:
+    if given is None:
+        return None
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    text = str(given)
+    if not (text[:-1].isascii() and text[:-1].isdigit() and text[-1] in units and 0 < int(text[:-1]) <= 9999):
+        raise UsageError(f"{path}: stale_after: expected 90m, 12h or 7d, not {text[:40]!r}")
+    return timedelta(**{units[text[-1]]: int(text[:-1])})
+
+
+# ---- what there is to tell
+
+
+def events(place: Place, runs: Sequence[Mapping[str, Any]], told: int, link: str | None) -> Iterator[Event]:
+    """What happened in the runs of a number above ``told``, the oldest first; ``runs`` are the book's, newest first."""
+    regular = [run for run in reversed(runs) if not run["manual"]]
+    for number, run in enumerate(regular):
+        if run["number"] > told and run["status"] != "running":
+            before = regular[number - 1]["status"] if number else "completed"
+            where = _where(place, run["run"], link)
+            yield from (Event(kind, place.name, reason, where) for kind, reason in _happened(place, run, before))
+
+
+def _happened(place: Place, run: Mapping[str, Any], before: str) -> Iterator[tuple[str, str]]:
+    reason = str(run["reason"] or "")
+    if run["status"] in BAD:
+        if before not in BAD:  # the same trouble every quarter of an hour is told once
+            yield "failure", reason
+    elif before in BAD:
+        yield "recovery", f"Ticks end well again. {reason}"
+    drift = _verdict(place, run["run"])
+    if drift.get("state") == "drift":
+        yield "drift", str(drift.get("sentence"))
+    elif run["decision"] == "harmed":
+        yield "drift", reason
+    if run["decision"] == "promoted":
+        yield "promotion", reason
+    elif run["decision"] == "kept":
+        yield "promotion refused", reason
+
+
+def _verdict(place: Place, run: str) -> dict[str, Any]:
+    """What 20_monitor said of the champion in a run; empty where it said nothing."""
+    try:
+        found = record.value(place.executed / run / "20_monitor.ipynb", "verdict")
+    except (OSError, ValueError, LookupError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _stale(place: Place, runs: Sequence[Mapping[str, Any]], allowed: timedelta, now: datetime) -> Event | None:
+    """That no run had anything to do for too long: no new clients came."""
+    last = datetime.fromisoformat(runs[0]["started_at"])
+    if now - last < allowed:
+        return None
+    return Event("staleness", place.name, f"No new clients since {runs[0]['started_at']}, in run {runs[0]['run']}.")
+
+
+def _where(place: Place, run: str, link: str | None) -> str:
+    if link:
+        return f"{link.rstrip('/')}/runs/{run}/index.html?portfolio={place.name}"
+    return str(place.executed / run / "index.html")
+
+
+# ---- telling it
+
+
+def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
+    """Tell what ticks of these portfolios brought, those that began at ``since`` and ended ``good``.
+
+    Yields lines for the log. Nothing is raised for what a service, or a portfolio's book, has.
+
+    Raises:
+        UsageError: ``alerts.yaml`` cannot be used.
+    """
+    if (given := settings(home)) is None:
+        return
+    for name in names:
+        try:
+            yield from _tell(home.place(name), given, since, now)
+        except Exception as error:  # another portfolio must not wait for the trouble of this one
+            yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
+    if good and given.heartbeat and (trouble := _ping(given.heartbeat)):
+        yield f"heartbeat: {trouble}"
+
+
+def _tell(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
+    if not place.book.exists():
+        return
+    try:
+        with safe.lock(place.data / "alerts.lock", now.isoformat()):
+            yield from _tell_alone(place, given, since, now)
+    except safe.Held:  # by another tick's messages: they are these
+        return
+
+
+def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
+    path = place.data / "alerts.json"
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    with Book.open(place.book, read_only=True) as book:
+        newest = book.state().runs
+        told = kept.get("told")
+        runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else SHORT)
+    if told is None:  # what was long before anybody wanted to be told is not told
+        told = max((run["number"] for run in runs if _at(run) < since), default=0)
+    found = list(events(place, runs, told, given.link))
+    stale = kept.get("stale")
+    if (
+        runs
+        and given.stale_after
+        and stale != runs[0]["number"]
+        and (event := _stale(place, runs, given.stale_after, now))
+    ):
+        found.append(event)
+        stale = runs[0]["number"]
+    waiting = [Event(**each) for each in kept.get("waiting", ())]
+    left, troubles = _sent(given.to, [*waiting, *found], late=len(waiting))
+    at_work = [run["number"] for run in runs if run["status"] == "running"]
+    newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
+    if (state := {"told": newest, "stale": stale, "waiting": [asdict(each) for each in left]}) != kept:
+        safe.write(path, json.dumps(state, indent=1) + "\n")
+    for trouble in troubles:
+        yield f"{place.name}: alerts: {trouble}; {len(left)} messages wait for the next tick"
+
+
+def _at(run: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(run["started_at"])
+
+
+def _sent(to: Sequence[str], messages: Sequence[Event], late: int) -> tuple[list[Event], list[str]]:
+    """Send what there is; what could not be delivered to anybody, and what was wrong."""
+    for number, event in enumerate(messages):
+        note = "\n(This message could not be delivered at the time.)" if number < late else ""
+        reached, troubles = deliver(to, event.title, event.text + note)
+        if troubles and not reached:
+            return [*messages[number:]][-KEPT:], troubles  # the others would fare no better
+        if troubles:  # told to some: whom it did not reach reads of it in the log
+            return [*messages[number + 1 :]][-KEPT:], troubles
+    return [], []
+
+
+def deliver(to: Sequence[str], title: str, text: str) -> tuple[int, list[str]]:
+    """Send one message to each service; how many took it, and what is to be said of the others, without addresses."""
+    if not to:
+        return 0, []
+    import apprise
+
+    logging.getLogger("apprise").disabled = True  # it may name addresses, which hold passwords
+    reached, troubles = 0, []
+    for number, url in enumerate(to, 1):
+        scheme = url.partition("://")[0][:20]
+        # A plain address is a webhook: apprise says json for what others call that.
+        found = apprise.Apprise.instantiate(_hook(url), suppress_exceptions=True)
+        if found is None:
+            troubles.append(f"to: number {number} ({scheme}) is no address that apprise knows")
+            continue
+        found.socket_connect_timeout = found.socket_read_timeout = PATIENCE
+        try:
+            taken = found.notify(body=text, title=title, body_format="text")
+        except Exception:
+            taken = False
+        if taken:
+            reached += 1
+        else:
+            troubles.append(f"to: number {number} ({scheme}) did not take the message")
+    return reached, troubles
+
+
+def _hook(url: str) -> str:
+    for plain, json_ in (("https://", "jsons://"), ("http://", "json://")):
+        if url.startswith(plain):
+            return json_ + url.removeprefix(plain)
+    return url
+
+
+def _ping(url: str) -> str:
+    """Ask for an address, so that who listens knows that ticks end well; what went wrong, without the address."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - settings allow http(s) only
+            answer.read(1)
+    except (OSError, ValueError) as error:
+        return f"it could not be told ({type(error).__name__})"
+    return ""

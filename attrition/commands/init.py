@@ -1,0 +1,160 @@
+"""``runner.py init FILE --target COLUMN``: from a file of clients to a portfolio, its first run and its first list."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from attrition import safe
+from attrition.home import NAME, Home, Place, UsageError
+from attrition.profile import Dialect, Profile, dialect, profile
+
+__all__ = ["configure", "main"]
+
+ROWS = 200_000
+"""Rows of the file that are looked at; the first tick checks them all."""
+FIRST = 5
+"""Clients of the list that are shown at once."""
+LINES = 200
+"""Lines that tell how the file writes its fields."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.description = "Looks at a CSV of clients, writes the portfolio's YAML, and runs the first tick."
+    parser.add_argument("file", type=Path, help="a CSV with a header, one client a row")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the outcome: whether the client left")
+    parser.add_argument("--id", metavar="COLUMN", help="what names a client; else found, else made")
+    parser.add_argument("--positive", metavar="VALUE", help="how the file writes that a client left; else found")
+    parser.add_argument("--name", help="of the portfolio; else the file's")
+    parser.add_argument("--dry-run", action="store_true", help="show the YAML and write nothing")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Write the portfolio and run it; returns the exit status.
+
+    Raises:
+        UsageError: the file cannot be read or has no such column, or the portfolio is there already.
+    """
+    from attrition.draft import yaml_text
+
+    path: Path = arguments.file
+    place = home.place(arguments.name or _named(path))
+    if place.params.exists() and not arguments.dry_run:
+        raise UsageError(
+            f"{place.params} is there already: to take more clients in, put the file into {place.incoming}; "
+            "for another portfolio choose a --name"
+        )
+    form, columns = _read(path)
+    found = profile(columns, arguments.target, id=arguments.id, positive=arguments.positive, decimal=form.decimal)
+    text = yaml_text(found, form, title=place.name.replace("_", " ").replace("-", " ").capitalize(), source=path.name)
+    _check(text, place.name)
+    _tell(place, found)
+    if arguments.dry_run:
+        print(text, end="")
+        return 0
+    safe.make_folder(place.params.parent)
+    safe.write(place.params, text)
+    return _first_tick(home, place, path)
+
+
+def _named(path: Path) -> str:
+    name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().partition(".")[0]).strip("_-")
+    name = (name if name[:1].isalpha() else f"p_{name}")[:32]
+    return name if NAME.fullmatch(name) else "clients"
+
+
+def _read(path: Path) -> tuple[Dialect, dict[str, list[str]]]:
+    """How the file writes its fields, and its columns as texts."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(islice(file, LINES))
+            if not lines:
+                raise UsageError(f"{path}: an empty file")
+            form = dialect(lines[0], lines[1:])
+            file.seek(0)
+            records = [row for row in islice(csv.reader(file, delimiter=form.delimiter, strict=True), ROWS + 1) if row]
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: not UTF-8 ({error.reason}); in Excel: Save As, 'CSV UTF-8 (comma delimited)'"
+        ) from None
+    except csv.Error as error:
+        raise UsageError(f"{path}: not a CSV that can be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    header = [name.strip() for name in records[0]]
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise UsageError(f"{path}: the header has {twice!r} twice")
+    whole = [row for row in records[1:] if len(row) == len(header)]
+    if not whole:
+        raise UsageError(f"{path}: a header and no rows")
+    if wrong := len(records) - 1 - len(whole):
+        print(f"warning: {wrong:,} rows have more or fewer fields than the header; the tick sets them aside")
+    return form, {name: list(values) for name, values in zip(header, zip(*whole, strict=True), strict=True)}
+
+
+def _check(text: str, name: str) -> None:
+    """What was written must be a portfolio: a column may be of a kind that none can have."""
+    from attrition import params
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.yaml")
+        path.write_text(text, encoding="utf-8")
+        params.load(path)
+
+
+def _tell(place: Place, found: Profile) -> None:
+    out = sys.stderr
+    used = [each.name for each in found.columns if not each.left_out and each.name not in (found.id, found.as_of)]
+    known = found.rows - found.unlabelled
+    print(f"{place.name}: {found.rows:,} rows, {known:,} with an outcome; {len(used)} columns to learn from", file=out)
+    print(f"  {found.target} = {found.positive} is a client who left, {found.negative} one who stayed", file=out)
+    print(f"  a client is named by {found.id}{' (made)' if found.made_id else ''}", file=out)
+    for warning in found.warnings:
+        print(f"  warning: {warning}", file=out)
+
+
+def _first_tick(home: Home, place: Place, path: Path) -> int:
+    from runner import tick
+
+    target = safe.make_folder(place.incoming) / f"{path.stem.lstrip('.')}{path.suffix or '.csv'}"
+    shutil.copyfile(path, target)
+    safe.write(target.with_name(f"{target.name}.done"), "")
+    print(f"{place.params}: written. The first tick:", flush=True)
+    if (status := tick(home, place.name)) == 0:
+        print("\n".join(["", *_list(place), "", "Next:", *_next(place)]))
+    return status
+
+
+def _list(place: Place) -> Iterator[str]:
+    """The head of the list, where there is a model."""
+    from attrition import assessment, params
+
+    if not place.ranking.exists():
+        yield "No list yet: the report says what is wanting for a first model."
+        return
+    yield "To be called first:"
+    for client in assessment.top(params.load(place.params), place.ranking)[:FIRST]:
+        yield f"  {client['rank']:>3}  {client['id']:<28} {client['probability']:>4.0%}  {client['reasons']}"[:160]
+
+
+def _next(place: Place) -> Iterator[str]:
+    """The three commands that come next."""
+    me, api = _me()
+    yield f"  {api:<34}  the whole list: http://127.0.0.1:8000/clients?portfolio={place.name}"
+    yield f"  {f'{me} tick {place.name}':<34}  after more files were put into {place.incoming}"
+    yield f"  {f'{me} schedule --install':<34}  that, every 15 minutes, and the API after a restart"
+    yield f"To look over: {place.params}"
+
+
+def _me() -> tuple[str, str]:
+    """How the runner was called, and how the API is."""
+    called = Path(sys.argv[0]).name
+    return ("python runner.py", "python api.py") if called.endswith(".py") else ("attrition", "attrition-api")

@@ -1,0 +1,59 @@
+"""``runner.py pages PORTFOLIO | --all``: write all pages anew, from what was recorded.
+
+After an update that changes how pages look, or in a home that was made before some of them were. Nothing is decided,
+and no notebook runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+from attrition import params, publish, safe, site
+from attrition.book import Book
+from attrition.home import Home, Place
+from attrition.runs import Run
+
+__all__ = ["configure", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("portfolio", nargs="?")
+    which.add_argument("--all", action="store_true", help="of every portfolio that has had a run")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Write them; returns the exit status."""
+    names = home.portfolios() if arguments.all else [arguments.portfolio]
+    for name in names:
+        place = home.place(name)
+        portfolio = params.load(place.params)
+        if not place.book.exists():
+            continue
+        with safe.lock(place.lock, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), Book.open(place.book) as book:
+            print(f"{name}: {_anew(place, portfolio, book):,} runs, their pages written anew")
+    return 0
+
+
+def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
+    """All pages of one portfolio; how many runs it has."""
+    done, before = 0, 0
+    for folder in sorted(place.executed.glob("[0-9]*T*Z-*/run.json"), key=lambda path: path.parent.name):
+        run = Run.read(folder.parent)
+        for stage in run.report["stages"]:
+            if (run.folder / stage["notebook"]).exists():
+                publish.stage_page(run, stage["notebook"])
+        publish.run_page(place, run, portfolio, book)
+        done += 1
+    for stale in (place.executed / "clients").glob("*"):
+        stale.unlink()
+    (place.executed / "history.json").unlink(missing_ok=True)
+    site.write(place, portfolio, book)
+    while before < book.state().runs:  # lists that no run writes any more
+        before += site.RUNS_A_PAGE
+        site.runs_page(place, portfolio, book, before // site.RUNS_A_PAGE)
+    for model in book.models():
+        site.model_page(place, portfolio, book, model["version"])
+    return done

@@ -1,0 +1,274 @@
+"""Messages about what happened, to a real webhook on this machine: one an event, none lost, none that fails a run."""
+
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import homes
+import pytest
+from pipeline_kit import capstone, cli, quick
+
+from attrition import alerts, safe
+from attrition.book import Book, Outcome
+from attrition.home import Home, UsageError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.got.append((body["title"], body["message"]))
+        self._answer()
+
+    def do_GET(self):
+        self.server.pings.append(self.path)
+        self._answer()
+
+    def _answer(self):
+        self.send_response(500 if self.server.broken else 200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hook():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got, server.pings, server.broken = [], [], False
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def wanted(home, hook, more=""):
+    path = home.root / "alerts.yaml"
+    path.write_text(f"to: ['{hook.url}/secret']\nheartbeat: {hook.url}/ping\nlink: https://risk.example\n{more}")
+    path.chmod(0o600)
+
+
+@contextmanager
+def shop(root):
+    home = Home(root)
+    place = home.place("shop")
+    place.params.parent.mkdir(parents=True)
+    place.params.write_text("title: Shop\n")
+    place.data.mkdir(parents=True)
+    with Book.open(place.book) as book:
+        yield home, place, book
+
+
+def ran(book, day, decision="held", status="completed", reason="It holds.", manual=False):
+    """A run of a day, as the runner leaves it in the book."""
+    at = NOW + timedelta(days=day)
+    run, sequence = book.begin(at.strftime("%Y%m%dT%H%M%SZ"), at.isoformat(), manual=manual)
+    if decision:
+        outcome = Outcome(decision, reason, judged_version=1, champion=None, challenger=None, evidence={}, proven=None)
+        sequence = book.decided(sequence, run, outcome, at.isoformat())
+    report = {"run": run, "status": status, "reason": reason, "finished_at": at.isoformat(), "data_version": 1}
+    book.finished(sequence, {**report, "model": None, "rows": {}, "stages": [], "decision": decision}, None)
+    return run
+
+
+def told(home, day, good=True):
+    since = NOW + timedelta(days=day)
+    return list(alerts.after(home, ["shop"], good=good, since=since, now=since + timedelta(minutes=1)))
+
+
+def kinds(hook):
+    return [title.rpartition(": ")[2] for title, _ in hook.got]
+
+
+def test_each_event_has_one_message_with_reason_and_link(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        for day, (decision, status) in enumerate(
+            [
+                ("held", "completed"),
+                (None, "failed"),
+                (None, "failed"),  # again: told once
+                ("held", "completed"),
+                ("promoted", "completed"),
+                ("kept", "completed"),
+                ("harmed", "completed"),
+                ("on_trial", "completed"),
+                ("learning", "completed"),
+            ],
+            1,
+        ):
+            ran(book, day, decision, status, f"Because of {day}.")
+            assert told(home, day) == []
+        assert kinds(hook) == ["failure", "recovery", "promotion", "promotion refused", "drift"]
+        title, text = hook.got[2]
+        assert title == "Attrition: shop: promotion"
+        assert text.startswith(
+            "Because of 5.\nhttps://risk.example/runs/20260106T000000Z-0006/index.html?portfolio=shop"
+        )
+        assert told(home, 9) == []
+        assert len(hook.got) == 5  # nothing is told twice
+
+
+def test_a_drift_is_told_as_the_monitor_put_it(tmp_path, hook):
+    with shop(tmp_path) as (home, place, book):
+        wanted(home, hook)
+        run = ran(book, 0, "on_trial")
+        (place.executed / run).mkdir(parents=True)
+        verdict = {"state": "drift", "sentence": "Model 0001 no longer holds."}
+        homes.notebook(place.executed / run / "20_monitor.ipynb", verdict=verdict)
+        told(home, 0)
+        assert [(kind, text.splitlines()[0]) for kind, (_, text) in zip(kinds(hook), hook.got, strict=True)] == [
+            ("drift", "Model 0001 no longer holds.")
+        ]
+
+
+def test_a_run_at_work_is_told_when_it_has_ended(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        at = (NOW + timedelta(days=1)).isoformat()
+        run, sequence = book.begin("20260102T000000Z", at)
+        assert told(home, 1) == []
+        ended = {"run": run, "status": "failed", "reason": "Killed.", "finished_at": at, "data_version": 1}
+        book.finished(sequence, {**ended, "model": None, "rows": {}, "stages": [], "decision": None}, None)
+        told(home, 1)
+        assert kinds(hook) == ["failure"]
+
+
+def test_what_another_tick_is_telling_is_not_told_twice(tmp_path, hook):
+    with shop(tmp_path) as (home, place, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        ran(book, 1, "promoted")
+        with safe.lock(place.data / "alerts.lock", "now"):
+            assert told(home, 1) == []
+        assert not hook.got
+        told(home, 1)
+        assert kinds(hook) == ["promotion"]
+
+
+def test_what_was_before_anybody_wanted_to_be_told_is_not_told(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        ran(book, 0, "promoted")
+        ran(book, 1, None, "failed")
+        wanted(home, hook)
+        ran(book, 2, "held")
+        told(home, 2)
+        assert kinds(hook) == ["recovery"]
+
+
+def test_stages_tried_by_hand_are_not_told(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        ran(book, 1, None, "failed", manual=True)
+        told(home, 1)
+        assert not hook.got
+
+
+def test_what_could_not_be_delivered_is_told_after_the_next_tick(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        hook.broken = True
+        ran(book, 1, None, "failed", "Disk full.")
+        (line,) = told(home, 1, good=False)
+        assert "to: number 1 (http) did not take the message; 1 messages wait for the next tick" in line
+        assert "secret" not in line
+        hook.broken, hook.got[:] = False, []
+        ran(book, 2, "held")
+        assert told(home, 2) == []
+        assert kinds(hook) == ["failure", "recovery"]
+        assert "could not be delivered at the time" in hook.got[0][1]
+        assert "could not be delivered" not in hook.got[1][1]
+
+
+def test_the_heartbeat_is_heard_after_success_only(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0, good=False)
+        assert not hook.pings
+        told(home, 0)
+        assert hook.pings == ["/ping"]
+        hook.broken = True
+        assert told(home, 0) == ["heartbeat: it could not be told (HTTPError)"]
+
+
+def test_it_is_told_once_that_no_clients_came_for_long(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook, "stale_after: 7d\n")
+        ran(book, 0)
+        for day in (0, 6, 7, 8):
+            told(home, day)
+        assert kinds(hook) == ["staleness"]
+        ran(book, 9)
+        for day in (9, 17, 18):
+            told(home, day)
+        assert kinds(hook) == ["staleness", "staleness"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("to: []", 0o644, "others may read it, and it holds passwords: chmod 600 it"),
+        ("too: []", 0o600, "expected the keys heartbeat, link, stale_after, to"),
+        ("to: mailto://a@b", 0o600, "to: expected a list of addresses"),
+        ("heartbeat: file:///etc/passwd", 0o600, "heartbeat: expected an address that begins with http"),
+        ("stale_after: 7", 0o600, "stale_after: expected 90m, 12h or 7d, not '7'"),
+        ("a: [", 0o600, "not YAML"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
+    (tmp_path / "alerts.yaml").write_text(text)
+    (tmp_path / "alerts.yaml").chmod(mode)
+    with pytest.raises(UsageError, match=said):
+        alerts.settings(Home(tmp_path))
+
+
+def test_the_command_sends_a_test_and_says_who_did_not_take_it(tmp_path, hook):
+    home = Home(tmp_path)
+    assert "nobody to tell: write" in cli(home, "alert", "--test").stderr
+    wanted(home, hook)
+    done = cli(home, "alert", "--test")
+    assert (done.returncode, done.stdout) == (0, "1 of 1 took the message\n")
+    assert kinds(hook) == ["test"]
+    path = home.root / "alerts.yaml"
+    path.write_text(f"to: ['{hook.url}', 'nonsense://x:password@y']")
+    done = cli(home, "alert", "--test")
+    assert done.returncode == 1
+    assert "1 of 2 took the message\nto: number 2 (nonsense) is no address that apprise knows" in done.stdout
+    assert "password" not in done.stdout + done.stderr
+
+
+def test_a_run_that_fails_is_told_and_its_status_is_not_the_services(tmp_path, hook):
+    """The whole way: cron's environment, a stage that fails, a service that is down, then the next tick."""
+    home = capstone(tmp_path / "home", "practicedata")
+    wanted(home, hook)
+    hook.broken = True
+    broken = quick(tmp_path / "broken", monitor="raise ValueError('no such thing')")
+    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(broken))
+    assert done.returncode == 1
+    assert "1 messages wait for the next tick" in done.stderr
+    assert not hook.pings
+    hook.broken, hook.got[:] = False, []
+    good = quick(tmp_path / "good")
+    assert cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good)).returncode == 0
+    assert kinds(hook) == ["failure", "recovery"]
+    assert "ValueError: no such thing" in hook.got[0][1]
+    assert hook.pings == ["/ping"]
+    (home.root / "alerts.yaml").chmod(0o644)
+    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good))
+    assert done.returncode == 0
+    assert "chmod 600" in done.stderr

