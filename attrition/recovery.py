@@ -36,7 +36,7 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     if place.at_work.exists():
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
-        for folder in (*lists, place.models, *last):
+        for folder in (*lists, place.models, place.clients / "_hashes", *last):
             safe.sweep(folder)
     return closed
 

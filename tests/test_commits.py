@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
-from attrition import params, publish
+from attrition import params, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
@@ -310,6 +310,6 @@ def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_
 def test_the_lists_name_no_page_that_is_not_there(tmp_path):
     place = home(tmp_path)  # this `tick` makes no pages, as one that is killed right after it closed a run
     with Book.open(place.book) as book:
-        publish.index_pages(place, params.load(place.params), book)
+        site.write(place, params.load(place.params), book)
     assert all((path.parent / "index.html").exists() for path in place.executed.glob("2*/run.json"))
     assert not place.at_work.exists()

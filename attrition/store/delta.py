@@ -142,6 +142,7 @@ def clean(folder: Path, table: DeltaTable) -> None:
         table.alter.set_table_properties(_KEEP)
     if _since_checkpoint(folder, table.version()) >= LOGS:
         table.create_checkpoint()
+        _sync_log(folder, table.version())  # what follows drops entries that only it replaces
         table.cleanup_metadata()
     kept = {path.name for path in files(folder, table)}
     for path in folder.glob("*.parquet"):

@@ -19,14 +19,15 @@ __all__ = ["mend"]
 def mend(table: Path) -> int | None:
     """Remove the newest entry of the log if it is torn; its version. To be called after a tick was cut short.
 
-    A checkpoint of that version may be torn too, and is removed in any case: it only saves time.
+    A checkpoint of that version may be torn too, and is removed if the log reaches back without it: then it only saves
+    time. Where older entries are gone, it was synced before they went (`delta.clean`).
     """
     log = table / "_delta_log"
     entries = sorted(log.glob("[0-9]*.json"))
     if not entries:
         return None
     newest = entries[-1]
-    if list(log.glob(f"{newest.stem}.checkpoint*")):
+    if list(log.glob(f"{newest.stem}.checkpoint*")) and int(entries[0].stem) == 0:
         (log / "_last_checkpoint").unlink(missing_ok=True)  # first, because it names the other
         for path in log.glob(f"{newest.stem}.checkpoint*"):
             path.unlink()
