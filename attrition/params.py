@@ -139,12 +139,6 @@ class ModelParams(_Strict):
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
     scale_rows: Annotated[int, Field(ge=1)] = 1_000_000  # from so many rows on, statistics and fit never load them
 
-
-class Cluster(_Strict):
-    """Where the heavy work runs, if not on the runner's machine."""
-
-    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
-
     @model_validator(mode="after")
     def _checks(self) -> Self:
         if self.kind not in (known := classifiers.allowed()):
@@ -158,6 +152,12 @@ class Cluster(_Strict):
                 f"{min(given)}: a parameter of {classifiers.DEFAULT}; those of {self.kind} go under params"
             )
         return self
+
+
+class Cluster(_Strict):
+    """Where the heavy work runs, if not on the runner's machine."""
+
+    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
 
 class Rules(_Strict):
