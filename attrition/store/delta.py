@@ -7,6 +7,8 @@ compared first, on a fresh one.
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from attrition import safe
 from attrition.store.engine import StoreError
 
-__all__ = ["Staged", "commit", "files", "open_table"]
+__all__ = ["InTable", "Staged", "clean", "commit", "files", "open_table", "parts", "replace"]
 
 _TYPES = {
     "BIGINT": "long",
@@ -31,11 +33,16 @@ _TYPES = {
     "DATE": "date",
     "TINYINT": "byte",
 }
-# A model names the version it was trained on: no version may ever be cleaned away.
+# A row carries the version it came with and is never deleted, so every version can be read from the newest one, and the
+# log need not be kept for that: a month for whoever reads the table by its log, a week for whoever is reading a file.
 _KEEP = {
-    "delta.logRetentionDuration": "interval 36500 days",
-    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
 }
+AWAY = 7 * 24 * 3600
+"""Seconds for which a file that is no longer in the table stays."""
+LOGS = 10
+"""Versions after which the log is summed up again, so that opening a table never reads more of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,17 @@ class Staged:
     name: str
     sha256: str | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InTable:
+    """A file of a table, and what the log says of it: rows (None: nothing), and by ``min.<column>``, ``max.…``,
+    ``null_count.…`` what is known of its columns.
+    """
+
+    path: Path
+    rows: int | None
+    bounds: Mapping[str, Any]
 
 
 def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
@@ -69,6 +87,73 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
 def files(folder: Path, table: DeltaTable | None) -> list[Path]:
     """The Parquet files of a table, in order of their names."""
     return sorted(folder / unquote(Path(uri).name) for uri in table.file_uris()) if table else []
+
+
+def parts(folder: Path, table: DeltaTable | None) -> list[InTable]:
+    """The files of a table with what its log says of each, in order of their names."""
+    if table is None:
+        return []
+    found = table.get_add_actions(flatten=True)
+    columns = {name: found[name].to_pylist() for name in found.column_names}
+    bounds = [name for name in columns if name.startswith(("min.", "max.", "null_count."))]
+    return sorted(
+        (
+            InTable(
+                folder / unquote(path),
+                columns["num_records"][at] if "num_records" in columns else None,
+                {name: columns[name][at] for name in bounds if columns[name][at] is not None},
+            )
+            for at, path in enumerate(columns["path"])
+        ),
+        key=lambda part: part.path,
+    )
+
+
+def replace(folder: Path, table: DeltaTable, old: Sequence[Path], new: Path, stats: Mapping[str, Any]) -> int:
+    """Commit one file in the place of several with the same rows; the version that this makes.
+
+    What it replaces stays in the folder until nobody can be reading it (`clean`).
+
+    Raises:
+        StoreError: another process has changed these files meanwhile.
+    """
+    safe.sync(new)
+    safe.sync(folder)
+    now = time.time()
+    removed = []
+    for path in old:
+        removed.append(RemoveAction(path.name, False, int(now * 1000), path.stat().st_size, {}))
+        os.utime(path)  # since when nobody needs it
+    size = new.stat().st_size
+    added = AddAction(new.name, size, {}, int(now * 1000), False, json.dumps(stats))
+    made_of = CommitProperties(custom_metadata={"compacted": str(len(old))}, max_commit_retries=0)
+    try:
+        table.create_write_transaction([added, *removed], "append", table.schema(), commit_properties=made_of)
+    except DeltaError as error:
+        raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
+    version = table.version() + 1
+    _sync_log(folder, version)
+    return version
+
+
+def clean(folder: Path, table: DeltaTable) -> None:
+    """Sum up the log when it has grown, drop what of it is older than `_KEEP`, and files that long out of the table."""
+    if table.metadata().configuration != _KEEP:  # of a table from before
+        table.alter.set_table_properties(_KEEP)
+    if _since_checkpoint(folder, table.version()) >= LOGS:
+        table.create_checkpoint()
+        table.cleanup_metadata()
+    kept = {path.name for path in files(folder, table)}
+    for path in folder.glob("*.parquet"):
+        if path.name not in kept and time.time() - path.stat().st_mtime > AWAY:
+            path.unlink()
+
+
+def _since_checkpoint(folder: Path, version: int) -> int:
+    try:
+        return version - int(json.loads((folder / "_delta_log" / "_last_checkpoint").read_text())["version"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return version
 
 
 def commit(
