@@ -7,7 +7,7 @@ compared first, on a fresh one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from attrition import safe
 from attrition.store.engine import StoreError
 
-__all__ = ["Staged", "commit", "files", "open_table"]
+__all__ = ["Staged", "commit", "copy", "files", "open_table", "replace", "transactions"]
 
 _TYPES = {
     "BIGINT": "long",
@@ -172,3 +172,73 @@ def _sync_log(folder: Path, version: int) -> None:
     log = folder / "_delta_log"
     safe.sync(log / f"{version:020d}.json")
     safe.sync(log)
+
+
+def transactions(folder: Path, app: str) -> dict[int, int]:
+    """Version by number of the application's transactions, as the log has them; none where there is no table."""
+    found = {}
+    for path in sorted((folder / "_delta_log").glob("[0-9]*.json")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            txn = json.loads(line).get("txn")
+            if txn and txn["appId"] == app:
+                found[int(txn["version"])] = int(path.stem)
+    return found
+
+
+def copy(folder: Path, target: Path, version: int, place: Callable[[Path, Path], None]) -> None:
+    """Copy a table as it was at a version: its log up to there, and the files that it had then.
+
+    Args:
+        folder: the table's; what is committed meanwhile is not seen.
+        target: made.
+        version: the newest that the copy knows.
+        place: copies one file.
+
+    Raises:
+        StoreError: a file of that version is gone: a client was forgotten since.
+    """
+    log = safe.make_folder(target / "_delta_log")
+    for path in sorted((folder / "_delta_log").glob("[0-9]*")):
+        if int(path.name.partition(".")[0]) <= version:
+            place(path, log / path.name)
+    for path in files(folder, DeltaTable(str(folder), version=version)):
+        if not path.exists():
+            raise StoreError(f"{path} is gone, which version {version} had: a client was forgotten since")
+        place(path, target / path.name)
+
+
+def replace(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Path, Mapping[str, Any]]) -> int:
+    """Commit one version in which files of the table are replaced, and remove them for good.
+
+    Args:
+        folder: the table's.
+        instead: file of the table: what takes its place, in the table's folder; None for nothing.
+        stats: of each new file, as Delta has them.
+
+    Returns:
+        The table's version.
+
+    Raises:
+        StoreError: another process committed meanwhile.
+    """
+    table = DeltaTable(str(folder))
+    actions: list[AddAction | RemoveAction] = []
+    there = {path.name for path in files(folder, table)}
+    for old, new in instead.items():
+        if old.name not in there:
+            continue
+        now = int(old.stat().st_mtime * 1000)
+        actions.append(RemoveAction(path=old.name, data_change=True, deletion_timestamp=now, size=old.stat().st_size))
+        if new is not None:
+            safe.sync(new)
+            size = new.stat().st_size
+            actions.append(AddAction(new.name, size, {}, now, True, json.dumps(stats[new])))
+    if actions:
+        try:
+            properties = CommitProperties(max_commit_retries=0)
+            table.create_write_transaction(actions, "append", table.schema(), commit_properties=properties)
+        except DeltaError as error:
+            raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
+        table = DeltaTable(str(folder))
+        _sync_log(folder, table.version())
+    return table.version()
