@@ -91,6 +91,8 @@ def strike(book: Path, clean: Callable[[str], str], line: Mapping[str, Any]) -> 
             for name in ("judged_version", "scored_version"):
                 db.execute(f"UPDATE state SET {name} = :v WHERE {name} = data_version", {"v": line["data_version"]})  # noqa: S608
             db.execute("UPDATE state SET data_version = ?, sequence = sequence + 1", (line["data_version"],))
+            if line["rows"]:  # it counts on rows that are gone; the next look computes it from those that are left
+                db.execute("UPDATE state SET evidence = '{}'")
         texts = {"drops": ("name", "reasons", "notes"), "runs": ("reason",), "state": ("evidence",), "models": ("why",)}
         for table, columns in {**texts, "deployments": ("why",)}.items():
             for column in columns:

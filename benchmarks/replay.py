@@ -1,4 +1,4 @@
-"""A history of the demo played in a scratch home, and every run of it replayed: ``python -m benchmarks.replay [HOME]``."""
+"""A history of the demo, and every run of it replayed: ``python -m benchmarks.replay [HOME]``.""" ""
 
 from __future__ import annotations
 

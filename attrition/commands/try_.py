@@ -59,9 +59,8 @@ def _tell(found: trying.Tried) -> None:
     if found.failed:
         print(f"the stages fail: {found.failed}")
     if (moves := found.moves) is not None:
-        print(
-            f"{moves.moved:,} of {moves.clients:,} clients have another rank; {moves.entered} of the first 100 are others"
-        )
+        print(f"{moves.moved:,} of {moves.clients:,} clients have another rank")
+        print(f"{moves.entered:,} of the first 100 are others")
         for row in moves.most:
             risks = f"risk {row['risk_then']:.0%} to {row['risk_now']:.0%}"
             print(f"  {row['id']:<24} rank {row['rank_then']:>6,} to {row['rank_now']:>6,}, {risks}")
