@@ -123,7 +123,7 @@ def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any
 
     name, sequence = book.begin(stamp, about["at"], manual=True)
     state = book.state()
-    facts = {"manual": True, "data_version": scrub.version(place), "champion_before": state.champion}
+    facts: dict[str, Any] = {"manual": True, "data_version": scrub.version(place), "champion_before": state.champion}
     if state.champion:
         facts["model"] = {"version": state.champion, "sha256": book.model(state.champion)["sha256"]}
     run = Run.start(place, name, about["at"], {}, **facts)

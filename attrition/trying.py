@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from attrition.runs import Run
 
 __all__ = ["Beside", "Moves", "Tried", "attempt"]
 
-Tick = Callable[[Home, str, Callable[[], datetime]], int]
+Tick = Callable[[Home, str, Run], int]
 MOVERS = 10
 
 
@@ -63,7 +62,7 @@ def attempt(place: Place, last: int, tick: Tick) -> Tried:
     Args:
         place: of the portfolio; only read.
         last: how many data versions.
-        tick: runs one tick of a portfolio in a home, by a clock; its exit status.
+        tick: runs one tick of a portfolio in a home at the moment of a run, and forced as that was; its exit status.
 
     Raises:
         UsageError: a run's record is not whole, or none took in a row.
@@ -80,7 +79,7 @@ def attempt(place: Place, last: int, tick: Tick) -> Tried:
         found: list[Beside] = []
         for run in runs:
             past.return_drops(place, then, run)
-            status = tick(Home(then.root), place.name, lambda: datetime.fromisoformat(run.report["started_at"]))  # noqa: B023
+            status = tick(Home(then.root), place.name, run)
             made = _newest(then)
             found.append(Beside(run.name, int(run.report["data_version"]), _said(run), _said(made)))
             if status:

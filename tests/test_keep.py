@@ -298,9 +298,10 @@ def test_the_stages_as_edited_beside_production_and_nothing_of_it_is_touched(pla
 
 def test_another_model_moves_ranks(place, capsys):
     place.params.write_text(place.params.read_text().replace("learning_rows: 100", "learning_rows: 100, C: 0.0001"))
-    assert main(["try", "telco", "--last", "2", "--json"]) == 0
+    assert main(["try", "telco", "--last", "4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert len(found["runs"]) == 2
+    assert len(found["runs"]) == 4
+    assert [each["now"]["decision"] for each in found["runs"]] == [report["decision"] for report in reports(place)]
     assert found["moves"]["moved"] > 0
 
 

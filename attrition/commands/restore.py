@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from attrition import backups, params, site
+from attrition import backups, params, safe, site
 from attrition.book import Book
 from attrition.home import Home
 
@@ -25,6 +25,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     names = backups.restore(home, arguments.src.absolute(), arguments.portfolio)
     for name in names:
         place = home.place(name)
+        safe.make_folder(place.incoming)
         if place.book.exists():
             with Book.open(place.book) as book:
                 site.write(place, params.load(place.params), book)

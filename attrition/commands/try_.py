@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from attrition import trying
 from attrition.console import DONE, FAILED
 from attrition.home import Home, UsageError
+from attrition.runs import Run
+from attrition.wishes import Wish
 
 __all__ = ["configure", "main"]
 
@@ -42,10 +43,11 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     return FAILED if found.failed else DONE
 
 
-def _tick(home: Home, name: str, clock: Callable[[], datetime]) -> int:
+def _tick(home: Home, name: str, run: Run) -> int:
     from runner import tick
 
-    return tick(home, name, clock=clock)
+    begun, wish = datetime.fromisoformat(run.report["started_at"]), Wish(force=bool(run.report.get("forced")))
+    return tick(home, name, wish=wish, clock=lambda: begun)
 
 
 def _tell(found: trying.Tried) -> None:
