@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -43,6 +43,9 @@ screenshots: .venv/dev ## the pictures of the README, of the demo (wants chromiu
 bench-pages: .venv/run ## what publishing a run costs after 10, 1,000 and 10,000 runs: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.site
 
+docs: .venv/docs ## the documentation as a site, in site/, every link between its pages checked
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14
 
@@ -63,15 +66,30 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
+bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (half an hour)
+	@$(BIN)/python -m benchmarks.store
+
 bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
+
+bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.fit
+
+bench-scale: .venv/run ## a tick of 2M clients: seconds and memory of each stage: docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.scale
+
+cluster-demo: .venv/cluster ## 20M rows on a cluster of this machine, a worker killed half-way
+	@$(BIN)/python -m benchmarks.cluster
+
+cluster-kills: .venv/cluster ## the same in small, 20 times
+	@$(BIN)/python -m benchmarks.cluster --rows 500_000 --kills 20
 
 fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the description of the API: no 5xx
 	@$(BIN)/python -m benchmarks.fuzz_api
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco hooks cluster files postgres; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks cluster files postgres bench docs; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
@@ -91,6 +109,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres .venv/bench .venv/docs: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
-from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
+from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
 from attrition.home import Home, Place
 from attrition.recovery import recover
@@ -294,6 +294,8 @@ class Tick:
         decision = self.log.report["decision"]
         say(self.place, f"{self.log.name} {status}{f', {decision}' if decision else ''}: {reason}")
         say(self.place, f"report: {publish.report_path(self.log)}")
+        if why := keep_up(self.place, self.portfolio):
+            say(self.place, why)
 
 
 def _following(name: str) -> list[str]:

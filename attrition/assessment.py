@@ -127,15 +127,19 @@ def _worth(portfolio: Portfolio, probability: float) -> dict[str, str]:
     return {"a call is worth": f"{gain:+,.2f} {costs.currency}".strip()}
 
 
-def bands(portfolio: Portfolio, ranked: pd.DataFrame, ranking: Path) -> list[dict[str, Any]]:
+def bands(portfolio: Portfolio, staging: Path) -> list[dict[str, Any]]:
     """How many clients are in each band, of this run and of all current ones."""
-    counted = duckdb.execute(
-        "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(ranking)}
-    ).fetchall()
-    this_run, everybody = ranked["band"].value_counts(), dict(counted)
+    counted = [
+        dict(
+            duckdb.execute(
+                "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(staging / name)}
+            ).fetchall()
+        )
+        for name in ("assessed.parquet", "ranking.parquet")
+    ]
     starts = {"high": portfolio.bands.high, "medium": portfolio.bands.medium, "low": 0.0}
     return [
-        {"band": band, "from": starts[band], "this_run": int(this_run.get(band, 0)), "all": everybody.get(band, 0)}
+        {"band": band, "from": starts[band], "this_run": counted[0].get(band, 0), "all": counted[1].get(band, 0)}
         for band in BANDS
     ]
 

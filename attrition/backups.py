@@ -58,7 +58,7 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
         safe.publish(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return len(files), sum(int(each["bytes"]) for each in files.values())
+    return len(files), sum(int(str(each["bytes"])) for each in files.values())
 
 
 def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
@@ -121,20 +121,13 @@ def _portfolio(place: Place, into: Place) -> None:
 
 def _tables(place: Place, into: Place, state: State, number: int) -> None:
     """Both tables: the rows up to the book's data version, the predictions of runs that it knows to have ended."""
-    from attrition.store import delta
+    from attrition.store import past
 
-    if (place.clients / "_delta_log").is_dir():
-        delta.copy(place.clients, into.clients, state.data_version, _put)
-    made = delta.transactions(place.scores, "scores")
-    newest = max((version for run, version in made.items() if run <= number), default=None)
-    if newest is not None:
-        later = [version for run, version in made.items() if run > number]
-        last = min(later) - 1 if later else max(newest, _last(place.scores))
-        delta.copy(place.scores, into.scores, last, _put)
-
-
-def _last(table: Path) -> int:
-    return max(int(path.stem) for path in (table / "_delta_log").glob("[0-9]*.json"))
+    same = past.ingests(place.clients) == state.ingests  # no run has committed rows since the book was copied
+    at = past.version(place.clients) if same else state.data_version
+    rows = {"to_version": state.data_version, "ingests": state.ingests, "at": at}
+    past.clients(place.clients, into.clients, **rows, put=_put)
+    past.predictions(place.scores, into.scores, to_run=number, put=_put)
 
 
 def _settle(into: Place, runs: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from attrition.drift import logistic
 from attrition.metrics import checked
 from attrition.params import Portfolio
 
-__all__ = ["ENOUGH", "Candidate", "tried"]
+__all__ = ["ENOUGH", "Candidate", "half_life", "tried", "words"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,6 +63,23 @@ class Candidate:
     def mends(self) -> bool:
         """Whether it is the old model with something set anew, so that it rests on that model's rows as well."""
         return self.name in ("recalibrated", "offset")
+
+
+def words(name: str, *, rows: int, new: int, since: int) -> str:
+    """A way for a person: there are ``rows`` clients, ``new`` to the champion, ``since`` the change."""
+    everybody = f"a new model on all {rows:,} clients"
+    return {
+        "recalibrated": f"the old model with intercept and slope set anew on {new:,} clients",
+        "offset": f"the old model with every coefficient corrected on {new:,} clients",
+        "recent": f"a new model on the {since:,} clients since the change",
+        "weighted": f"{everybody}, each counting half as much as one {new:,} clients later",
+        "all": f"{everybody} alike",
+    }[name]
+
+
+def half_life(new: int) -> int:
+    """By how many clients later one counts twice as much, when ``new`` came since the champion was trained."""
+    return max(new, ENOUGH)
 
 
 @dataclass(frozen=True)
@@ -179,32 +196,22 @@ def _ways(
     Rows after version ``start`` are new: the champion has not seen them, and they came after ``change`` (the last
     version before it; 0: unknown). A way is given the rows up to some moment, and takes its own of them.
     """
-    rows, new = len(labelled), len(_after(labelled, start))
-    everybody, ways = f"a new model on all {rows:,} clients", []
+    rows, new, since = len(labelled), len(_after(labelled, start)), len(_after(labelled, change))
+    target, ways = portfolio.target.column, []
+
+    def way(name: str, own: int, fit: Callable[[pd.DataFrame], Pipeline]) -> None:
+        ways.append(_Way(name, words(name, rows=rows, new=new, since=since), own, fit))
+
     if champion is not None and _linear(champion, labelled):
-        target, old = portfolio.target.column, champion
-        ways += [
-            _Way(
-                "recalibrated",
-                f"the old model with intercept and slope set anew on {new:,} clients",
-                new,
-                lambda known: _recalibrated(old, _after(known, start), target),
-            ),
-            _Way(
-                "offset",
-                f"the old model with every coefficient corrected on {new:,} clients",
-                new,
-                lambda known: _offset(old, _after(known, start), target),
-            ),
-        ]
+        old = champion
+        way("recalibrated", new, lambda known: _recalibrated(old, _after(known, start), target))
+        way("offset", new, lambda known: _offset(old, _after(known, start), target))
     if change:
-        since = len(_after(labelled, change))
-        words = f"a new model on the {since:,} clients since the change"
-        ways += [_Way("recent", words, since, lambda known: model.fit(portfolio, _after(known, change)))]
+        way("recent", since, lambda known: model.fit(portfolio, _after(known, change)))
     if (champion is not None or change) and _weighs(portfolio):
-        words = f"{everybody}, each counting half as much as one {new:,} clients later"
-        ways += [_Way("weighted", words, rows, lambda known: _weighted(portfolio, known, len(_after(known, start))))]
-    return [*ways, _Way("all", f"{everybody} alike", rows, lambda known: model.fit(portfolio, known))]
+        way("weighted", rows, lambda known: _weighted(portfolio, known, len(_after(known, start))))
+    way("all", rows, lambda known: model.fit(portfolio, known))
+    return ways
 
 
 def _weighs(portfolio: Portfolio) -> bool:
@@ -260,7 +267,7 @@ def _mended(champion: Pipeline, intercept: float, coefficients: Floats) -> Pipel
     return pipeline
 
 
-def _weighted(portfolio: Portfolio, rows: pd.DataFrame, half_life: int) -> Pipeline:
+def _weighted(portfolio: Portfolio, rows: pd.DataFrame, new: int) -> Pipeline:
     """The portfolio's model on all rows, each weighing half as much as one that came ``half_life`` rows later."""
     if why := model.too_few(portfolio, rows):
         raise model.TooFew(why)
@@ -269,6 +276,6 @@ def _weighted(portfolio: Portfolio, rows: pd.DataFrame, half_life: int) -> Pipel
     pipeline.fit(
         rows[[*portfolio.numeric, *portfolio.categorical]],
         rows[portfolio.target.column].to_numpy(dtype=np.int64),
-        classifier__sample_weight=0.5 ** (ages / max(half_life, ENOUGH)),
+        classifier__sample_weight=0.5 ** (ages / half_life(new)),
     )
     return pipeline

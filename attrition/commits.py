@@ -20,7 +20,15 @@ from attrition.store import marks
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
 
-__all__ = ["commit_decision", "commit_ingest", "commit_run", "finish_ingest", "mend_current", "settle_drops"]
+__all__ = [
+    "commit_decision",
+    "commit_ingest",
+    "commit_run",
+    "finish_ingest",
+    "keep_up",
+    "mend_current",
+    "settle_drops",
+]
 
 
 def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int, run: Run) -> int:
@@ -124,10 +132,22 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
     if sequence is None or not done:
         finish_ingest(place, book, run)
     scored = _commit_scores(place, run) if done else None
+    safe.remove(run.folder / "work")  # rows of an ingest that was killed in it
     folder = run.publish(place)
     book.finished(book.state().sequence, run.report, scored)
     if done:
         _point(place, run.report, folder)
+
+
+def keep_up(place: Place, portfolio: Portfolio) -> str | None:
+    """After commit 3: a bounded piece of the tables' upkeep; why it could not be done, if so. No tick fails of it."""
+    from attrition.store.upkeep import keep_up
+
+    try:
+        keep_up(portfolio, place.clients, place.scores)
+    except Exception as error:  # the tables are as good as before, and the next tick tries again
+        return f"the tables could not be kept up: {type(error).__name__}: {error}"
+    return None
 
 
 def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:

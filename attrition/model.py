@@ -39,6 +39,7 @@ __all__ = [
     "encoded",
     "explained",
     "fit",
+    "held_back",
     "held_back_hash",
     "learnt",
     "linear",
@@ -47,6 +48,7 @@ __all__ = [
     "split",
     "terms",
     "too_few",
+    "too_few_of",
     "usual",
 ]
 
@@ -59,6 +61,10 @@ MISSING = "(missing)"
 """The level that stands for a category without a value."""
 SHOWN = 500
 """Clients that tell which features matter to a model without coefficients."""
+
+
+MOST_HELD_BACK = 100_000
+"""Clients that a first model does without: they tell its error to ± .001, and more would tell no more."""
 
 
 class TooFew(ValueError):
@@ -111,14 +117,20 @@ def fit(portfolio: Portfolio, frame: pd.DataFrame, classifier: Any = None) -> Pi
 def split(portfolio: Portfolio, labelled: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """The rows to train a first model on, those held back to be its reference, and the mark that parts them.
 
-    The share ``model.holdback`` is held back, at least one: those whose ``_key`` has the smallest ``held_back_hash``,
-    up to the mark. Chance decides, and neither time nor outcome: leavers are often known before those who stay.
+    The share ``model.holdback`` is held back, at least one and at most ``MOST_HELD_BACK``: those whose ``_key`` has
+    the smallest ``held_back_hash``, up to the mark. Chance decides, and neither time nor outcome: leavers are often
+    known before those who stay.
     """
     hashes = held_back_hash(labelled["_key"])
-    held = max(1, math.floor(len(labelled) * portfolio.model.holdback))
+    held = held_back(portfolio, len(labelled))
     mark = sorted(hashes)[held - 1] if len(labelled) else ""
     back = np.array([each <= mark for each in hashes], dtype=bool)
     return labelled[~back], labelled[back], mark
+
+
+def held_back(portfolio: Portfolio, rows: int) -> int:
+    """How many of so many rows are held back from a first model."""
+    return min(MOST_HELD_BACK, max(1, math.floor(rows * portfolio.model.holdback)))
 
 
 def held_back_hash(keys: Iterable[object]) -> list[str]:
@@ -128,8 +140,12 @@ def held_back_hash(keys: Iterable[object]) -> list[str]:
 
 def too_few(portfolio: Portfolio, labelled: pd.DataFrame) -> str | None:
     """Why these rows are too few to train on, in words; None when they are enough."""
-    given, rows = portfolio.model, len(labelled)
-    left = int(labelled[portfolio.target.column].sum())
+    return too_few_of(portfolio, len(labelled), int(labelled[portfolio.target.column].sum()))
+
+
+def too_few_of(portfolio: Portfolio, rows: int, left: int) -> str | None:
+    """The same of so many rows, of which so many left."""
+    given = portfolio.model
     if rows < given.least_rows:
         return f"{rows} clients with an outcome to train on, at least {given.least_rows} are needed (model.least_rows)"
     if min(left, rows - left) < given.least_each:

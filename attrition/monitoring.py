@@ -14,7 +14,7 @@ from attrition.drift import unlabelled
 from attrition.drift.experts import WINDOW
 from attrition.params import Portfolio
 from attrition.stages import Stage
-from attrition.store import evidence
+from attrition.store import evidence, training
 from attrition.watch import Watch
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Seen",
+    "arrived",
     "changed_terms",
     "changes",
     "judge",
@@ -40,6 +41,8 @@ MOST_KNOWN = 5_000
 """Clients known at deployment that the new ones' features are compared with, the newest."""
 MOST_SEGMENTS = 30
 """Values of a shown column that errors are told by; a column of more names its clients."""
+MOST_ARRIVED = 100_000
+"""New clients whose features are compared with those."""
 EARLIER = "scored by an earlier model"
 
 
@@ -88,7 +91,9 @@ def judge(
     this = evidence.counted(clients, after_version=judged_version, scores=scores)
     rows = this.rows
     if begun.since < judged_version:
-        rows = evidence.counted(clients, after_version=begun.since, scores=scores).rows
+        first = not begun.since and training.at_scale(clients)
+        among = _unseen(manifest.data_version, manifest.held_back) if first else ""
+        rows = evidence.counted(clients, after_version=begun.since, scores=scores, among=among).rows
     rows = rows[watch.unseen(rows, manifest.data_version, manifest.held_back)]
     rows = watch.predicted(pipeline, champion, rows)
     new = rows[rows["_counted"] > judged_version]
@@ -103,6 +108,19 @@ def judge(
     left_out = {**this.left_out, EARLIER: len(this.rows) - len(new)}
     counts = {why: n for why, n in left_out.items() if n}
     return Seen(pipeline, manifest, new, rows.tail(WINDOW), counts, forward)
+
+
+def _unseen(data_version: int, mark: str) -> str:
+    """SQL for units that a first model may not have learnt from: what was held back, and what came later.
+
+    Only where a unit counts with the version that it came with, as at scale: with a horizon it may count long after.
+    """
+    return f"(_version > {data_version} OR {training.HELD_BACK} <= '{mark}')" if mark else ""
+
+
+def arrived(clients: Clients, judged_version: int) -> pd.DataFrame:
+    """The rows since ``judged_version``, or so many of them as tell what there is to tell of their features."""
+    return clients.some(MOST_ARRIVED, after_version=judged_version)
 
 
 def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.Standing:
@@ -137,7 +155,11 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
 
 def _trainable(stage: Stage, clients: Clients, known: int) -> int:
     """How many clients can be learnt from; counted only when there may be twice as many as were."""
-    return len(evidence.trainable(clients, scores=stage.place.scores)) if clients.labelled >= 2 * known else 0
+    if clients.labelled < 2 * known:
+        return 0
+    if training.at_scale(clients):
+        return clients.labelled
+    return len(evidence.trainable(clients, scores=stage.place.scores))
 
 
 def _day_of(clients: Clients, version: int) -> str:

@@ -129,7 +129,7 @@ class ModelParams(_Strict):
     kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
     params: dict[str, Any] = {}  # of the class, as scikit-learn names them
     C: Annotated[float, Field(gt=0)] = (
-        1.0  # inverse strength of the L2 penalty; this and the next: of LogisticRegression
+        1.0  # inverse strength of the L2 penalty; this and the next: LogisticRegression's
     )
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
@@ -138,12 +138,6 @@ class ModelParams(_Strict):
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
     least_each: Annotated[int, Field(ge=2)] = 2  # of each class, in what is trained on
     scale_rows: Annotated[int, Field(ge=1)] = 1_000_000  # from so many rows on, statistics and fit never load them
-
-
-class Cluster(_Strict):
-    """Where the heavy work runs, if not on the runner's machine."""
-
-    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -158,6 +152,12 @@ class Cluster(_Strict):
                 f"{min(given)}: a parameter of {classifiers.DEFAULT}; those of {self.kind} go under params"
             )
         return self
+
+
+class Cluster(_Strict):
+    """Where the heavy work runs, if not on the runner's machine."""
+
+    dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
 
 class Rules(_Strict):

@@ -53,14 +53,18 @@ def rebuild(place: Place, run: Run, root: Path) -> tuple[Place, list[str]]:
     Returns:
         The places in it, and what could not be had again, in words.
     """
+    from attrition.store import past as tables
+
     past, before, number = Home(root).place(place.name), run.before(), number_of(run.name)
     safe.write(safe.make_folder(past.params.parent) / past.params.name, before["params"])
     for folder in (past.incoming, past.models, past.executed):
         safe.make_folder(folder)
     bookkeeping.copy(place.book, past.book)
     bookkeeping.rewind(past.book, number, before["state"])
-    advance(place, past, int(before["state"]["data_version"]))
-    _scores(place, past, number)
+    state = before["state"]
+    next_version = int(run.report["data_version"]) if run.report["rows"]["ingested"] else 1
+    advance(place, past, int(state["data_version"]), ingests=int(state["ingests"]), at=next_version - 1)
+    tables.predictions(place.scores, past.scores, to_run=number - 1, put=_link)
     with Book.open(past.book, read_only=True) as book:
         versions = [str(model["version"]) for model in book.models()]
     for version in versions:
@@ -72,18 +76,13 @@ def rebuild(place: Place, run: Run, root: Path) -> tuple[Place, list[str]]:
     return past, lost
 
 
-def advance(place: Place, past: Place, version: int) -> None:
-    """Let the scratch home have the rows up to a data version."""
-    from attrition.store import delta
-    from attrition.store.engine import StoreError
+def advance(place: Place, past: Place, version: int, *, ingests: int = 1, at: int = 0) -> None:
+    """Let the scratch home have the rows up to a data version; its table is at the version ``at`` then."""
+    from attrition.store import past as tables
 
     shutil.rmtree(past.clients, ignore_errors=True)
-    if not (place.clients / "_delta_log").is_dir():
-        return
-    try:
-        delta.copy(place.clients, past.clients, version, _link)
-    except StoreError as error:
-        raise UsageError(str(error)) from None
+    asked = {"to_version": version, "ingests": ingests, "at": max(at, version)}
+    tables.clients(place.clients, past.clients, **asked, put=_link)
 
 
 def return_drops(place: Place, past: Place, run: Run) -> list[Path]:
@@ -102,15 +101,6 @@ def return_drops(place: Place, past: Place, run: Run) -> list[Path]:
         (past.incoming / f"{drop['name']}.done").touch()
         found.append(past.incoming / drop["name"])
     return found
-
-
-def _scores(place: Place, past: Place, number: int) -> None:
-    from attrition.store import delta
-
-    made = delta.transactions(place.scores, "scores")
-    last = max((version for run, version in made.items() if run < number), default=None)
-    if last is not None:
-        delta.copy(place.scores, past.scores, last, _link)
 
 
 def ranking(place: Place, known: Path, number: int, target: Path) -> list[str]:

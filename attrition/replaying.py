@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,10 +161,11 @@ class _Once:
     def _ingested(self, found: StageReplay) -> None:
         then, now = (json.loads((each / "ingest.json").read_text()) for each in (self.run.folder, self.staging))
         _same(found, "ingest.json", _without(then, "bytes", "sha256"), _without(now, "bytes", "sha256"))
-        for part in now["files"]:
-            name = f"rows/{part['path']}"
-            _tables(found, name, self.place.clients / part["path"], self.staging / "rows" / part["path"])
-        past.advance(self.place, self.then, int(self.run.report["data_version"]))
+        version = int(self.run.report["data_version"])
+        past.advance(self.place, self.then, version)
+        if now["files"]:
+            staged = [self.staging / "rows" / part["path"] for part in now["files"]]
+            _rows(found, "rows/", self.then.clients.glob("*.parquet"), staged, f"_version = {version}")
 
     def _trained(self, found: StageReplay) -> None:
         now = registry.read_manifest(self.staging / "model")
@@ -176,7 +177,7 @@ class _Once:
 
     def _assessed(self, found: StageReplay) -> None:
         name = "assessed.parquet"
-        _tables(found, name, self.run.folder / name, self.staging / name)
+        _rows(found, name, [self.run.folder / name], [self.staging / name])
 
 
 def _source(executed: Path) -> dict[str, Any]:
@@ -283,13 +284,14 @@ def _without(value: Any, *names: str) -> Any:
     return [_without(each, *names) for each in value] if isinstance(value, list) else value
 
 
-def _tables(found: StageReplay, name: str, then: Path, now: Path) -> None:
-    """Compare two Parquet files row by row, each row as often as it is there."""
+def _rows(found: StageReplay, name: str, then: Iterable[Path], now: Iterable[Path], where: str = "true") -> None:
+    """Compare the rows of Parquet files, each as often as it is there."""
     from attrition.store.engine import connect, literal
 
     found.compared += 1
+    listed = [", ".join(map(literal, sorted(paths))) for paths in (then, now)]
     with connect() as db:
-        one, other = (f"SELECT * FROM read_parquet({literal(path)})" for path in (then, now))  # noqa: S608
+        one, other = (f"SELECT * FROM read_parquet([{files}]) WHERE {where}" for files in listed)  # noqa: S608
         query = f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"  # noqa: S608
         (off,) = db.execute(query).fetchone()
     if off:

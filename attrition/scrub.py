@@ -92,54 +92,45 @@ def tables(place: Place, whom: Whom) -> int:
 def _table(folder: Path, is_client: str, whom: Whom) -> int:
     from deltalake import DeltaTable
 
-    from attrition.store import delta
+    from attrition.store import delta, hashes
     from attrition.store.engine import connect, literal
 
     if not DeltaTable.is_deltatable(str(folder)):
         return 0
     instead: dict[Path, Path | None] = {}
     stats: dict[Path, dict[str, Any]] = {}
-    named = delta.files(folder, DeltaTable(str(folder)))
+    table = DeltaTable(str(folder))
     with connect() as db:
-        for path in named:
+        for path in delta.files(folder, table):
             rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
             if not db.execute(f"SELECT count(*) {rows} WHERE {is_client}", {"client": whom.client}).fetchone()[0]:
                 continue
-            new = folder / f"{path.stem}-{version_of(folder) + 1}.parquet"
+            new = folder / f"{path.stem}-{table.version() + 1}.parquet"
             client = literal(whom.client)
             kept = f"SELECT * {rows} WHERE NOT coalesce({is_client.replace('$client', client)}, false)"
             db.execute(f"COPY ({kept}) TO {literal(new)} (FORMAT parquet, COMPRESSION zstd)")
-            stats[new] = _stats(db, new)
-            instead[path] = new
-    delta.replace(folder, instead, stats)
+            (left,) = db.execute(f"SELECT count(*) FROM read_parquet({literal(new)})").fetchone()
+            instead[path] = new if left else None
+            if left:
+                stats[new] = _stats(db, whom.portfolio, new)
+    delta.rewrite(folder, instead, stats)
     named = delta.files(folder, DeltaTable(str(folder)))
-    for path in set(folder.glob("*.parquet")) - set(named):
+    for path in set(folder.glob("*.parquet")) - set(named):  # of a version before, or of a compaction cut short
         path.unlink()
+    for spilt in folder.glob(".*.spilt"):
+        safe.remove(spilt)
+    hashes.drop_others(folder, named)
     safe.sync(folder)
     return len(instead)
 
 
-def version_of(folder: Path) -> int:
-    """The newest version of a table."""
-    from deltalake import DeltaTable
-
-    return int(DeltaTable(str(folder)).version())
-
-
-def _stats(db: Any, path: Path) -> dict[str, Any]:
+def _stats(db: Any, portfolio: Portfolio, path: Path) -> dict[str, Any]:
+    from attrition.store.buckets import stats
+    from attrition.store.clients import score_stats
     from attrition.store.engine import literal
 
-    table = f"read_parquet({literal(path)}, hive_partitioning = false)"
-    has = {name for name, *_ in db.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
-    (rows,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
-    if "_version" not in has or not rows:
-        return {"numRecords": rows}
-    names = ("_row", "_version")
-    low, high = (
-        dict(zip(names, db.execute(f"SELECT {f}(_row), {f}(_version) FROM {table}").fetchone(), strict=True))
-        for f in ("min", "max")
-    )
-    return {"numRecords": rows, "minValues": low, "maxValues": high, "nullCount": dict.fromkeys(names, 0)}
+    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
+    return stats(db, portfolio, path)[1] if "_version" in {name for name, *_ in described} else score_stats(path)
 
 
 def lists(place: Place, whom: Whom) -> int:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from attrition.moments import SAMPLE, measures
 from attrition.params import Portfolio
 
 __all__ = ["Queried", "summarise", "summarise_store"]
@@ -26,7 +27,7 @@ class Queried(Protocol):
         """Whose clients they are."""
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
-        """The rows of one SELECT."""
+        """The rows of one SELECT; each row says with which ``_version`` it came."""
 
 
 def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
@@ -58,35 +59,50 @@ def summarise(frame: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
     }
 
 
-def summarise_store(clients: Queried) -> dict[str, Any]:
-    """The same as `summarise`, computed where the rows are, whatever their number."""
-    portfolio = clients.portfolio
-    asked = {"rows": "count(*)", "labelled": f"count({_quoted(portfolio.target.column)})"}
-    asked["positive_share"] = f"avg({_quoted(portfolio.target.column)})"
-    for place, name in enumerate(portfolio.columns):
-        asked[f"missing{place}"] = f"1 - count({_quoted(name)}) / count(*)"
-        if name in _measured(portfolio):
-            value = f"CAST({_quoted(name)} AS DOUBLE)"
-            measures = (f"avg({value})", f"median({value})", f"stddev_samp({value})", f"min({value})", f"max({value})")
-            asked |= {f"{measure}{place}": sql for measure, sql in zip(MEASURES, measures, strict=True)}
-    select = ", ".join(f"{sql} AS {key}" for key, sql in asked.items())
-    found = clients.sql(f"SELECT {select} FROM clients").iloc[0]
+def summarise_store(clients: Queried, *, after_version: int = 0) -> dict[str, Any]:
+    """The same as `summarise` of the rows that came with a later version, computed where they are."""
+    portfolio, target = clients.portfolio, _quoted(clients.portfolio.target.column)
+    asked = {"rows": "count(*)", "labelled": f"count({target})", "positive_share": f"avg({target})"}
+    asked |= {f"known{place}": f"count({_quoted(name)})" for place, name in enumerate(portfolio.columns)}
+    since = f"_version > {after_version}" if after_version else "true"
+    found = _asked(clients, asked, where=since)
+    rows, measured = int(found["rows"]), _measured(portfolio)
+    values = [f"CAST({_quoted(name)} AS DOUBLE)" for name in measured]
+
+    def ask(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
+        return [_asked(clients, select, where=f"{since} AND {where}")]
+
+    def sample(select: Mapping[str, str], *, where: str = "true") -> list[Mapping[str, Any]]:
+        return [_asked(clients, select, 100.0 * SAMPLE / rows, f"{since} AND {where}")]
+
+    few = sample if rows > SAMPLE else ask
+    exact = dict(zip(measured, measures(ask, few, values, rows), strict=True))
     columns: dict[str, Any] = {}
     for place, (name, column) in enumerate(portfolio.columns.items()):
-        columns[name] = {"type": column.type, "missing": _number(found[f"missing{place}"])}
-        if name in _measured(portfolio):
-            columns[name] |= {measure: _number(found[f"{measure}{place}"]) for measure in MEASURES}
+        columns[name] = {"type": column.type, "missing": _number(1 - found[f"known{place}"] / rows) if rows else None}
+        if name in exact:
+            columns[name] |= {measure: _number(getattr(exact[name], measure)) for measure in MEASURES}
         elif column.type == "category":
-            columns[name]["top"] = _top(clients, name)
+            columns[name]["top"] = _top(clients, name, since)
     return {
-        "rows": int(found["rows"]),
+        "rows": rows,
         "labelled": int(found["labelled"]),
         "positive_share": _number(found["positive_share"]),
         "columns": columns,
     }
 
 
-def _measured(portfolio: Portfolio) -> Iterable[str]:
+def _asked(
+    clients: Queried, select: Mapping[str, str], percent: float = 100.0, where: str = "true"
+) -> Mapping[str, Any]:
+    """The one row that these expressions make of all clients, a random share of them, or those for whom …"""
+    some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
+    values = ", ".join(f"{sql} AS {name}" for name, sql in select.items())
+    row = clients.sql(f"SELECT {values} FROM clients{some} WHERE {where}").iloc[0]
+    return {str(name): value for name, value in row.items()}
+
+
+def _measured(portfolio: Portfolio) -> list[str]:
     kinds = ("integer", "number", "boolean")
     return [name for name, column in portfolio.columns.items() if column.type in kinds and name != portfolio.id]
 
@@ -100,9 +116,9 @@ def _measures(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float 
     return {measure: _number(value) for measure, value in zip(MEASURES, found, strict=True)}
 
 
-def _top(clients: Queried, name: str) -> list[list[Any]]:
+def _top(clients: Queried, name: str, since: str) -> list[list[Any]]:
     counts = clients.sql(
-        f"SELECT {_quoted(name)}, count(*) FROM clients WHERE {_quoted(name)} IS NOT NULL "
+        f"SELECT {_quoted(name)}, count(*) FROM clients WHERE {since} AND {_quoted(name)} IS NOT NULL "
         f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {TOP}"
     )
     return [[value, int(times)] for value, times in counts.itertuples(index=False)]

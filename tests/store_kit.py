@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from attrition.params import Portfolio
 from attrition.store import delta
+from attrition.store.batches import write_batch
 from attrition.store.clients import SCORES, Clients, commit_rows, commit_scores
 from attrition.store.engine import OWN, connect, fields
 from attrition.store.ingest import Ingest, ingest
+from attrition.store.ranking import write_ranking
 
 DATA = Path(__file__).parent / "data"
 PARAMS = Path(__file__).parent.parent / "params"
@@ -110,3 +114,13 @@ def predictions(folder: Path, rows: list[tuple[int, str, str | None, int, str, f
         db.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, 'run')", rows)
         db.execute(f"COPY scores TO '{path}' (FORMAT parquet)")
     commit_scores(folder, path, number, f"run{number}")
+
+
+def ranked(assessed: pd.DataFrame, staging: Path, previous: Path, *, anew: bool = False) -> None:
+    """Stage the ranking of a frame with a row a client, as of one batch."""
+    files = [staging / "batch.parquet"] if len(assessed) else []
+    for path in files:
+        write_batch(assessed.assign(hold_out=False, gone=False), path)
+    write_ranking(files, staging, previous, anew=anew)
+    for path in files:
+        path.unlink()

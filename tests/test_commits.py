@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
+from store_kit import ranked
 
 from attrition import params
 from attrition.book import Book, Outcome, Overtaken
@@ -20,7 +21,6 @@ from attrition.store import marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
-from attrition.store.ranking import write_ranking
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
 MODEL = REPOSITORY / "tests" / "data" / "home" / "models" / "sample" / "0001"
@@ -69,7 +69,7 @@ def assess(place, portfolio, state, run) -> None:
     scored = pd.DataFrame({"_row": rows["_row"], "id": rows["corporation"], "as_of": pd.NaT, "probability": 0.5})
     facts = {"data_version": state.data_version, "model_version": state.champion, "run": run.name}
     reasons = pd.Series([["a reason"]] * len(rows))
-    write_ranking(scored.assign(**facts, band="medium", reasons=reasons), run.folder, run.folder / "none")
+    ranked(scored.assign(**facts, band="medium", reasons=reasons), run.folder, run.folder / "none")
     run.note(data_version=state.data_version, model={"version": state.champion, "sha256": "00"})
     run.stage("assess", "completed", seconds=0.1)
 

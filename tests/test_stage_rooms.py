@@ -13,12 +13,12 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_kit import ranked
 
 from attrition import assessment, dependencies, diagnosis, look, params, record
 from attrition.home import REPOSITORY
 from attrition.model import BASE
 from attrition.provenance import git_commit
-from attrition.store.ranking import write_ranking
 
 NONE = Path("/no/ranking/yet")
 DEMO = params.load(REPOSITORY / "params" / "demo.yaml")
@@ -69,25 +69,28 @@ def assessed(*clients, model="0001"):
     return rows.assign(**facts, reasons=[["one", "two"]] * len(rows))
 
 
-def ranking(folder):
-    path = str(folder / "ranking.parquet")
-    return duckdb.execute("SELECT rank, id, probability FROM read_parquet($p) ORDER BY rank", {"p": path}).fetchall()
+def ranking(folder, name="ranking.parquet", first="rank"):
+    found = f"SELECT {first}, id, probability FROM read_parquet($path) ORDER BY {first}"
+    return duckdb.execute(found, {"path": str(folder / name)}).fetchall()
 
 
 def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, NONE)
-    mine = write_ranking(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
+    ranked(assessed((1, "a", 0.9), (2, "b", 0.5), (3, "c", 0.1)), first, NONE)
+    ranked(assessed((4, "c", 0.7), (5, "d", 0.6)), second, first / "ranking.parquet")
     assert ranking(second) == [(1, "a", 0.9), (2, "c", 0.7), (3, "d", 0.6), (4, "b", 0.5)]
-    assert mine[["rank", "id"]].to_numpy().tolist() == [[2, "c"], [3, "d"]]
+    assert [each[:2] for each in ranking(second, "assessed.parquet")] == [(2, "c"), (3, "d")]
+    assert [each[:2] for each in ranking(second, "scores.parquet", "_row")] == [(4, "c"), (5, "d")]
 
 
 def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    write_ranking(assessed((1, "a", 0.9)), first, NONE)
-    assert write_ranking(assessed(), second, first / "ranking.parquet").empty
+    ranked(assessed((1, "a", 0.9)), first, NONE)
+    ranked(assessed(), second, first / "ranking.parquet")
+    assert ranking(second, "assessed.parquet") == []
+    assert ranking(second, first="owner") == ranking(first, first="owner")
     assert ranking(second) == ranking(first)
 
 
@@ -95,7 +98,7 @@ def test_a_run_without_clients_to_assess_leaves_the_ranking_as_it_was(tmp_path):
 def test_ranks_are_1_to_n_by_falling_risk(tmp_path_factory, clients):
     folder = tmp_path_factory.mktemp("ranking")
     rows = [(number, client, risk) for number, (client, risk) in enumerate(clients)]
-    write_ranking(assessed(*rows), folder, NONE)
+    ranked(assessed(*rows), folder, NONE)
     found = ranking(folder)
     assert [rank for rank, *_ in found] == list(range(1, len(clients) + 1))
     assert [risk for *_, risk in found] == sorted((risk for _, risk in clients), reverse=True)
@@ -104,11 +107,11 @@ def test_ranks_are_1_to_n_by_falling_risk(tmp_path_factory, clients):
 def test_a_ranking_of_before_there_were_trails_is_gone_on_from(tmp_path):
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
-    write_ranking(assessed((1, "a", 0.9), (2, "b", 0.5)).assign(as_of=pd.Timestamp("2026-01-01")), tmp_path / "1", NONE)
+    ranked(assessed((1, "a", 0.9), (2, "b", 0.5)).assign(as_of=pd.Timestamp("2026-01-01")), tmp_path / "1", NONE)
     old = tmp_path / "old.parquet"
     columns = "* EXCLUDE (change, change_since, trail)"
     duckdb.execute(f"COPY (SELECT {columns} FROM '{tmp_path / '1' / 'ranking.parquet'}') TO '{old}'")
-    write_ranking(assessed((3, "a", 0.7)).assign(as_of=pd.Timestamp("2026-01-08")), tmp_path / "2", old)
+    ranked(assessed((3, "a", 0.7)).assign(as_of=pd.Timestamp("2026-01-08")), tmp_path / "2", old)
     query = f"SELECT id, round(change, 9) FROM '{tmp_path / '2' / 'ranking.parquet'}' ORDER BY id"
     assert duckdb.sql(query).fetchall() == [("a", -0.2), ("b", None)]
 
@@ -136,7 +139,7 @@ def test_the_change_is_what_all_that_was_ever_scored_would_give(tmp_path_factory
             history[name][day] = risk
         staging = folder / str(number)
         staging.mkdir()
-        write_ranking(assessed(*rows).assign(as_of=day), staging, previous, anew=anew)
+        ranked(assessed(*rows).assign(as_of=day), staging, previous, anew=anew)
         previous = staging / "ranking.parquet"
         found = duckdb.execute("SELECT id, change, change_since, len(trail) FROM read_parquet(?)", [str(previous)])
         lines = {name: (change, since, kept) for name, change, since, kept in found.fetchall()}

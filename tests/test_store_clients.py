@@ -9,7 +9,9 @@ import duckdb
 import numpy as np
 import pytest
 from deltalake import DeltaTable
-from store_kit import CAPSTONE, COLUMNS, DATA, PARAMS, ROW, Shop, csv, portfolio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_kit import CALLED, CAPSTONE, COLUMNS, DATA, PARAMS, ROW, Shop, csv, history, portfolio
 
 from attrition import params
 from attrition.store import clients as store
@@ -86,6 +88,35 @@ def test_current_is_the_newest_row_of_each_client(shop: Shop, tmp_path: Path) ->
     shop.take(csv(tmp_path, *late, name="late.csv"))
     assert dict(shop.clients.current()[["client", "seats"]].itertuples(index=False)) == {"ann": 1, "bob": 4}
     assert shop.clients.current(after_version=1)["client"].tolist() == ["bob"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    versions=st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=4), min_size=1, max_size=4
+    ),
+    keys=st.sampled_from([{}, {"as_of": None}, {"id": None}]),
+    merged=st.booleans(),
+)
+def test_current_is_what_its_rule_says(
+    tmp_path_factory: pytest.TempPathFactory, versions: list[list[tuple[str, int]]], keys: dict[str, None], merged: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("history") / "clients"
+    given_shop = portfolio(columns=CALLED, **keys)
+    history(folder, given_shop, [[(who, f"2026-01-0{day}", day % 2, None) for who, day in rows] for rows in versions])
+    if merged:
+        DeltaTable(str(folder)).optimize.compact()
+    clients = Clients(given_shop, folder, len(versions))
+    rows = clients.frame()
+    order = ["day", "_row"] if "as_of" not in keys else ["_row"]
+    newest = rows if "id" in keys else rows.sort_values(order).groupby("client").tail(1).sort_values("_row")
+    for after in range(len(versions) + 1):
+        wanted = newest.loc[newest["_version"] > after, "_row"].tolist()
+        assert clients.current(after_version=after)["_row"].tolist() == wanted
+        early = Clients(given_shop, folder, after)
+        up_to = rows[rows["_version"] <= after]
+        assert (early.rows, early.labelled) == (len(up_to), up_to["left"].notna().sum())
+        assert early.latest == up_to["_version"].max() if len(up_to) else early.latest == 0
 
 
 def test_of_rows_of_the_same_date_the_last_to_come_is_current(tmp_path: Path) -> None:
@@ -180,13 +211,6 @@ def test_a_commit_goes_on_after_a_crash_at_any_step(
     table = DeltaTable(str(shop.folder))
     assert (table.version(), table.transaction_version("ingest"), table.history(1)[0]["run"]) == (1, 1, "run1")
     assert shop.clients.frame()["client"].tolist() == ["ann"]
-
-
-def test_every_version_is_kept(shop: Shop, tmp_path: Path) -> None:
-    shop.take(csv(tmp_path, ROW))
-    kept = DeltaTable(str(shop.folder)).metadata().configuration
-    assert set(kept.values()) == {"interval 36500 days"}
-    assert len(kept) == 2
 
 
 def test_a_run_that_was_overtaken_cannot_commit(shop: Shop, tmp_path: Path) -> None:

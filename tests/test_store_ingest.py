@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from store_kit import COLUMNS, DATA, HEADER, PARAMS, ROW, SEED, SOURCE, Shop, csv, portfolio
 
 from attrition import params
-from attrition.store.check import Checked, check
+from attrition.store.check import Checked, accounted
 from attrition.store.ingest import Ingest
 
 
@@ -50,7 +50,7 @@ def test_missing_equals_missing_and_differing_rows_are_two(shop: Shop, tmp_path:
 
 
 def test_a_hash_alone_is_no_duplicate(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attrition.store.ingest._hash", lambda portfolio: "CAST(7 AS BIGINT)")
+    monkeypatch.setattr("attrition.store.arrivals._hash", lambda portfolio: "CAST(7 AS BIGINT)")
     shop.take(csv(tmp_path, ROW))
     done = shop.take(csv(tmp_path, ROW, ROW.replace("ann", "bob"), name="next.csv"))
     assert (done.rows["ingested"], done.rows["duplicates"]) == (1, 1)
@@ -180,12 +180,12 @@ def test_a_drop_that_grows_while_it_is_read_is_not_known_by_its_new_content(
     path = csv(tmp_path, ROW)
     before = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def grows(*given: Any) -> Checked:
-        checked = check(*given)
+    def grows(*given: Any, **named: Any) -> Checked:
+        checked = accounted(*given, **named)
         path.write_text(path.read_text() + ROW.replace("ann", "bob"))
         return checked
 
-    monkeypatch.setattr("attrition.store.ingest.check", grows)
+    monkeypatch.setattr("attrition.store.arrivals.accounted", grows)
     (drop,) = shop.take(path).drops
     assert (drop.sha256, drop.rows_in) == (before, 1)
 

@@ -72,3 +72,12 @@ def test_json_holds_the_statistics_of_any_rows(tmp_path: Path, rows: list[str]) 
     assert asked == computed
     assert json.loads(json.dumps(asked, allow_nan=False)) == asked
     assert asked["rows"] == len(rows)
+
+
+def test_the_rows_since_a_version_are_asked_for_alone(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, portfolio())
+    shop.take(csv(tmp_path, ROW, ROW.replace("9.5", ""), name="a.csv"))
+    shop.take(csv(tmp_path, ROW.replace("ann", "bob").replace("Team", "Basic"), name="b.csv"))
+    asked = summarise_store(shop.clients, after_version=1)
+    assert asked == summarise(shop.clients.frame(after_version=1), shop.portfolio)
+    assert (asked["rows"], asked["columns"]["plan"]["top"]) == (1, [["Basic", 1]])

@@ -15,12 +15,12 @@ from typing import Any
 from attrition import safe
 from attrition.params import Column, Portfolio
 from attrition.store import headers
-from attrition.store.engine import fields, literal, quoted
+from attrition.store.engine import fields, listed, literal, quoted
 from attrition.store.headers import some
-from attrition.store.raw import FIELD, Refused
+from attrition.store.raw import FIELD, Readable, Refused
 from attrition.store.reading import open_drop
 
-__all__ = ["BAD", "BadRow", "Checked", "bad_rows", "check", "reasons"]
+__all__ = ["BAD", "BadRow", "Checked", "Opened", "accounted", "bad_rows", "check", "judged", "opened", "reasons"]
 
 BAD = "line BIGINT, faults STRUCT(name VARCHAR, fault VARCHAR, value VARCHAR)[], raw VARCHAR[]"
 SPACES = " \t\n\r\v\f\u00a0"
@@ -42,6 +42,23 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A drop with its header, before a row of it is read.
+
+    ``header`` is in the YAML's letters, ``portfolio`` what this file is held to, ``outcomes`` as in `Checked`, and
+    ``misfit`` why nothing of it can be taken (None: it can). ``made`` is SQL for the id of a ``line`` where no column
+    holds it (None: one does).
+    """
+
+    records: Readable
+    header: list[str]
+    portfolio: Portfolio
+    outcomes: bool
+    misfit: str | None
+    made: str | None
+
+
+@dataclass(frozen=True)
 class BadRow:
     """A record that cannot be taken: the line it starts on, why, and its fields as they stood."""
 
@@ -59,22 +76,38 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
     """
     _empty_tables(connection, portfolio)
     try:
-        drop = open_drop(path, portfolio.delimiter, fields(portfolio))
-        header = headers.named(portfolio, drop.header)
-        portfolio = _as_written(portfolio, typed=drop.typed)
-        outcomes = _brings_outcomes_alone(portfolio, header)
-        if outcomes:
-            portfolio = _outcomes_alone(portfolio, header)
-            _empty_tables(connection, portfolio)
-        if reason := headers.misfit(portfolio, header):
-            return Checked(drop.count(), refused=reason)
-        drop.load(connection)
+        drop = opened(portfolio, path)
+        if drop.outcomes:
+            _empty_tables(connection, drop.portfolio)
+        if drop.misfit:
+            return Checked(drop.records.count(), refused=drop.misfit)
+        drop.records.load(connection)
     except Refused as refused:
         _empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
-    _validate(connection, portfolio, header, "_raw" if outcomes else "NULL", _made(portfolio, path))
+    _validate(connection, drop)
     (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
-    return Checked(rows, tuple(_notes(connection, portfolio, header, rows)), outcomes=outcomes)
+    return accounted(connection, drop, rows)
+
+
+def opened(portfolio: Portfolio, path: Path) -> Opened:
+    """Read the header of a drop and hold it to the portfolio.
+
+    Raises:
+        Refused: nothing can be taken of the file.
+    """
+    records = open_drop(path, portfolio.delimiter, fields(portfolio))
+    header = headers.named(portfolio, records.header)
+    portfolio = _as_written(portfolio, typed=records.typed)
+    outcomes = _brings_outcomes_alone(portfolio, header)
+    if outcomes:
+        portfolio = _outcomes_alone(portfolio, header)
+    return Opened(records, header, portfolio, outcomes, headers.misfit(portfolio, header), _made(portfolio, path))
+
+
+def accounted(connection: Any, drop: Opened, rows: int) -> Checked:
+    """What to say of a drop whose rows are in ``good`` and ``bad``."""
+    return Checked(rows, tuple(_notes(connection, drop.portfolio, drop.header, rows)), outcomes=drop.outcomes)
 
 
 def bad_rows(connection: Any) -> Iterator[BadRow]:
@@ -131,54 +164,58 @@ def _notes(connection: Any, portfolio: Portfolio, header: list[str], rows: int) 
         yield f"every outcome is {low}"
 
 
-def _validate(connection: Any, portfolio: Portfolio, header: list[str], kept: str, made: str) -> None:
-    """Sort the rows of ``raw`` into ``good`` and ``bad``; ``kept`` is SQL for the ``_raw`` of a good one.
+def _validate(connection: Any, drop: Opened) -> None:
+    """Sort the rows of ``raw`` into ``good`` and ``bad``."""
+    connection.execute(f"CREATE OR REPLACE TABLE checked AS {judged(drop, 'raw')}")
+    connection.execute("INSERT INTO bad SELECT _line, _faults, _raw FROM checked WHERE _faults IS NOT NULL")
+    good = f"_line, {'_raw' if drop.outcomes else 'NULL'}, {listed(fields(drop.portfolio))}"
+    connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE _faults IS NULL")
+    connection.execute("DROP TABLE raw; DROP TABLE checked")
 
-    ``made`` is SQL for the id of a line, where no column holds it.
+
+def judged(drop: Opened, source: str, *, tight: bool = False) -> str:
+    """SQL for the rows of ``source`` (line, c0, c1 …, all text), each taken or with its faults.
+
+    Its columns are ``_line``, ``_raw`` (the fields as they stand, of a row with faults or of outcomes alone), the
+    portfolio's columns and target in their types, and ``_faults`` (NULL: none). ``tight``: no field has spaces around.
     """
-    names = list(fields(portfolio))
-    trimmed = [
-        _trimmed(portfolio, name, f"c{header.index(name)}")
-        if name in header
-        else made
-        if name == portfolio.id
-        else "CAST(NULL AS VARCHAR)"
-        for name in names
-    ]
-    faults = [
-        f"{{'name': {literal(name)}, 'fault': {_fault(portfolio, name)}, 'value': {quoted(name)}}}" for name in names
-    ]
-    typed = [f"{_typed(portfolio, name)} AS {quoted(name)}" for name in names]
-    raw = ", ".join(f"c{place}" for place in range(len(header)))
-    connection.execute(
-        "CREATE OR REPLACE TABLE texts AS SELECT line AS _line, "
-        f"[{raw}] AS _raw, {', '.join(f'{text} AS {quoted(name)}' for text, name in zip(trimmed, names, strict=True))} "
-        "FROM raw"
+    portfolio, names = drop.portfolio, list(fields(drop.portfolio))
+    texts, faults = [], {name: _fault(portfolio, name) for name in names}
+    for name in names:
+        text = drop.made if drop.made and name == portfolio.id else "CAST(NULL AS VARCHAR)"
+        if name in drop.header:
+            text = _text(portfolio, name, f"c{drop.header.index(name)}", tight)
+        texts.append(f"{text} AS {quoted(name)}")
+    places = range(len(drop.header))
+    kept = ", ".join(f"c{place} AS _c{place}" for place in places)
+    raw = f"[{', '.join(f'_c{place}' for place in places)}]"
+    told = ", ".join(
+        f"{{'name': {literal(name)}, 'fault': {fault}, 'value': {quoted(name)}}}" for name, fault in faults.items()
     )
-    connection.execute(
-        "CREATE OR REPLACE TABLE checked AS SELECT *, "
-        f"list_filter([{', '.join(faults)}], lambda _fault: _fault.fault IS NOT NULL) AS _faults FROM texts"
+    typed = ", ".join(f"{_typed(portfolio, name)} AS {quoted(name)}" for name in names)
+    return (
+        f"SELECT _line, CASE WHEN {'true' if drop.outcomes else '_bad'} THEN {raw} END AS _raw, {typed}, "
+        f"CASE WHEN _bad THEN list_filter([{told}], lambda _fault: _fault.fault IS NOT NULL) END AS _faults "
+        f"FROM (SELECT *, coalesce({', '.join(faults.values())}) IS NOT NULL AS _bad "
+        f"FROM (SELECT line AS _line, {kept}, {', '.join(texts)} FROM {source}))"
     )
-    connection.execute("INSERT INTO bad SELECT _line, _faults, _raw FROM checked WHERE len(_faults) > 0")
-    good = f"_line, {kept}, {', '.join(typed)}"
-    connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE len(_faults) = 0")
-    connection.execute("DROP TABLE raw; DROP TABLE texts; DROP TABLE checked")
 
 
-def _made(portfolio: Portfolio, path: Path) -> str:
+def _made(portfolio: Portfolio, path: Path) -> str | None:
     """SQL for the id that a line is given: the file's name, of its content as much as tells it apart, and the line.
 
     So the same file again brings the same clients, and another file of the same name brings others.
     """
     if portfolio.id is None or not portfolio.columns[portfolio.id].made:
-        return "CAST(NULL AS VARCHAR)"
+        return None
     stem = path.name.partition(".")[0][:40].encode(errors="replace").decode()
     return f"{literal(f'{stem}-{safe.sha256(path)[:8]}:')} || line"
 
 
-def _trimmed(portfolio: Portfolio, name: str, value: str) -> str:
+def _text(portfolio: Portfolio, name: str, value: str, tight: bool) -> str:
     """SQL for a field without the spaces around it; NULL if it is missing."""
-    text, column = f"trim({value}, {literal(SPACES)})", portfolio.columns.get(name)
+    column = portfolio.columns.get(name)
+    text = value if tight else f"trim({value}, {literal(SPACES)})"
     return text if column and column.empty == "text" else f"nullif({text}, '')"
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import pandas as pd
 from attrition.params import Portfolio
 from attrition.store import delta
 from attrition.store.check import check
+from attrition.store.delta import InTable
 from attrition.store.drops import waiting
 from attrition.store.engine import OWN, StoreError, connect, fields, listed, literal, quoted
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
-__all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "test_rows"]
+__all__ = ["SCORES", "Clients", "StoreError", "commit_rows", "commit_scores", "score_stats", "test_rows"]
 
 SCORES = {
     "_row": "BIGINT",
@@ -40,6 +41,7 @@ class Clients:
         version: the data version; 0 before the first rows.
         ingests: number of the last ingest committed; 0 before the first.
         files: the Parquet files of the table.
+        next: the version that an ingest would make.
     """
 
     def __init__(self, portfolio: Portfolio, folder: Path, version: int | None = None):
@@ -54,21 +56,56 @@ class Clients:
             raise StoreError(f"{folder} has versions 0 to {newest}, not {version}")
         self.portfolio = portfolio
         self.version = newest if version is None else version
+        self.next = newest + 1
         self.ingests: int = (table.transaction_version("ingest") or 0) if table else 0
-        self.files = delta.files(folder, table)
+        self._parts = delta.parts(folder, table)
+        self.files = [part.path for part in self._parts]
         self._connection = _view(portfolio, self.files, self.version)
 
     @property
     def rows(self) -> int:
         """How many rows there are: the number of the last one."""
-        (last,) = self._connection.execute("SELECT coalesce(max(_row), 0) FROM clients").fetchone()
-        return int(last)
+        return self._summed("max(_row)", lambda part: part.bounds.get("max._row"), max)
+
+    @property
+    def latest(self) -> int:
+        """The newest version that brought rows, 0 before the first: compacting a table makes versions without any."""
+        return self._summed("max(_version)", lambda part: part.bounds.get("max._version"), max)
 
     @property
     def labelled(self) -> int:
         """How many rows have an outcome."""
-        counted = self.sql(f"SELECT count({quoted(self.portfolio.target.column)}) AS labelled FROM clients")
-        return int(counted["labelled"].iloc[0])
+        target = self.portfolio.target.column
+
+        def known(part: InTable) -> int | None:
+            empty = part.bounds.get(f"null_count.{target}")
+            return None if empty is None or part.rows is None else part.rows - int(empty)
+
+        return self._summed(f"count({quoted(target)})", known, sum)
+
+    def _summed(
+        self, asked: str, said: Callable[[InTable], int | None], together: Callable[[Iterable[int]], int]
+    ) -> int:
+        """An aggregate over all rows: the log says it of each file that has no later rows, only the others are read."""
+        values, unread = [0], []
+        for part in self._parts:
+            newest, value = part.bounds.get("max._version"), said(part)
+            if newest is None or value is None or newest > self.version:
+                if part.bounds.get("min._version", 0) <= self.version:
+                    unread.append(part.path)
+            else:
+                values.append(int(value))
+        if unread:
+            rows = f"read_parquet([{', '.join(map(literal, unread))}], hive_partitioning = false)"
+            query = f"SELECT coalesce({asked}, 0) FROM {rows} WHERE _version <= {self.version}"
+            values.append(int(self._connection.execute(query).fetchone()[0]))
+        return together(values)
+
+    @property
+    def outcomes(self) -> int:
+        """Of how many rows the outcome is that the client left."""
+        counted = self.sql(f"SELECT coalesce(sum({quoted(self.portfolio.target.column)}), 0) AS n FROM clients")
+        return int(counted["n"].iloc[0])
 
     def frame(
         self,
@@ -109,6 +146,16 @@ class Clients:
         query = f"SELECT {shaped(self.portfolio, columns)} FROM clients WHERE {' AND '.join(where)} ORDER BY _row"
         return self.sql(query, **given)
 
+    def some(self, rows: int, *, after_version: int) -> pd.DataFrame:
+        """Rows that came with a later version, shaped as by `frame`; of more than ``rows`` so many by chance."""
+        later = "FROM clients WHERE _version > $after"
+        count = self.sql(f"SELECT count(*) AS n {later}", after=after_version)["n"].iloc[0]
+        if count <= rows:
+            return self.frame(after_version=after_version)
+        chosen = f"SELECT _row {later} ORDER BY md5(CAST(_row AS VARCHAR)) LIMIT $rows"
+        query = f"SELECT {shaped(self.portfolio, None)} FROM clients SEMI JOIN ({chosen}) USING (_row) ORDER BY _row"
+        return self.sql(query, after=after_version, rows=rows)
+
     def newest(self, rows: int, *, to_version: int) -> pd.DataFrame:
         """The last ``rows`` rows up to a version, shaped as by `frame`."""
         query = f"SELECT {shaped(self.portfolio, None)} FROM clients WHERE _version <= $to_version"
@@ -121,16 +168,32 @@ class Clients:
         Newest is the latest as-of date, then the largest ``_row``. A row without an id is a client
         of its own. With ``after_version``, only clients whose newest row came with a later version.
         """
-        portfolio, client = self.portfolio, "_row"
+        portfolio = self.portfolio
+        chosen, given = "_version > $after_version", {"after_version": after_version}
         if portfolio.id is not None:
-            client = f"{quoted(portfolio.id)}, CASE WHEN {quoted(portfolio.id)} IS NULL THEN _row END"
-        date = f"{quoted(portfolio.as_of)} DESC NULLS LAST, " if portfolio.as_of else ""
-        newest = f"row_number() OVER (PARTITION BY {client} ORDER BY {date}_row DESC) = 1"
-        return self.sql(
-            f"SELECT {shaped(portfolio, None)} FROM (SELECT * FROM clients QUALIFY {newest}) "
-            "WHERE _version > $after_version ORDER BY _row",
-            after_version=after_version,
+            day, client = quoted(portfolio.as_of) if portfolio.as_of else "0", quoted(portfolio.id)
+            newest = (
+                f"SELECT max_by(_row, ({day}, _row)) AS _row, {client}, max({day}) AS _day FROM clients WHERE {chosen} "
+            )
+            found = f"{newest} GROUP BY {client}"
+            if after_version and portfolio.as_of and (least := self._earliest(after_version)):
+                # Only a row of a later day than some new one can be newer than that: others are not even read.
+                older = f"SELECT {client} AS _client, {day} AS _day FROM clients WHERE _version <= $after_version"
+                found = (
+                    f"SELECT found._row FROM ({found}) AS found ANTI JOIN ({older} AND {day} > {literal(least)}::DATE) "
+                    f"AS old ON old._client = found.{client} AND old._day > found._day"
+                )
+            chosen += f" AND _row IN (SELECT _row FROM ({found}))"
+        query = f"SELECT {shaped(portfolio, None)} FROM clients WHERE {chosen} ORDER BY _row"
+        return self.sql(query, **given)
+
+    def _earliest(self, after_version: int) -> str | None:
+        """The first as-of date among the rows that came with a later version."""
+        day = quoted(self.portfolio.as_of or "")
+        found = self.sql(
+            f"SELECT CAST(min({day}) AS VARCHAR) AS day FROM clients WHERE _version > $after", after=after_version
         )
+        return None if found["day"].isna().all() else str(found["day"].iloc[0])
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
         """Ask one SELECT of the table ``clients``; ``$name`` in it takes the parameter of that name.
@@ -194,8 +257,7 @@ def commit_scores(folder: Path, parquet: Path, number: int, run: str) -> int:
         StoreError: the file has other columns, is gone, or a later number is committed.
     """
     name = f"part-{number:06d}-{run}.parquet"
-    stats = {"numRecords": _count_scores(parquet if parquet.exists() else folder / name)}
-    staged = delta.Staged(parquet, name, stats=stats)
+    staged = delta.Staged(parquet, name, stats=score_stats(parquet if parquet.exists() else folder / name))
     return delta.commit(folder, SCORES, [staged], app="scores", number=number, run=run)
 
 
@@ -239,7 +301,12 @@ def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     return connection
 
 
-def _count_scores(parquet: Path) -> int:
+def score_stats(parquet: Path) -> dict[str, Any]:
+    """What Delta keeps of a file of predictions.
+
+    Raises:
+        StoreError: it has other columns, or is gone.
+    """
     if not parquet.exists():
         raise StoreError(f"{parquet} is gone: score anew")
     with connect() as connection:
@@ -247,5 +314,8 @@ def _count_scores(parquet: Path) -> int:
         has = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         if has != SCORES:
             raise StoreError(f"{parquet}: expected the columns {SCORES}, found {has}")
-        (count,) = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
-    return int(count)
+        count, low, high = connection.execute(
+            f"SELECT count(*), min(data_version), max(data_version) FROM {rows}"
+        ).fetchone()
+    bounds = {"minValues": {"data_version": low}, "maxValues": {"data_version": high}} if count else {}
+    return {"numRecords": int(count), **bounds}

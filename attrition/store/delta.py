@@ -7,7 +7,9 @@ compared first, on a fresh one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from attrition import safe
 from attrition.store.engine import StoreError
 
-__all__ = ["Staged", "commit", "copy", "files", "open_table", "replace", "transactions"]
+__all__ = ["InTable", "Staged", "clean", "commit", "files", "laid", "open_table", "parts", "replace", "rewrite"]
 
 _TYPES = {
     "BIGINT": "long",
@@ -31,11 +33,16 @@ _TYPES = {
     "DATE": "date",
     "TINYINT": "byte",
 }
-# A model names the version it was trained on: no version may ever be cleaned away.
+# A row carries the version it came with and is never deleted, so every version can be read from the newest one, and the
+# log need not be kept for that: a month for whoever reads the table by its log, a week for whoever is reading a file.
 _KEEP = {
-    "delta.logRetentionDuration": "interval 36500 days",
-    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
 }
+AWAY = 7 * 24 * 3600
+"""Seconds for which a file that is no longer in the table stays."""
+LOGS = 10
+"""Versions after which the log is summed up again, so that opening a table never reads more of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,17 @@ class Staged:
     name: str
     sha256: str | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InTable:
+    """A file of a table, and what the log says of it: rows (None: nothing), and by ``min.<column>``, ``max.…``,
+    ``null_count.…`` what is known of its columns.
+    """
+
+    path: Path
+    rows: int | None
+    bounds: Mapping[str, Any]
 
 
 def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
@@ -69,6 +87,73 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
 def files(folder: Path, table: DeltaTable | None) -> list[Path]:
     """The Parquet files of a table, in order of their names."""
     return sorted(folder / unquote(Path(uri).name) for uri in table.file_uris()) if table else []
+
+
+def parts(folder: Path, table: DeltaTable | None) -> list[InTable]:
+    """The files of a table with what its log says of each, in order of their names."""
+    if table is None:
+        return []
+    found = table.get_add_actions(flatten=True)
+    columns = {name: found[name].to_pylist() for name in found.column_names}
+    bounds = [name for name in columns if name.startswith(("min.", "max.", "null_count."))]
+    return sorted(
+        (
+            InTable(
+                folder / unquote(path),
+                columns["num_records"][at] if "num_records" in columns else None,
+                {name: columns[name][at] for name in bounds if columns[name][at] is not None},
+            )
+            for at, path in enumerate(columns["path"])
+        ),
+        key=lambda part: part.path,
+    )
+
+
+def replace(folder: Path, table: DeltaTable, old: Sequence[Path], new: Path, stats: Mapping[str, Any]) -> int:
+    """Commit one file in the place of several with the same rows; the version that this makes.
+
+    What it replaces stays in the folder until nobody can be reading it (`clean`).
+
+    Raises:
+        StoreError: another process has changed these files meanwhile.
+    """
+    safe.sync(new)
+    safe.sync(folder)
+    now = time.time()
+    removed = []
+    for path in old:
+        removed.append(RemoveAction(path.name, False, int(now * 1000), path.stat().st_size, {}))
+        os.utime(path)  # since when nobody needs it
+    size = new.stat().st_size
+    added = AddAction(new.name, size, {}, int(now * 1000), False, json.dumps(stats))
+    made_of = CommitProperties(custom_metadata={"compacted": str(len(old))}, max_commit_retries=0)
+    try:
+        table.create_write_transaction([added, *removed], "append", table.schema(), commit_properties=made_of)
+    except DeltaError as error:
+        raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
+    version = table.version() + 1
+    _sync_log(folder, version)
+    return version
+
+
+def clean(folder: Path, table: DeltaTable) -> None:
+    """Sum up the log when it has grown, drop what of it is older than `_KEEP`, and files that long out of the table."""
+    if table.metadata().configuration != _KEEP:  # of a table from before
+        table.alter.set_table_properties(_KEEP)
+    if _since_checkpoint(folder, table.version()) >= LOGS:
+        table.create_checkpoint()
+        table.cleanup_metadata()
+    kept = {path.name for path in files(folder, table)}
+    for path in folder.glob("*.parquet"):
+        if path.name not in kept and time.time() - path.stat().st_mtime > AWAY:
+            path.unlink()
+
+
+def _since_checkpoint(folder: Path, version: int) -> int:
+    try:
+        return version - int(json.loads((folder / "_delta_log" / "_last_checkpoint").read_text())["version"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return version
 
 
 def commit(
@@ -174,71 +259,63 @@ def _sync_log(folder: Path, version: int) -> None:
     safe.sync(log)
 
 
-def transactions(folder: Path, app: str) -> dict[int, int]:
-    """Version by number of the application's transactions, as the log has them; none where there is no table."""
-    found = {}
-    for path in sorted((folder / "_delta_log").glob("[0-9]*.json")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            txn = json.loads(line).get("txn")
-            if txn and txn["appId"] == app:
-                found[int(txn["version"])] = int(path.stem)
-    return found
-
-
-def copy(folder: Path, target: Path, version: int, place: Callable[[Path, Path], None]) -> None:
-    """Copy a table as it was at a version: its log up to there, and the files that it had then.
+def laid(folder: Path, schema: Schema, version: int, app: str, number: int) -> None:
+    """Make a table of the Parquet files that lie in ``folder``, as if it had come to ``version`` by many commits.
 
     Args:
-        folder: the table's; what is committed meanwhile is not seen.
-        target: made.
-        version: the newest that the copy knows.
-        place: copies one file.
-
-    Raises:
-        StoreError: a file of that version is gone: a client was forgotten since.
+        folder: it holds nothing else.
+        schema: of the table.
+        version: of the table, 1 or more.
+        app: name of the application transaction,
+        number: and the last number of it that the table knows.
     """
-    log = safe.make_folder(target / "_delta_log")
-    for path in sorted((folder / "_delta_log").glob("[0-9]*")):
-        if int(path.name.partition(".")[0]) <= version:
-            place(path, log / path.name)
-    for path in files(folder, DeltaTable(str(folder), version=version)):
-        if not path.exists():
-            raise StoreError(f"{path} is gone, which version {version} had: a client was forgotten since")
-        place(path, target / path.name)
+    table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
+    adds: list[AddAction | RemoveAction] = [_added(path, None) for path in sorted(folder.glob("*.parquet"))]
+    table.create_write_transaction(adds, "append", table.schema(), commit_properties=_properties(app, number, ""))
+    # What was before is summed up in a checkpoint; then it and what it sums up take the number that is asked for.
+    DeltaTable(str(folder)).create_checkpoint()
+    log = folder / "_delta_log"
+    (log / f"{0:020d}.json").unlink()
+    for path in list(log.glob(f"{1:020d}.*")):
+        path.rename(path.with_name(path.name.replace(f"{1:020d}", f"{version:020d}", 1)))
+    last = json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))
+    safe.write(log / "_last_checkpoint", json.dumps({**last, "version": version}))
 
 
-def replace(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Path, Mapping[str, Any]]) -> int:
-    """Commit one version in which files of the table are replaced, and remove them for good.
+def rewrite(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Path, Mapping[str, Any]]) -> int:
+    """Commit one version in which files have other rows, or are gone; the table's version.
 
     Args:
         folder: the table's.
         instead: file of the table: what takes its place, in the table's folder; None for nothing.
         stats: of each new file, as Delta has them.
 
-    Returns:
-        The table's version.
-
     Raises:
         StoreError: another process committed meanwhile.
     """
     table = DeltaTable(str(folder))
-    actions: list[AddAction | RemoveAction] = []
     there = {path.name for path in files(folder, table)}
-    for old, new in instead.items():
-        if old.name not in there:
-            continue
-        now = int(old.stat().st_mtime * 1000)
-        actions.append(RemoveAction(path=old.name, data_change=True, deletion_timestamp=now, size=old.stat().st_size))
+    changed = {old: new for old, new in instead.items() if old.name in there}
+    if not changed:
+        return int(table.version())
+    now = int(time.time() * 1000)
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(old.name, True, now, old.stat().st_size, {}) for old in changed
+    ]
+    for new in changed.values():
         if new is not None:
             safe.sync(new)
-            size = new.stat().st_size
-            actions.append(AddAction(new.name, size, {}, now, True, json.dumps(stats[new])))
-    if actions:
-        try:
-            properties = CommitProperties(max_commit_retries=0)
-            table.create_write_transaction(actions, "append", table.schema(), commit_properties=properties)
-        except DeltaError as error:
-            raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
-        table = DeltaTable(str(folder))
-        _sync_log(folder, table.version())
-    return table.version()
+            actions.append(_added(new, stats[new]))
+    try:
+        properties = CommitProperties(max_commit_retries=0)
+        table.create_write_transaction(actions, "append", table.schema(), commit_properties=properties)
+    except DeltaError as error:
+        raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
+    version = int(table.version()) + 1
+    _sync_log(folder, version)
+    return version
+
+
+def _added(path: Path, stats: Mapping[str, Any] | None) -> AddAction:
+    about = path.stat()
+    return AddAction(path.name, about.st_size, {}, int(about.st_mtime * 1000), True, json.dumps(stats or {}))

@@ -31,14 +31,19 @@ class StoreError(Exception):
     """The store and what is asked of it do not fit; the message says what to do."""
 
 
-def connect() -> Any:
-    """A new DuckDB connection in memory: 1 GB, two threads, UTC, nothing fetched, no Python variable in scope."""
+def connect(memory: str = "1GB", temp: Path | None = None) -> Any:
+    """A new DuckDB connection in memory: two threads, UTC, nothing fetched, no Python variable in scope.
+
+    Args:
+        memory: what it may hold; beyond that it goes on in files.
+        temp: the folder of these files; None: one of this process among the system's.
+    """
     connection = duckdb.connect(
         ":memory:",
         config={
-            "memory_limit": "1GB",
+            "memory_limit": memory,
             "threads": 2,
-            "temp_directory": str(Path(tempfile.gettempdir(), f"attrition-{os.getpid()}")),
+            "temp_directory": str(temp or Path(tempfile.gettempdir(), f"attrition-{os.getpid()}")),
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,

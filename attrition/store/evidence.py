@@ -49,7 +49,7 @@ class Counted:
     left_out: dict[str, int]
 
 
-def counted(clients: Clients, *, after_version: int, scores: Path | None = None) -> Counted:
+def counted(clients: Clients, *, after_version: int, scores: Path | None = None, among: str = "") -> Counted:
     """Rows that count in a data version beyond ``after_version`` and up to that of ``clients``.
 
     Version by version or all at once, the rows are the same. Without an id each row with an outcome is a unit; with an
@@ -66,6 +66,7 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
         clients: the rows of all versions up to now.
         after_version: the data version up to which all has been decided; 0: none.
         scores: the folder of the table of predictions; None, or no table there: no row has one.
+        among: SQL of ``_key`` for which units are asked for; empty: all.
 
     Raises:
         StoreError: the table of predictions has other columns.
@@ -75,10 +76,13 @@ def counted(clients: Clients, *, after_version: int, scores: Path | None = None)
         undecided += f" AND (_version > $after OR {_day(clients.portfolio)} > {reached - clock.horizon})"
     else:
         undecided += " AND _version > $after"
+    if among:
+        undecided += f" AND {among.replace('_key', f'({_key(clients.portfolio)})')}"
     units = _decided(_units(clients, undecided, after_version), clock)
     units = units[units["_decided"] > after_version]
+    key = _key(clients.portfolio)
     rows = clients.sql(
-        f"SELECT {shaped(clients.portfolio, None)}, {_key(clients.portfolio)} AS _key FROM clients "
+        f"SELECT {shaped(clients.portfolio, None)}, {key} AS _key, {_hashed(key)} AS _hashed FROM clients "
         f"WHERE {undecided} ORDER BY _row",
         after=after_version,
     )
@@ -115,9 +119,13 @@ def _listed(portfolio: Portfolio, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """By the version in which they count, then by a hash of their keys: leavers come early, so ``_row`` knows."""
-    hashes = [hashlib.sha256(str(key).encode()).digest() for key in rows["_key"]]
-    order = rows.assign(_hashed=hashes).sort_values(["_counted", "_hashed"], ignore_index=True)
-    return order.drop(columns="_hashed")
+    order = np.lexsort((rows["_hashed"].to_numpy(), rows["_counted"].to_numpy()))
+    return rows.iloc[order].drop(columns="_hashed").reset_index(drop=True)
+
+
+def _hashed(key: str) -> str:
+    """SQL for the first 64 bits of a text's SHA-256."""
+    return f"CAST('0x' || left(sha256({key}), 16) AS UBIGINT)"
 
 
 def trainable(clients: Clients, *, scores: Path | None = None) -> pd.DataFrame:
@@ -168,19 +176,24 @@ class _Clock:
 def _units(clients: Clients, undecided: str, after_version: int) -> pd.DataFrame:
     """All rows with an outcome, by ``_row``, of the units that ``undecided`` rows belong to, or of their clients.
 
-    ``_row``, ``_version``, ``_id`` (text), ``_day`` (days since 1970, 0 without a date), ``_treated``, ``_unit``.
+    ``_row``, ``_version``, ``_day`` (days since 1970, 0 without a date), ``_treated``, and ``_id`` and ``_unit``: the
+    first row that is chosen of the same client, and of the same unit.
     """
     portfolio = clients.portfolio
+    unit = _unit(portfolio)
     # Windows of a client may overlap: with a horizon all of its rows are looked up, not those of that day alone.
-    keys = [portfolio.id] if portfolio.id and portfolio.horizon else _unit(portfolio)
+    keys = [portfolio.id] if portfolio.id and portfolio.horizon else unit
     among = f"SEMI JOIN (SELECT {listed(keys)} FROM clients WHERE {undecided}) USING ({listed(keys)})" if keys else ""
-    units = clients.sql(
-        f"SELECT _row, _version, {_text(portfolio)} AS _id, CAST({_day(portfolio)} AS BIGINT) AS _day, "
-        f"{_treated(portfolio)} AS _treated FROM clients {among} "
+    first = "_row"
+    if unit:
+        first = f"min(_row) OVER (PARTITION BY {listed(unit)})"
+    client = f"min(_row) OVER (PARTITION BY {quoted(portfolio.id)})" if portfolio.id and portfolio.horizon else "_row"
+    return clients.sql(
+        f"SELECT _row, _version, {client} AS _id, CAST({_day(portfolio)} AS BIGINT) AS _day, "
+        f"{_treated(portfolio)} AS _treated, {first} AS _unit FROM clients {among} "
         f"WHERE {_labelled(portfolio) if keys else undecided} ORDER BY _row",
         after=after_version,
     )
-    return units.assign(_unit=units.groupby(["_id", "_day"]).ngroup() if keys else range(len(units)))
 
 
 def _decided(units: pd.DataFrame, clock: _Clock) -> pd.DataFrame:
@@ -200,8 +213,10 @@ def _decided(units: pd.DataFrame, clock: _Clock) -> pd.DataFrame:
 
 def _overlaps(units: pd.DataFrame, horizon: int) -> list[int]:
     """Where, in the order in which rows count, one comes whose window overlaps that of an earlier one that counts."""
+    if not horizon:  # each day is a window of its own
+        return []
     several = units[units.duplicated("_id", keep=False)].sort_values(["_decided", "_day", "_row"])
-    counts: dict[str, list[int]] = {}  # the days of each client's rows that count, in order
+    counts: dict[int, list[int]] = {}  # the days of each client's rows that count, in order
     found = []
     for place, client, day in zip(several.index, several["_id"], several["_day"], strict=True):
         days = counts.setdefault(client, [])

@@ -14,23 +14,22 @@ from attrition.params import Portfolio
 from attrition.store.check import BAD
 from attrition.store.engine import fields, listed, literal, quoted
 
-__all__ = ["UNMATCHED", "create_told", "join", "keep", "set_aside"]
+__all__ = ["UNMATCHED", "join", "load_told", "set_aside"]
 
 UNMATCHED = "no row of this client and date"
 
 
-def create_told(connection: Any, portfolio: Portfolio) -> None:
-    """The empty tables ``told`` and ``told_bad``."""
+def load_told(connection: Any, portfolio: Portfolio, work: Path) -> list[int]:
+    """Make the tables ``told`` and ``told_bad`` of what `arrivals.take` left below ``work``; the drops' numbers."""
     names = {portfolio.id, portfolio.as_of, portfolio.target.column, portfolio.treated}
     typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items() if name in names)
     connection.execute(f"CREATE TABLE told (_drop BIGINT, _line BIGINT, _raw VARCHAR[], {typed})")
     connection.execute(f"CREATE TABLE told_bad (_drop BIGINT, {BAD})")
-
-
-def keep(connection: Any, number: int) -> None:
-    """Put the rows of the drop just checked, the ``number``-th, by."""
-    connection.execute("INSERT INTO told BY NAME SELECT $number AS _drop, * FROM good", {"number": number})
-    connection.execute("INSERT INTO told_bad SELECT $number, * FROM bad", {"number": number})
+    for table in ("told", "told_bad"):
+        for path in sorted((work / table).glob("*.parquet")):
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet({literal(path)})")
+    found = connection.execute("SELECT _drop FROM told UNION SELECT _drop FROM told_bad ORDER BY _drop").fetchall()
+    return [number for (number,) in found]
 
 
 def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:

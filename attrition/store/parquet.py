@@ -47,14 +47,14 @@ class Parquet:
     def load(self, connection: Any) -> None:
         """Make the table ``raw``."""
         names = create_raw(connection, self.header)
-        try:
-            fill(connection, names, self._records())
-        except (duckdb.Error, UnicodeDecodeError):
-            raise Refused("damaged Parquet: its rows cannot be read") from None
+        fill(connection, names, self._records())  # what goes wrong here, such as a full disk, is not the file's fault
 
     def _records(self) -> Iterator[Record]:
         texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.header)
-        found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
-        while rows := found.fetchmany(ROWS):
-            for line, *fields in rows:
-                yield line, fields, None
+        try:
+            found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
+            while rows := found.fetchmany(ROWS):
+                for line, *fields in rows:
+                    yield line, fields, None
+        except (duckdb.Error, UnicodeDecodeError):
+            raise Refused("damaged Parquet: its rows cannot be read") from None

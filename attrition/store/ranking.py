@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from attrition.store.clients import SCORES
 from attrition.store.engine import connect, listed, literal, quoted
@@ -28,30 +27,30 @@ ROWS = 10_240
 """Rows that are compressed together. A page of the list reads one such group, whatever the number of clients."""
 
 
-def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path, *, anew: bool = False) -> pd.DataFrame:
+def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew: bool = False) -> None:
     """Stage ``assessed.parquet`` (this tick's clients), ``ranking.parquet`` (all) and ``scores.parquet``.
 
     Args:
-        assessed: a row a client: ``_row``, ``id``, ``as_of``, ``data_version``, ``model_version``,
-            ``run``, ``probability``, ``band``, ``hold_out`` (not to be called), ``gone`` (has
-            left), ``reasons`` (list of text), then the
-            columns to show; without ``rank``.
+        files: Parquet files (`attrition.store.batches.write_batch`) with a row a client: ``_row``, ``id``, ``as_of``,
+            ``data_version``, ``model_version``, ``run``, ``probability``, ``band``, ``hold_out`` (not to be called),
+            ``gone`` (has left), ``reasons`` (list of text), then the columns to show; without ``rank``, which is
+            among all current clients, highest risk first.
         staging: the run's folder.
         previous: the ranking that this one goes on from, if it is there; a client assessed again replaces its
             earlier line, of which its trail is kept.
         anew: all clients are assessed: of the previous ranking only the trails count.
-
-    Returns:
-        ``assessed`` with its ``rank`` among all current clients, highest risk first.
     """
-    shown = {name: "VARCHAR" for name in assessed.columns if name not in COLUMNS}
-    declared = ", ".join(f"{quoted(name)} {kind}" for name, kind in (COLUMNS | shown).items())
     by_risk = "ORDER BY probability DESC, _row"
-    with connect() as db:
-        db.execute(f"CREATE TABLE everybody ({declared})")
-        if len(assessed):  # a frame without rows has no types to go by
-            db.register("assessed", assessed)
-            db.execute("INSERT INTO everybody BY NAME SELECT * FROM assessed")
+    with connect() as db:  # its tables go to the disk where memory does not hold them
+        declared = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items())
+        listing, rows = f"[{', '.join(map(literal, files))}]", "*"
+        if not files and previous.exists():  # nobody to assess: the columns to show are the earlier ranking's
+            listing, rows = literal(previous), "* EXCLUDE (rank)"
+        none = "" if files else "LIMIT 0"
+        more = f"UNION ALL BY NAME (SELECT {rows} FROM read_parquet({listing}, hive_partitioning = false) {none})"
+        if not files and not previous.exists():
+            more = ""
+        db.execute(f"CREATE TABLE everybody AS SELECT {declared} WHERE false {more}")
         db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
         if previous.exists():
             _go_on(db, previous, anew)
@@ -65,8 +64,6 @@ def write_ranking(assessed: pd.DataFrame, staging: Path, previous: Path, *, anew
         for name, query in queries.items():
             path = literal(staging / f"{name}.parquet")
             db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS})")
-        ranked: pd.DataFrame = db.execute(queries["assessed"]).df()
-    return ranked
 
 
 def _go_on(db: Any, previous: Path, anew: bool) -> None:

@@ -1,0 +1,75 @@
+"""The least penalised log loss, by Newton's method on sums over the rows: a pass over them a step.
+
+Nocedal and Wright, "Numerical Optimization", 2nd edition, chapter 3: full steps, halved where the loss would rise.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from sklearn.exceptions import ConvergenceWarning
+
+from attrition.scale.sums import Sums
+
+__all__ = ["TOLERANCE", "minimise"]
+
+Floats = npt.NDArray[np.float64]
+
+TOLERANCE = 1e-7
+"""The search ends after a step that moved no coefficient further than this (of the largest); the next would move it by
+the square of that."""
+ROUNDING = 1e-10
+"""By which a loss may seem to rise: millions of rows are added in any order."""
+SHORTEST = 2.0**-20
+"""Of a step; a loss that does not fall even so is as low as rounding lets it be."""
+
+
+def minimise(
+    sums: Callable[[Floats], Sums], start: Floats, C: float, max_steps: int, tolerance: float = TOLERANCE
+) -> tuple[Floats, int]:
+    """Coefficients, the intercept first, that make ``C`` times the loss plus half their squares least; and the steps.
+
+    The intercept carries no penalty, as in scikit-learn. Warns where ``max_steps`` do not suffice.
+    """
+    beta, at = start, sums(start)
+    for step in range(1, max_steps + 1):
+        ridge = np.full(beta.size, 1 / (C * at.weight))
+        ridge[0] = 0.0
+        loss = _loss(at, beta, ridge)
+        move = _solved(at.hessian / at.weight + np.diag(ridge), at.gradient / at.weight + ridge * beta)
+        length = 1.0
+        if np.abs(move).max() <= tolerance * max(1.0, float(np.abs(beta).max())):
+            return beta - move, step
+        while True:
+            moved = beta - length * move
+            there = sums(moved)
+            if _loss(there, moved, ridge) <= loss * (1 + ROUNDING):
+                break
+            length /= 2
+            if length < SHORTEST:
+                return beta, step
+        beta, at = moved, there
+    warnings.warn(
+        f"after {max_steps} steps the model is not where it ends: raise model.max_iter",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+    return beta, max_steps
+
+
+def _loss(sums: Sums, beta: Floats, ridge: Floats) -> float:
+    found = sums.loss / sums.weight + 0.5 * float(ridge @ beta**2)
+    return found if np.isfinite(found) else np.inf
+
+
+def _solved(hessian: Floats, gradient: Floats) -> Floats:
+    """The Newton step; where all probabilities are so certain that the Hessian is singular, the shortest."""
+    try:
+        step: Floats = cho_solve(cho_factor(hessian), gradient)
+    except LinAlgError:
+        step = np.linalg.lstsq(hessian, gradient, rcond=None)[0].astype(np.float64)
+    return step

@@ -1,0 +1,256 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""One drop, from its bytes to checked rows in buckets by their hash, so that equal rows of all drops meet in one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attrition import safe
+from attrition.params import Portfolio
+from attrition.store import fast, repeats
+from attrition.store.aside import rejected
+from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons
+from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.manifest import Drop
+from attrition.store.raw import Refused
+
+__all__ = ["MEMORY", "Arrival", "Taken", "bucketed", "into_buckets", "quarantine", "rows_of", "take"]
+
+MEMORY = "224MB"
+"""What DuckDB may hold while it takes in one drop or one bucket; the rest lies in files."""
+
+MANY = 50_000
+"""Rows of one drop with faults, from which on the exact reader is as quick."""
+
+ASIDE = -1
+"""The bucket of rows with faults."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A drop to take: the ``number``-th of an ingest into ``buckets`` (a power of two), all below ``staging``."""
+
+    portfolio: Portfolio
+    number: int
+    path: Path
+    staging: Path
+    buckets: int
+
+    @property
+    def work(self) -> Path:
+        """Where its rows go."""
+        return self.staging / "work"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of it: its account, duplicates not told apart yet, and whether it brought outcomes alone."""
+
+    drop: Drop
+    told: bool
+
+
+def take(task: Arrival) -> Taken:
+    """Check one drop: good rows go into buckets (`rows_of`), the others into ``quarantine/``.
+
+    Of outcomes alone the rows go to ``told/`` and what cannot be taken to ``told_bad/``, a file a drop.
+
+    Raises:
+        FileNotFoundError: the drop is gone.
+    """
+    # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
+    sha256, size = _identity(task.path)
+    with _whole(task.work / f"arrived-{task.number:06d}") as folder, connect(MEMORY, folder / "spilt") as connection:
+        checked = _taken_fast(connection, task, folder)
+        if checked is None:
+            with connect(MEMORY, folder / "spilt") as anew:  # some damage makes DuckDB give up a whole database
+                return _taken(anew, task, folder, sha256, size)
+        return _account(connection, task, checked, sha256, size)
+
+
+def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, size: int) -> Taken:
+    checked = check(connection, task.portfolio, task.path)
+    if checked.outcomes:
+        for table, rows in (("told", "good"), ("told_bad", "bad")):
+            target = safe.make_folder(task.work / table) / f"{task.number:06d}.parquet"
+            connection.execute(
+                f"COPY (SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM {rows}) "
+                f"TO {literal(target)} (FORMAT parquet)"
+            )
+    else:
+        into_buckets(
+            connection,
+            task.portfolio,
+            f"SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM good",
+            folder,
+            task.buckets,
+        )
+    return _account(connection, task, checked, sha256, size)
+
+
+def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
+    (good,) = connection.execute("SELECT count(*) FROM good").fetchone()
+    drop = Drop(
+        name=task.path.name,
+        sha256=sha256,
+        size=size,
+        rows_in=checked.rows,
+        ingested=good,
+        duplicates=0,
+        quarantined=checked.rows - good,
+        reasons={checked.refused: checked.rows} if checked.refused else quarantine(connection, task.path, task.staging),
+        notes=list(checked.notes),
+        to="quarantine" if checked.refused else "taken",
+    )
+    return Taken(drop, checked.outcomes)
+
+
+def _identity(path: Path) -> tuple[str | None, int]:
+    if path.is_symlink() or not path.is_file():
+        path.lstat()  # gone is no empty drop
+        return None, 0
+    try:
+        return safe.sha256(path), path.stat().st_size
+    except PermissionError:
+        return None, path.stat().st_size
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder that appears under its name when all is written; of two that write it, the first is kept."""
+    beside = safe.make_folder(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}"))
+    try:
+        yield beside
+        shutil.rmtree(beside / "spilt", ignore_errors=True)
+        if not folder.exists():
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
+    """Make ``good``, a view of what is in the buckets, and ``bad``, as `check` does; None: only that can."""
+    try:
+        drop = opened(task.portfolio, task.path)
+        if drop.outcomes or drop.misfit or drop.made:  # DuckDB does not tell a row's line
+            return None
+        found = fast.source(task.path, drop, task.portfolio.delimiter)
+        if found is None:
+            return None
+        into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets)
+    except (Refused, *fast.ODD):
+        _nothing(folder)
+        return None
+    kinds = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(task.portfolio).items())
+    connection.execute(f"CREATE TABLE bad ({BAD})")
+    connection.execute(f"CREATE TABLE none ({kinds})")
+    if faulty := rows_of([folder], ASIDE):
+        connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM {faulty}")
+    sources = ["none", *(rows for bucket in range(task.buckets) if (rows := rows_of([folder], bucket)))]
+    good = " UNION ALL ".join(f"SELECT {listed(fields(task.portfolio))} FROM {rows}" for rows in sources)
+    connection.execute(f"CREATE VIEW good AS {good}")
+    (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
+    if rows != found.records or not _with_lines(connection, task):
+        _nothing(folder)
+        return None
+    return accounted(connection, drop, rows)
+
+
+def _nothing(folder: Path) -> None:
+    """Undo what the fast way has written."""
+    for bucket in folder.glob("_bucket=*"):
+        shutil.rmtree(bucket)
+
+
+def _rows(task: Arrival, drop: Opened, found: fast.Source) -> str:
+    # Rows with faults belong to no drop, so that none is taken for the equal of a good one (`repeats`).
+    number = f"CASE WHEN _faults IS NULL THEN CAST({task.number} AS BIGINT) END"
+    return f"SELECT {number} AS _drop, * FROM ({judged(drop, found.rows, tight=found.tight)})"
+
+
+def _with_lines(connection: Any, task: Arrival) -> bool:
+    """Give the rows of ``bad`` from a CSV their lines, found by their text; False if there are too many."""
+    (missing,) = connection.execute("SELECT count(*) FROM bad WHERE line IS NULL").fetchone()
+    if missing > MANY:
+        return False
+    if missing:
+        joined = f"array_to_string(raw, {literal(task.portfolio.delimiter)})"
+        texts = {text for (text,) in connection.execute(f"SELECT DISTINCT {joined} FROM bad").fetchall()}
+        places = list(fast.lines_of(task.path, texts))
+        connection.execute("CREATE TABLE places (line BIGINT, text VARCHAR)")
+        numbers, found = [line for line, _ in places], [text for _, text in places]
+        connection.execute("INSERT INTO places SELECT unnest($1::BIGINT[]), unnest($2::VARCHAR[])", [numbers, found])
+        connection.execute(
+            "CREATE OR REPLACE TABLE bad AS SELECT places.line, faults, raw FROM places "
+            f"JOIN (SELECT DISTINCT ON (text) {joined} AS text, faults, raw FROM bad) USING (text)"
+        )
+        return bool(connection.execute("SELECT count(*) FROM bad").fetchone() == (missing,))
+    return True
+
+
+def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int) -> None:
+    """Write the rows that the SQL ``rows`` selects (_drop, columns, target; with ``_faults``, those too) by bucket."""
+    kept = f"_drop, {listed(fields(portfolio))}"
+    hashed = f"SELECT *, {_hash(portfolio)} AS _hash FROM ({repeats.numbered(portfolio, rows)})"
+    bucket = bucketed(buckets)
+    if "_faults" in rows:
+        kept, bucket = f"{kept}, _line, _raw, _faults", f"CASE WHEN _faults IS NULL THEN {bucket} ELSE {ASIDE} END"
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute(
+        f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
+        "(FORMAT parquet, COMPRESSION snappy, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
+    )
+
+
+def bucketed(buckets: int) -> str:
+    """SQL for the bucket of a row: the leading bits of its hash, so that a bucket's hashes lie between two bounds."""
+    bits = buckets.bit_length() - 1
+    return f"CAST((_hash >> {64 - bits}) + {buckets // 2} AS INTEGER)" if bits else "0"
+
+
+def rows_of(folders: list[Path], bucket: int) -> str | None:
+    """SQL to read one bucket of what `into_buckets` wrote into ``folders``; None if it is empty."""
+    files = sorted(file for folder in folders for file in folder.glob(f"_bucket={bucket}/*.parquet"))
+    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else None
+
+
+def _hash(portfolio: Portfolio) -> str:
+    """SQL for 64 bits of a row: the last 8 bytes of the MD5 of its canonical text, little-endian, signed.
+
+    The text is each value's length and itself, in order of the columns' names, so that no two
+    rows share it and the order of columns in the YAML means nothing.
+    """
+    pieces: list[str] = []
+    for name in sorted(fields(portfolio)):
+        value = f"CAST({quoted(name)} AS VARCHAR)"
+        column = portfolio.columns.get(name)
+        if column is None or column.nullable:
+            pieces += [f"coalesce(length({value}) || ':', '-')", value]  # concat leaves out what is NULL
+        else:
+            pieces += [f"length({value})", "':'", value]
+    # These 64 bits are the upper ones of the MD5 as DuckDB reads it; md5_number_lower gives them too, and takes five
+    # times as long. A number with a sign has the same bits: those below the first, less 2^63 where that is set.
+    bits = f"CAST(md5_number(concat({', '.join(pieces)}){repeats.suffix(portfolio)}) >> 64 AS UBIGINT)"
+    sign = f"CASE WHEN {bits} >= {2**63}::UBIGINT THEN CAST({-(2**63)} AS BIGINT) ELSE 0::BIGINT END"
+    return f"(CAST({bits} & {2**63 - 1}::UBIGINT AS BIGINT) | {sign})"
+
+
+def quarantine(connection: Any, path: Path, folder: Path) -> dict[str, int]:
+    """Write the rows that cannot be taken, one JSON a line, below ``folder``/quarantine, and count their faults."""
+    counts = reasons(connection)
+    if counts:
+        target = safe.make_folder(folder / "quarantine") / rejected(path.name)
+        beside = target.with_name(f".{uuid.uuid4().hex}")
+        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for row in bad_rows(connection):
+                line = {"file": path.name, "line": row.line, "reason": row.reason, "raw": row.raw}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        beside.rename(target)
+    return counts

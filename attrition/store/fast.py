@@ -1,0 +1,157 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""A plain drop read by DuckDB as a whole, to the very rows, faults and lines that the exact reader finds.
+
+DuckDB may lose a row, a quote or a header of an unusual file without a word. So a CSV is looked through first, and
+taken only if nothing in it is read in two ways: no quotes, one kind of line end, no empty line between others. Its
+lines are counted on the way, and DuckDB must find as many rows. Whatever is otherwise is read by the exact reader.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from attrition.store.check import Opened
+from attrition.store.engine import literal, quoted
+
+__all__ = ["Source", "lines_of", "source"]
+
+PIECE = 2**20
+LINE = 2**17  # bytes, so that no field has more signs than the exact reader takes
+SPACES = (b" ", b"\t", b"\v", b"\f", b"\xc2\xa0")
+ODD = (duckdb.Error,)
+"""What DuckDB says of a file that it cannot read as asked: a damaged Parquet may run out of its buffer, or worse."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A drop as SQL can read it: ``rows`` has the columns line (NULL: not known), c0, c1 …; there are ``records``."""
+
+    rows: str
+    records: int
+    tight: bool  # no field has spaces around it
+
+
+def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
+    """A drop for DuckDB; None if only the exact reader can be trusted with it."""
+    name = path.name.lower()
+    if not _speakable(path):
+        return None
+    if name.endswith(".parquet"):
+        return _parquet(path, drop)
+    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")) or len(drop.header) < 2:
+        return None
+    form = _looked_through(path, delimiter.encode())
+    return _csv(path, drop, delimiter, form) if form else None
+
+
+def lines_of(path: Path, wanted: set[str]) -> Iterator[tuple[int, str]]:
+    """The lines of a plain CSV, by number, that are one of ``wanted``."""
+    with _bytes(path) as file:
+        sought = {line.encode() for line in wanted}
+        for number, line in enumerate(file, 1):
+            if (text := line.rstrip(b"\r\n")) in sought and number > 1:
+                yield number, text.decode()
+
+
+@dataclass
+class _Form:
+    """What there is in a CSV without quotes."""
+
+    lines: int = 0  # that end, but for empty ones at the file's end
+    ended: bool = True  # the last one too
+    returns: int = 0
+    tight: bool = True
+
+
+def _speakable(path: Path) -> bool:
+    """Whether the path can stand in SQL."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parquet(path: Path, drop: Opened) -> Source:
+    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS c{place}" for place, name in enumerate(drop.records.header))
+    read = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
+    return Source(f"(SELECT file_row_number + 1 AS line, {texts} FROM {read})", drop.records.count(), tight=False)
+
+
+def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
+    width = range(len(drop.header))
+    columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in width)
+    end = r"\r\n" if form.returns else r"\n"
+    read = (
+        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, quote = '', "
+        f"escape = '', columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
+        f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
+        f"compression = '{'gzip' if path.suffix.lower() == '.gz' else 'none'}')"
+    )
+    texts = ", ".join(f"coalesce(c{place}, '') AS c{place}" for place in width)
+    records = form.lines + (not form.ended) - 1
+    return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, {texts} FROM {read})", records, form.tight)
+
+
+def _bytes(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
+    """What a CSV is like; None if a quote, a line end or an empty line in it may mean two things."""
+    form, before, over = _Form(), b"\n", False
+    with _bytes(path) as file:
+        while piece := file.read(PIECE):
+            block = before + piece
+            if b'"' in piece or (over and piece.strip(b"\r\n")):
+                return None
+            form.returns += piece.count(b"\r")
+            ends = piece.count(b"\n")
+            if not over and (empty := _empty_line(block)) >= 0:
+                if block[empty:].strip(b"\r\n"):
+                    return None
+                over = True
+                ends -= block[empty + 1 :].count(b"\n")
+            elif over:
+                ends = 0
+            form.lines += ends
+            form.ended = piece.endswith(b"\n")
+            form.tight = form.tight and not _spaced(block, delimiter)
+            before = block[-3:]
+    form.tight = form.tight and not before.endswith(SPACES)
+    whole = form.returns == 0 or (not over and form.ended and form.returns == form.lines and _paired(path))
+    return form if whole else None
+
+
+def _empty_line(block: bytes) -> int:
+    """Where the end of the line before an empty one stands; -1: there is none."""
+    found = [place for mark in (b"\n\n", b"\n\r\n") if (place := block.find(mark)) >= 0]
+    return min(found, default=-1)
+
+
+def _spaced(block: bytes, delimiter: bytes) -> bool:
+    """Whether a field begins or ends with a space of any kind."""
+    edges = (delimiter, b"\n", b"\r")
+    return any(
+        space + edge in block or edge + space in block
+        for space in SPACES
+        if space != delimiter and space in block
+        for edge in edges
+    )
+
+
+def _paired(path: Path) -> bool:
+    """Whether each carriage return stands before a line's end; there are as many of both."""
+    before = b""
+    with _bytes(path) as file:
+        while piece := file.read(PIECE):
+            if (before + piece).count(b"\r\n") != piece.count(b"\n"):
+                return False
+            before = piece[-1:]
+    return True

@@ -1,0 +1,86 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""Which rows the store has already, told by sorted hashes beside each of its files: a few looks, however much it holds.
+
+A file of a Delta table never changes, so neither do its hashes: what is there is right, what is not is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from attrition import safe
+from attrition.store.engine import connect, literal
+
+__all__ = ["FOLDER", "drop_others", "known", "make"]
+
+FOLDER = "_hashes"
+"""Below the table's folder; Delta leaves names with a leading _ alone."""
+
+Hashes = npt.NDArray[np.int64]
+
+
+def known(parts: Iterable[Path], hashes: Hashes) -> tuple[list[Path], npt.NDArray[np.bool_]]:
+    """Which of ``hashes`` are in the files ``parts`` of a table, and the files that have one of them."""
+    order = np.argsort(hashes)
+    asked, found, where = hashes[order], np.zeros(len(hashes), dtype=bool), []
+    for part in parts:
+        held = _held(part)
+        low, high = np.searchsorted(held, asked[[0, -1]]) if len(asked) else (0, 0)
+        held = held[low : high + 1]
+        if not len(held):
+            continue
+        places = np.minimum(np.searchsorted(held, asked), len(held) - 1)
+        hits = held[places] == asked
+        if hits.any():
+            where.append(part)
+            found |= hits
+    back = np.empty_like(found)
+    back[order] = found
+    return where, back
+
+
+def make(parts: Iterable[Path]) -> None:
+    """Write the hashes of those files that have none yet."""
+    for part in parts:
+        if _read(part) is None:
+            safe.make_folder(part.parent / FOLDER)
+            hashes = _sorted(part)
+            safe.write(_beside(part), np.append(np.int64(len(hashes)), hashes).astype("<i8").tobytes())
+
+
+def drop_others(folder: Path, parts: Iterable[Path]) -> None:
+    """Remove the hashes of files that the table in ``folder`` has no more."""
+    wanted = {_beside(part) for part in parts}
+    for path in (folder / FOLDER).glob("*"):
+        if path not in wanted:
+            path.unlink()
+
+
+def _beside(part: Path) -> Path:
+    return part.parent / FOLDER / f"{part.name}.int64"
+
+
+def _held(part: Path) -> Hashes:
+    held = _read(part)
+    return _sorted(part) if held is None else held
+
+
+def _read(part: Path) -> Hashes | None:
+    """The hashes beside a file, behind their number; None if they are not there, or not as many."""
+    path = _beside(part)
+    if not path.exists() or path.stat().st_size < 8:
+        return None
+    held = np.memmap(path, dtype="<i8", mode="r")
+    return held[1:] if path.stat().st_size == 8 * (int(held[0]) + 1) else None
+
+
+def _sorted(part: Path) -> Hashes:
+    with connect() as connection:
+        found = connection.execute(f"SELECT _hash FROM read_parquet({literal(part)}, hive_partitioning = false)")
+        hashes: Hashes = np.asarray(found.fetchnumpy()["_hash"], dtype=np.int64)
+    hashes.sort()
+    return hashes

@@ -1,0 +1,144 @@
+"""The quick way through a file finds what the exact one finds, to the row, line and fault, or leaves it alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_kit import COLUMNS, HEADER, ROW, Shop, csv, portfolio
+
+from attrition.store import arrivals, fast
+from attrition.store.check import opened
+
+MIXED = COLUMNS | {"note": {"type": "text", "nullable": True, "empty": "text"}}
+LINES = [
+    ROW + ",x",
+    ROW.replace("ann", " bob ") + ",",
+    "cat,2026-01-31,Team,3,,no,,é",
+    "dan,2026-13-31,Team,3.7,1,yes,1,x",
+    "eve,2026-01-31,Team,1e3,1e999,yes,2,'",
+    "fay,2026-01-31,Team,007,-0.0,YES,0,\u00a0y",
+    "ann,2026",
+    "",
+    " ",
+    'gus,2026-01-31,"Team",3,1,yes,1,"a ""b"""',
+    'hal,2026-01-31,Team,3,1,yes,1,"',
+    ",,,,,,,",
+    "#,\t,,,,,,",
+    "\v",
+]
+
+
+def found(folder: Path, content: bytes, *, quick: bool, name: str, **changes: Any) -> dict[str, Any]:
+    """What an ingest of one file finds, in the quick way or without it."""
+    shop = Shop(folder, portfolio(columns=MIXED, **changes))
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
+    with pytest.MonkeyPatch.context() as patch:
+        if not quick:
+            patch.setattr(fast, "source", lambda *_: None)
+        done, staging = shop.stage(path)
+    rejected = {each.name: each.read_text() for each in (staging / "quarantine").iterdir()}
+    parts = sorted((staging / "rows").iterdir())
+    rows = [duckdb.execute("SELECT * FROM read_parquet($1)", [str(each)]).fetchall() for each in parts]
+    return {"drops": [vars(drop) for drop in done.drops], "rejected": rejected, "rows": rows}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(st.one_of(st.sampled_from(LINES), st.text(alphabet='a1", \t\r\v\\\0é#', max_size=12)), max_size=8),
+    end=st.sampled_from(["\n", "\n", "\r\n", "\r"]),
+    last=st.sampled_from(["", "\n", "\r\n", "\n\n\n", " "]),
+    start=st.sampled_from(["", "\ufeff", "\n"]),
+    name=st.sampled_from(["drop.csv", "drop.csv.gz"]),
+)
+def test_both_ways_find_the_same(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, last: str, start: str, name: str
+) -> None:
+    root = tmp_path_factory.mktemp("both")
+    content = (start + end.join([f"{HEADER},note", *lines]) + last).encode()
+    exact = found(root / "exact", content, quick=False, name=name)
+    assert found(root / "quick", content, quick=True, name=name) == exact
+
+
+PLAIN = {
+    "plain": (HEADER + "\n" + ROW + "\n" + ROW, 2),
+    "carriage returns": (HEADER + "\r\n" + ROW + "\r\n", 1),
+    "empty lines at the end": (HEADER + "\n" + ROW + "\n\n\n", 1),
+    "a mark before UTF-8": ("\ufeff" + HEADER + "\n" + ROW, 1),
+    "quotes": (HEADER + "\n" + ROW.replace("ann", '"ann"'), None),
+    "an empty line between": (HEADER + "\n" + ROW + "\n\n" + ROW, None),
+    "a return alone": (HEADER + "\n" + ROW + "\r" + ROW, None),
+    "returns in part": (HEADER + "\r\n" + ROW + "\n", None),
+}
+
+
+@pytest.mark.parametrize(("content", "records"), PLAIN.values(), ids=PLAIN)
+def test_what_is_plain_goes_the_quick_way(tmp_path: Path, content: str, records: int | None) -> None:
+    path = tmp_path / "drop.csv"
+    path.write_bytes(content.encode())
+    source = fast.source(path, opened(portfolio(), path), ",")
+    assert (source.records if source else None) == records
+
+
+def test_rows_that_duckdb_loses_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fast.source
+
+    def loses(*given: Any) -> Any:
+        source = real(*given)
+        assert source
+        return fast.Source(f"(SELECT * FROM {source.rows} LIMIT 1)", source.records, source.tight)
+
+    monkeypatch.setattr(fast, "source", loses)
+    done = Shop(tmp_path, portfolio()).take(csv(tmp_path, *(ROW.replace("ann", f"c{n}") for n in range(5))))
+    assert done.rows == {"in": 5, "ingested": 5, "duplicates": 0, "quarantined": 0}
+
+
+def test_many_faults_are_told_with_their_lines_however_they_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [ROW if n % 3 else ROW.replace("9.5", "x") for n in range(30)]
+    told = []
+    for many in (100, 3):
+        monkeypatch.setattr(arrivals, "MANY", many)
+        folder = tmp_path / str(many)
+        folder.mkdir()
+        _, staging = Shop(folder, portfolio()).stage(csv(folder, *lines))
+        told.append((staging / "quarantine" / "drop.csv.jsonl").read_text())
+    assert told[0] == told[1]
+    assert [json.loads(line)["line"] for line in told[0].splitlines()] == list(range(2, 32, 3))
+
+
+def test_any_number_of_buckets_makes_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"c{n},2026-01-{n % 5 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(300)]
+    told = [f"c{n},2026-01-{n % 5 + 1:02d},{1 - n % 2}" for n in range(0, 300, 7)]
+    frames = []
+    for buckets in (1, 4, 16):
+        monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops, buckets=buckets: buckets)
+        folder = tmp_path / str(buckets)
+        folder.mkdir()
+        shop = Shop(folder, portfolio())
+        shop.take(csv(folder, *rows[:40], name="first.csv"))
+        drops = [csv(folder, *rows[part::2], *rows[part:9], name=f"{part}.csv") for part in (0, 1)]
+        done = shop.take(*drops, csv(folder, *told, name="told.csv", header="client,day,left"))
+        assert done.rows["in"] == done.rows["ingested"] + done.rows["duplicates"]
+        assert len(done.files) == buckets
+        frames.append((shop.clients.sql("SELECT * FROM clients ORDER BY _row"), [vars(drop) for drop in done.drops]))
+    assert all(frame.equals(frames[0][0]) and drops == frames[0][1] for frame, drops in frames)
+    numbers = frames[0][0]["_row"].tolist()
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_large_part_is_in_order_of_its_rows(tmp_path: Path) -> None:
+    rows = (f"c{n},2026-01-{n * 7 % 28 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(250_000))
+    _, staging = Shop(tmp_path, portfolio()).stage(csv(tmp_path, *rows))
+    (part,) = (staging / "rows").iterdir()
+    query = "SELECT bool_and(_row = file_row_number + 1) FROM read_parquet($1, file_row_number = true)"
+    assert duckdb.execute(query, [str(part)]).fetchone() == (True,)
