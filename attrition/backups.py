@@ -2,7 +2,7 @@
 
 A backup is a plain folder: the home's tree below ``home/`` and ``manifest.json`` with the SHA-256 of each file. No
 lock is held: the book is copied by SQLite at one moment, and everything else is what that book speaks of. What it names
-never changes once it is there (rows, predictions, models, published runs); what does change is copied again until it fits.
+never changes once it is there (rows, predictions, models, published runs); what does is copied again until it fits.
 """
 
 from __future__ import annotations

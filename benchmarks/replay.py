@@ -1,4 +1,4 @@
-"""A history of the demo, and every run of it replayed: ``python -m benchmarks.replay [HOME]``.""" ""
+"""Every run of a history of the demo replayed: ``python -m benchmarks.replay [HOME]``."""
 
 from __future__ import annotations
 
