@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -71,6 +71,12 @@ bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benc
 
 bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
+
+campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part)
+	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --write docs/faults.md
+
+planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
+	@$(BIN)/python -m campaign.planted
 
 bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.fit

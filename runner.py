@@ -337,12 +337,12 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         else:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop waits, every row is judged")
-            status = _pages(place, book, closed) if closed else DONE
+            status = _pages(place, book, closed) if closed or place.at_work.exists() else DONE
         return status if answered else status or FAILED
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
-    """The pages of runs that were closed for others, and the lists that name them."""
+    """The pages of runs that were closed for others, and the lists that name them: a tick was cut short before."""
     from attrition import params, publish, site
 
     portfolio = params.load(place.params)

@@ -102,6 +102,11 @@ class Place:
         return self.root / "executed" / self.name
 
     @property
+    def at_work(self) -> Path:
+        """There from the start of a run until the lists name it: found by a tick, the one before was cut short."""
+        return self.executed / ".at-work"
+
+    @property
     def cache(self) -> Path:
         """What libraries want to write, for all portfolios; it may be removed at any time."""
         return self.root / "executed" / ".cache"

@@ -128,9 +128,7 @@ class ModelParams(_Strict):
 
     kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
     params: dict[str, Any] = {}  # of the class, as scikit-learn names them
-    C: Annotated[float, Field(gt=0)] = (
-        1.0  # inverse strength of the L2 penalty; this and the next: LogisticRegression's
-    )
+    C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty, of LogisticRegression
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees

@@ -34,6 +34,7 @@ class Run:
     def start(cls, place: Place, run: str, started_at: str, stages: Mapping[str, str], **facts: Any) -> Run:
         """Make the staging folder of a run whose ``stages`` (name -> notebook) are all pending."""
         folder = safe.make_folder(place.staging / run)
+        safe.write(place.at_work, "")
         report = {
             "run": run,
             "portfolio": place.name,
@@ -126,12 +127,15 @@ class Run:
                 line["status"] = "interrupted" if status == "interrupted" else "failed"
             elif line["status"] == "pending":
                 line.update(status="skipped", reason=line.get("reason") or "the run ended before it")
+        if status == "completed":  # what is said to be there must outlast a power cut before it is said
+            safe.sync_below(self.folder)
         self.note(status=status, finished_at=finished_at, **facts)
 
     def publish(self, place: Place) -> Path:
         """Move the whole folder to its place among the runs; published already is fine."""
         target = place.executed / self.name
         if self.folder != target and self.folder.exists():
+            safe.sweep(self.folder, deep=True)  # of kernels that were killed while they wrote
             safe.publish(self.folder, target)
         self.folder = target
         return target

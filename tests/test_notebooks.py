@@ -139,7 +139,7 @@ BREACHES = {
     "cell 80-04: has outputs: clear them": lambda cells: cells[4].outputs.append(nbformat.v4.new_output("stream")),
     "cell 80-04: has a count of execution: clear it": lambda cells: cells[4].update(execution_count=3),
     "cell 80-00: a heading, then the purpose": lambda cells: _source(cells[0], "Report"),
-    "cell 80-00: says that it records nonsense, but leaves answers": lambda cells: _source(
+    "cell 80-00: says that it records nonsense, but leaves answer, answers": lambda cells: _source(
         cells[0], "# Report\n\nSays all. **Reads** x **Writes** y **Records** `nonsense`."
     ),
     "cell 80-13: the last one begins with **Next:**": lambda cells: _source(cells[-1], "The end."),

@@ -142,6 +142,7 @@ def clean(folder: Path, table: DeltaTable) -> None:
         table.alter.set_table_properties(_KEEP)
     if _since_checkpoint(folder, table.version()) >= LOGS:
         table.create_checkpoint()
+        _sync_log(folder, table.version())  # what follows drops entries that only it replaces
         table.cleanup_metadata()
     kept = {path.name for path in files(folder, table)}
     for path in folder.glob("*.parquet"):
@@ -188,7 +189,7 @@ def commit(
     if number < last:
         raise StoreError(f"{folder}: {app} {number} comes late, {last} is committed: this run must not commit")
     if number > last:
-        _commit_new(folder, table, staged, _properties(app, number, run), version)
+        _commit_new(folder, table, staged, _properties(app, number, run, len(staged)), version)
         table = DeltaTable(str(folder))
     for part in staged:
         _verify(folder / part.name, part)
@@ -196,9 +197,11 @@ def commit(
     return table.version()
 
 
-def _properties(app: str, number: int, run: str) -> CommitProperties:
+def _properties(app: str, number: int, run: str, files: int) -> CommitProperties:
     return CommitProperties(
-        custom_metadata={"run": run}, max_commit_retries=0, app_transactions=[Transaction(app, number)]
+        custom_metadata={"run": run, "added": str(files)},
+        max_commit_retries=0,
+        app_transactions=[Transaction(app, number)],
     )
 
 
@@ -255,7 +258,10 @@ def _verify(target: Path, part: Staged) -> None:
 
 def _sync_log(folder: Path, version: int) -> None:
     log = folder / "_delta_log"
-    safe.sync(log / f"{version:020d}.json")
+    names = (f"{version:020d}.json", f"{version:020d}.checkpoint.parquet", "_last_checkpoint")
+    for path in (log / name for name in names):
+        if path.exists():
+            safe.sync(path)
     safe.sync(log)
 
 
