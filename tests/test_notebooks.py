@@ -54,7 +54,7 @@ def opens_with_its_purpose(notebook):
             yield f"cell {first.id}: does not say what it **{word}**"
     said = set(re.findall(r"`(\w+)`", first.source.partition("**Records**")[2]))
     if said != left(notebook):
-        yield f"cell {first.id}: says that it records {', '.join(said)}, but leaves {', '.join(left(notebook))}"
+        yield f"cell {first.id}: says that it records {', '.join(said)}, but leaves {', '.join(sorted(left(notebook)))}"
 
 
 def ends_with_what_comes_next(notebook):

@@ -277,7 +277,9 @@ def laid(folder: Path, schema: Schema, version: int, app: str, number: int) -> N
     """
     table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
     adds: list[AddAction | RemoveAction] = [_added(path, None) for path in sorted(folder.glob("*.parquet"))]
-    table.create_write_transaction(adds, "append", table.schema(), commit_properties=_properties(app, number, ""))
+    table.create_write_transaction(
+        adds, "append", table.schema(), commit_properties=_properties(app, number, "", len(adds))
+    )
     # What was before is summed up in a checkpoint; then it and what it sums up take the number that is asked for.
     DeltaTable(str(folder)).create_checkpoint()
     log = folder / "_delta_log"
@@ -313,7 +315,8 @@ def rewrite(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Pa
             safe.sync(new)
             actions.append(_added(new, stats[new]))
     try:
-        properties = CommitProperties(max_commit_retries=0)
+        about = {"rewritten": str(len(changed)), "added": str(len(actions) - len(changed))}
+        properties = CommitProperties(custom_metadata=about, max_commit_retries=0)
         table.create_write_transaction(actions, "append", table.schema(), commit_properties=properties)
     except DeltaError as error:
         raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
