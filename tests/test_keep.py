@@ -391,10 +391,8 @@ def test_lines_of_a_file_go_by_the_column_of_the_id(tmp_path):
 
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
 IDS = st.text(LETTERS, min_size=3, max_size=20).filter(lambda text: text.strip() == text and not PLAIN.fullmatch(text))
-NESTED = st.recursive(
-    st.text(max_size=9) | st.integers() | st.none(),
-    lambda each: st.lists(each) | st.dictionaries(st.text(max_size=4), each),
-)
+PLAINLY = st.text(max_size=9) | st.integers() | st.none()
+NESTED = PLAINLY | st.lists(PLAINLY) | st.dictionaries(st.text(max_size=4), st.lists(PLAINLY))
 
 
 @given(client=IDS, value=NESTED, how=st.sampled_from(["id", "text", "list", "client"]))
