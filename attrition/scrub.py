@@ -147,16 +147,16 @@ def lists(place: Place, whom: Whom) -> int:
 
 
 def drops(place: Place, whom: Whom) -> int:
-    """Drops that hold the client go, as their rows are in clients/; of rejected rows only the client's lines do.
+    """Drops that hold the client go, as their rows are in clients/; of rejected rows and test data only the lines do.
 
-    A file in incoming/ stays: it is taken in by the next tick, and the client with it.
+    What is packed goes as a whole. A file in incoming/ stays: it is taken in by the next tick, and the client with it.
     """
     changed = 0
     for path in sorted(place.taken.rglob("*")):
         if path.is_file() and _in_file(path, whom):
             path.unlink()
             changed += 1
-    for path in sorted(place.quarantine.rglob("*")):
+    for path in (*sorted(place.quarantine.rglob("*")), *sorted(place.test.rglob("*"))):
         if path.is_file() and _in_file(path, whom):
             changed += _cut(path, whom)
     return changed
@@ -179,8 +179,12 @@ def run(folder: Path, whom: Whom) -> bool:
 
 
 def logs(place: Place, whom: Whom) -> int:
-    """Cut the lines of logs that name the client."""
+    """Cut the lines of logs that name the client, and the id out of alerts that wait."""
     changed = 0
+    waiting = place.data / "alerts.json"
+    if waiting.exists() and _said(waiting, whom):
+        _page_or_account(waiting, whom)
+        changed = 1
     for path in sorted({*Home(place.root).root.glob("*.log*"), *Home(place.root).root.glob("logs/*")}):
         if path.is_file() and _in_file(path, whom):
             changed += _cut(path, whom)
@@ -267,7 +271,27 @@ def _said(path: Path, whom: Whom) -> bool:
 
 def _in_file(path: Path, whom: Whom) -> bool:
     """Whether a file of any format holds the id as a word."""
-    return any(whom.token.search(text) for text in _texts(path))
+    return any(any(_of_client(text.splitlines(), whom)) for text in _texts(path))
+
+
+def _of_client(lines: list[str], whom: Whom) -> list[bool]:
+    """Which lines of a file are of the client; of an id like any number, those that have it where an id stands."""
+    if not whom.plain or not lines:
+        return [bool(whom.token.search(line)) for line in lines]
+    header = _fields(lines[0])
+    at = header.index(str(whom.portfolio.id)) if whom.portfolio.id in header else None
+    found = []
+    for line in lines:
+        fields = _fields(line)
+        if line.startswith("{") or at is None:  # JSON, or a log
+            found.append(bool(whom.token.search(line)) and bool(whom.names.search(line)))
+        else:
+            found.append(len(fields) > at and fields[at] == whom.client)
+    return found
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip(' "\ufeff') for field in re.split(r"[,;\t|]", line.strip())]
 
 
 def _texts(path: Path) -> list[str]:
@@ -277,7 +301,8 @@ def _texts(path: Path) -> list[str]:
 
         with connect() as db:
             try:
-                return [str(row) for row in db.execute(f"SELECT * FROM read_parquet({literal(path)})").fetchall()]
+                frame = db.execute(f"SELECT * FROM read_parquet({literal(path)})").df()
+                return [frame.astype(str).to_csv(index=False)]
             except Exception:  # not readable as what it says it is: its bytes then
                 return [data.decode("latin-1")]
     if data[:2] == b"\x1f\x8b":
@@ -295,7 +320,7 @@ def _cut(path: Path, whom: Whom) -> int:
         path.unlink()
         return 1
     lines = data.decode("utf-8", errors="surrogateescape").splitlines(keepends=True)
-    kept = "".join(line for line in lines if not whom.token.search(line))
+    kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)
     safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
     return 1
 

@@ -379,12 +379,20 @@ def test_an_id_like_any_number_is_cut_only_where_it_is_a_client(tmp_path):
     assert cell.source == "show(17)"
 
 
+def test_lines_of_a_file_go_by_the_column_of_the_id(tmp_path):
+    whom = scrub.Whom("17", params.load(REPOSITORY / "params" / "telco.yaml"))
+    (tmp_path / "test.csv").write_text("rownames,tenure\n17,3\n18,17\n")
+    (tmp_path / "tick.log").write_text("at 03:17 quiet\nclient 17 cannot be read\n")
+    for name in ("test.csv", "tick.log"):
+        scrub._cut(tmp_path / name, whom)
+    assert (tmp_path / "test.csv").read_text() == "rownames,tenure\n18,17\n"
+    assert (tmp_path / "tick.log").read_text() == "at 03:17 quiet\n"
+
+
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
 IDS = st.text(LETTERS, min_size=3, max_size=20).filter(lambda text: text.strip() == text and not PLAIN.fullmatch(text))
-NESTED = st.recursive(
-    st.text(max_size=9) | st.integers() | st.none(),
-    lambda each: st.lists(each) | st.dictionaries(st.text(max_size=4), each),
-)
+PLAINLY = st.text(max_size=9) | st.integers() | st.none()
+NESTED = PLAINLY | st.lists(PLAINLY) | st.dictionaries(st.text(max_size=4), st.lists(PLAINLY))
 
 
 @given(client=IDS, value=NESTED, how=st.sampled_from(["id", "text", "list", "client"]))
