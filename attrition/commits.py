@@ -37,6 +37,7 @@ def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int,
 
     manifest = _manifest(run)
     book.still(sequence)
+    safe.sync_below(run.folder / "quarantine")  # once the rows are in, these must not be lost either
     commit_rows(place.clients, portfolio, run.folder, manifest)
     return _ledger(place, book, sequence, run, manifest)
 
@@ -96,6 +97,7 @@ def mend_current(place: Place, book: Book) -> None:
     except (FileNotFoundError, ValueError):
         there = None
     if there != wanted:
+        safe.make_folder(place.models)  # gone with all models: then the champion is refused, and the next tick trains
         safe.write(place.current, json.dumps(wanted, indent=1) + "\n")
 
 
@@ -131,12 +133,26 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
     done = run.report["status"] == "completed" and "based_on" not in run.report  # which is tried, and not kept
     if sequence is None or not done:
         finish_ingest(place, book, run)
-    scored = _commit_scores(place, run) if done else None
+    scored = _commit_scores(place, run) if done or _scores_in_table(place, run) else None
     safe.remove(run.folder / "work")  # rows of an ingest that was killed in it
     folder = run.publish(place)
     book.finished(book.state().sequence, run.report, scored)
     if done:
         _point(place, run.report, folder)
+
+
+def _scores_in_table(place: Place, run: Run) -> bool:
+    """Whether a run that failed had committed its predictions before: made again, they would stand there twice."""
+    if not (place.scores / f"part-{_number(run):06d}-{run.name}.parquet").exists():
+        return False
+    from deltalake import DeltaTable
+
+    folder = str(place.scores)
+    return DeltaTable.is_deltatable(folder) and DeltaTable(folder).transaction_version("scores") == _number(run)
+
+
+def _number(run: Run) -> int:
+    return int(run.name.rsplit("-", 1)[1])
 
 
 def keep_up(place: Place, portfolio: Portfolio) -> str | None:
@@ -157,8 +173,7 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
     if not any(stage["name"] == "assess" and stage["status"] == "completed" for stage in run.report["stages"]):
         return None
     scores, ranking = run.folder / "scores.parquet", run.folder / "ranking.parquet"
-    number = int(run.name.rsplit("-", 1)[1])
-    commit_scores(place.scores, scores, number, run.name)
+    commit_scores(place.scores, scores, _number(run), run.name)
     if ranking.exists():
         safe.sync(ranking)
         safe.move(ranking, place.ranking)

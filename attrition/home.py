@@ -81,6 +81,11 @@ class Place:
         return self.data / "book.db"
 
     @property
+    def forgetting(self) -> Path:
+        """Whom to forget, while that is under way."""
+        return self.data / "forgetting.json"
+
+    @property
     def lock(self) -> Path:
         return self.data / "lock"
 
@@ -95,6 +100,11 @@ class Place:
     @property
     def executed(self) -> Path:
         return self.root / "executed" / self.name
+
+    @property
+    def at_work(self) -> Path:
+        """There from the start of a run until the lists name it: found by a tick, the one before was cut short."""
+        return self.executed / ".at-work"
 
     @property
     def cache(self) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from attrition import safe
 from attrition.book import Book
 from attrition.commits import commit_run, mend_current
 from attrition.home import Place
 from attrition.runs import Run, leftovers
+from attrition.store import torn
 
 __all__ = ["recover"]
 
@@ -18,6 +20,9 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     Returns:
         The runs that were closed; their pages are not written yet.
     """
+    if place.at_work.exists():
+        for table in (place.clients, place.scores):
+            torn.mend(table)
     closed = []
     for run in leftovers(place):
         _close(place, book, run, now)
@@ -28,6 +33,11 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         _close(place, book, run, now)
         closed.append(run)
     mend_current(place, book)
+    if place.at_work.exists():
+        last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
+        lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
+        for folder in (*lists, place.models, place.clients / "_hashes", *last):
+            safe.sweep(folder)
     return closed
 
 

@@ -17,6 +17,8 @@ __all__ = ["Run", "latest", "leftovers"]
 
 ACCOUNT = "run.json"
 LATEST = "latest.json"
+BEFORE = "before.json"
+"""What a run began from: the book's state and the portfolio's YAML."""
 RESERVE = ".reserve"
 """A file of a run at work that holds a place on the disk, so that a run which fills the disk can still say so."""
 RESERVED = 512 * 1024
@@ -32,6 +34,7 @@ class Run:
     def start(cls, place: Place, run: str, started_at: str, stages: Mapping[str, str], **facts: Any) -> Run:
         """Make the staging folder of a run whose ``stages`` (name -> notebook) are all pending."""
         folder = safe.make_folder(place.staging / run)
+        safe.write(place.at_work, "")
         report = {
             "run": run,
             "portfolio": place.name,
@@ -91,6 +94,16 @@ class Run:
                 found[name] = record.read(self.folder / f"{name}.ipynb")
         return found
 
+    def remember(self, state: Mapping[str, Any], params: str) -> None:
+        """Leave what a replay starts from: the book's state and the portfolio's YAML, as they are now."""
+        safe.write(self.folder / BEFORE, json.dumps({"state": dict(state), "params": params}, ensure_ascii=False))
+
+    def before(self) -> dict[str, Any]:
+        """What `remember` left: ``state`` and ``params``; empty where nothing was."""
+        path = self.folder / BEFORE
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return found
+
     def spend(self) -> None:
         """Give the place back that was held on the disk."""
         (self.folder / RESERVE).unlink(missing_ok=True)
@@ -114,12 +127,15 @@ class Run:
                 line["status"] = "interrupted" if status == "interrupted" else "failed"
             elif line["status"] == "pending":
                 line.update(status="skipped", reason=line.get("reason") or "the run ended before it")
+        if status == "completed":  # what is said to be there must outlast a power cut before it is said
+            safe.sync_below(self.folder)
         self.note(status=status, finished_at=finished_at, **facts)
 
     def publish(self, place: Place) -> Path:
         """Move the whole folder to its place among the runs; published already is fine."""
         target = place.executed / self.name
         if self.folder != target and self.folder.exists():
+            safe.sweep(self.folder, deep=True)  # of kernels that were killed while they wrote
             safe.publish(self.folder, target)
         self.folder = target
         return target

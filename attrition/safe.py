@@ -25,7 +25,9 @@ __all__ = [
     "publish",
     "remove",
     "sha256",
+    "sweep",
     "sync",
+    "sync_below",
     "write",
 ]
 
@@ -99,11 +101,16 @@ def publish(staging: Path, target: Path) -> None:
     """
     if target.exists():
         raise FileExistsError(f"{target} is already published")
-    for folder, _, names in os.walk(staging):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
+    sync_below(staging)
     move(staging, target)
+
+
+def sync_below(folder: Path) -> None:
+    """Flush ``folder`` and all below it; to be called before anything says that it is there."""
+    for each, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(each, name))
+        sync(Path(each))
 
 
 def remove(folder: Path) -> None:
@@ -111,6 +118,24 @@ def remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
         sync(folder.parent)
+
+
+def sweep(folder: Path, *, deep: bool = False) -> None:
+    """Remove what `write` left beside the files of ``folder`` when its process was killed; ``deep``: and below it."""
+    for path in folder.glob("**/.*.tmp" if deep else ".*.tmp"):
+        _, _, pid = path.stem.rpartition(".")
+        if pid.isdecimal() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return pid != os.getpid()  # what this process leaves, it removes: an earlier one had the number
 
 
 def sha256(path: Path) -> str:

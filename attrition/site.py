@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from attrition import chronicle, pages, registry, safe
+from attrition import chronicle, pages, publish, registry, safe
 from attrition.book import Book
 from attrition.home import Home, Place
 from attrition.pages import Page, Urls
 from attrition.params import Portfolio
-from attrition.runs import Run
+from attrition.runs import ACCOUNT, Run
 
 __all__ = ["RUNS_A_PAGE", "model_page", "runs_page", "write"]
 
@@ -24,7 +24,10 @@ NEWEST = 30
 
 
 def write(place: Place, portfolio: Portfolio, book: Book) -> None:
-    """Write what the newest run changes: the portfolio's home, its newest lists, whom to call, models, the home."""
+    """Write what the newest run changes: the portfolio's home, its newest lists, whom to call, models, the home.
+
+    Until all of it stands, `Place.at_work` does.
+    """
     newest = _newest(place, book)
     points = _history(place, book)
     calls = _read(place.call_list)
@@ -50,6 +53,7 @@ def write(place: Place, portfolio: Portfolio, book: Book) -> None:
     card |= {"decision": shown.last.decision, "lead": shown.last.lead, "high": high}
     safe.write(place.executed / "card.json", json.dumps(card, ensure_ascii=False))
     _home(Home(place.root))
+    place.at_work.unlink(missing_ok=True)
 
 
 def _newest(place: Place, book: Book) -> Run | None:
@@ -90,8 +94,16 @@ def runs_page(place: Place, portfolio: Portfolio, book: Book, number: int) -> No
     runs = book.state().runs
     newest = min(runs, number * RUNS_A_PAGE)
     rows = book.runs(limit=newest - (number - 1) * RUNS_A_PAGE, before=newest + 1) if runs else []
+    _missing(place, portfolio, book, rows)
     page = pages.runs(place.name, portfolio.title, rows, page=number, more=number * RUNS_A_PAGE < runs)
     _put(place, Urls().runs(number), page)
+
+
+def _missing(place: Place, portfolio: Portfolio, book: Book, rows: list[dict[str, Any]]) -> None:
+    """Write the pages that a list would name and that are not there: a tick was killed right after it closed a run."""
+    for folder in (place.executed / row["run"] for row in rows):
+        if (folder / ACCOUNT).exists() and not (folder / "index.html").exists():
+            publish.run_page(place, Run.read(folder), portfolio, book)
 
 
 def _clients(place: Place, portfolio: Portfolio, calls: Mapping[str, Any], newest: Run | None) -> None:
@@ -144,7 +156,7 @@ def model_page(
         portfolio.title,
         manifest,
         status=line["status"],
-        why=line["why"] or "",
+        why=" ".join(filter(None, (line["why"], manifest.get("not_replayable")))),
         deployments=[each for each in book.deployments() if each["version"] == version],
         judged=judged or _read(kept),
         against=against,

@@ -1,9 +1,9 @@
 """Ingest beside pandas and hand-written SQL, each in a process of its own, in one run: `make bench-store`.
 
 All three read the same files as text, hold each value to its type's pattern, set bad rows aside, drop duplicates,
-number what is left by date and write Parquet with zstd. The hand-written SQL makes the same hash; pandas makes none. With
-a store all but the hand-written SQL also leave out what that has already: the store by its hashes, pandas by reading its
-rows and comparing all of their columns.
+number what is left by date and write Parquet with zstd. The hand-written SQL makes the same hash; pandas makes none.
+With a store all but the hand-written SQL also leave out what that has already: the store by its hashes, pandas by
+reading its rows and comparing all of their columns.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
-from attrition import params
+from attrition import params, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
 from attrition.recovery import recover
 from attrition.runs import Run
-from attrition.store import marks
+from attrition.store import delta, marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
@@ -198,3 +198,118 @@ def test_a_current_json_that_was_changed_is_mended(tmp_path):
         with Book.open(place.book) as book:
             recover(place, book, AT)
         assert place.current.read_text() == right
+
+
+def test_models_that_are_gone_do_not_stop_a_tick(tmp_path):
+    place = home(tmp_path)
+    shutil.rmtree(place.models)
+    assert tick(place)
+    assert place.current.exists()
+
+
+@pytest.mark.parametrize("left", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("table", ["clients", "scores"])
+def test_a_log_entry_that_a_power_cut_tore_is_taken_back(tmp_path, table, left):
+    place = home(tmp_path)
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(place.root, undisturbed, ignore=shutil.ignore_patterns("undisturbed"))
+    other = type(place)(undisturbed, place.name)
+    assert tick(other)
+    with pytest.MonkeyPatch.context() as patch:
+        real = delta._sync_log
+
+        def cut(folder, version):
+            if folder == getattr(place, table):
+                entry = folder / "_delta_log" / f"{version:020d}.json"
+                whole = entry.read_bytes()
+                entry.write_bytes(whole[: int(len(whole) * left)])
+                raise Killed
+            real(folder, version)
+
+        patch.setattr(delta, "_sync_log", cut)
+        with pytest.raises(Killed):
+            tick(place)
+    while tick(place):
+        pass
+    assert outcome(place) == outcome(other)
+
+
+def synced_before(monkeypatch, place, moment) -> list[str]:
+    """What was synced, relative to the home, when ``moment`` (a function's owner and name) comes."""
+    done, seen, real = [], [], os.fsync
+
+    def fsync(handle):
+        done.append(os.path.relpath(Path(f"/proc/self/fd/{handle}").readlink(), place.root))
+        real(handle)
+
+    owner, name = moment
+    then = getattr(owner, name)
+
+    def watched(*given, **named):
+        seen.append(list(done))
+        return then(*given, **named)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(owner, name, watched)
+    return seen
+
+
+def test_rejected_rows_last_before_the_rows_beside_them_are_committed(tmp_path, monkeypatch):
+    place = home(tmp_path)
+    (place.incoming / "bad.csv").write_text((CAPSTONE / "practicedata" / "dataset1.csv").read_text() + "x,y,z,1,2\n")
+    seen = synced_before(monkeypatch, place, (DeltaTable, "create_write_transaction"))
+    assert tick(place)
+    assert any(path.endswith("quarantine/bad.csv.jsonl") for path in seen[0])
+
+
+def test_what_a_run_leaves_lasts_before_it_says_that_it_completed(tmp_path, monkeypatch):
+    place = home(tmp_path)
+    seen = synced_before(monkeypatch, place, (Run, "note"))
+    assert tick(place)
+    ended = next(paths for paths in reversed(seen) if paths)
+    assert any(path.endswith("ranking.parquet") for path in ended)
+
+
+def test_scores_that_were_committed_before_a_run_failed_are_not_made_again(tmp_path):
+    place = home(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        made = steps(patch)
+        real = delta._sync_log
+
+        def fails(folder, version):
+            if folder == place.scores:
+                raise OSError(13, "Permission denied")
+            real(folder, version)
+
+        patch.setattr(delta, "_sync_log", fails)
+        with pytest.raises(OSError, match="Permission denied"):
+            tick(place)
+    assert made
+    (name,) = [path.name for path in place.staging.iterdir()]
+    with Book.open(place.book) as book:  # as `Tick._fail` does
+        run = Run.read(place.staging / name)
+        run.end("failed", AT, reason="The run failed.")
+        commit_run(place, book, run, book.state().sequence)
+        assert not book.state().scores_owed
+    predictions = [tuple(each[:2]) for each in outcome(place)["predictions"]]
+    assert len(predictions) == len(set(predictions))
+
+
+def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_path):
+    place = home(tmp_path)
+    assert tick(place)
+    assert place.at_work.exists()  # this `tick` writes no lists
+    (place.models / f".current.json.{2**22 + 1}.tmp").write_text("half")
+    (place.executed / ".index.html.1.tmp").write_text("of a process that runs")
+    with Book.open(place.book) as book:
+        recover(place, book, AT)
+    assert not list(place.models.glob(".*.tmp"))
+    assert list(place.executed.glob(".*.tmp"))
+
+
+def test_the_lists_name_no_page_that_is_not_there(tmp_path):
+    place = home(tmp_path)  # this `tick` makes no pages, as one that is killed right after it closed a run
+    with Book.open(place.book) as book:
+        site.write(place, params.load(place.params), book)
+    assert all((path.parent / "index.html").exists() for path in place.executed.glob("2*/run.json"))
+    assert not place.at_work.exists()

@@ -61,3 +61,19 @@ def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
         holder.join()
     with safe.lock(path, "now"):
         pass
+
+
+def test_sweep_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
+    below = tmp_path / "below"
+    below.mkdir()
+    gone, alive = f".a.json.{2**22 + 1}.tmp", f".a.json.{os.getppid()}.tmp"
+    for name in (gone, alive, ".a.json.tmp", "a.tmp"):
+        (tmp_path / name).touch()
+        (below / name).touch()
+    safe.sweep(tmp_path)
+    assert not (tmp_path / gone).exists()
+    assert (below / gone).exists()
+    safe.sweep(tmp_path, deep=True)
+    kept = {alive, ".a.json.tmp", "a.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "below"}
+    assert {path.name for path in below.iterdir()} == kept

@@ -1,0 +1,154 @@
+"""One piece of work in a process of its own: forked while the libraries are only imported, killed, looked after.
+
+The parent never opens DuckDB or Delta Lake: their threads would not survive a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attrition.home import Place
+from campaign import shim
+
+__all__ = ["Case", "Ended", "Found", "Result", "child", "copied", "scratch", "warm"]
+
+PATIENCE = 120  # seconds that a piece of work may take
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit status or minus the signal, what it returned, and what it said."""
+
+    status: int
+    value: Any
+    said: str
+
+
+@dataclass
+class Result:
+    """What a row of the campaign found: how many cases, what went wrong in which, how long it took."""
+
+    cases: int = 0
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    def case(self, name: object, faults: list[str]) -> None:
+        """Count one more."""
+        self.cases += 1
+        self.failures += [f"{name}: {fault}" for fault in faults]
+        if faults and os.environ.get("CAMPAIGN_FIRST"):
+            raise Found(self)
+
+
+class Found(Exception):
+    """The first failure is enough, as CAMPAIGN_FIRST asks for."""
+
+    def __init__(self, result: Result):
+        self.result = result
+        super().__init__(result.failures[0])
+
+
+def warm() -> None:
+    """Import all that a tick imports, so that each fork starts with it."""
+    import sklearn.pipeline
+
+    from attrition import attempt, commits, engine, overrides, policy, publish, stage_runner  # noqa: F401
+    from campaign import kit, oracle  # noqa: F401
+
+    assert sklearn.pipeline
+
+
+def child(
+    work: Callable[[], Any], fault: shim.Fault | None = None, root: Path | None = None, log: Path | None = None
+) -> Ended:
+    """Do ``work`` in a fork, with ``fault`` below ``root`` if one is given; what it returns must be plain.
+
+    Raises:
+        TimeoutError: it did not come to an end; it is killed.
+    """
+    with tempfile.TemporaryDirectory(prefix="attrition-child-") as folder:
+        said, value = Path(folder, "said"), Path(folder, "value")
+        pid = os.fork()
+        if pid == 0:
+            _in_child(work, fault, root, log, said, value)
+        status = _waited(pid)
+        returned = json.loads(value.read_text()) if value.exists() else None
+        return Ended(status, returned, said.read_text(errors="replace") if said.exists() else "")
+
+
+def _in_child(
+    work: Callable[[], Any], fault: shim.Fault | None, root: Path | None, log: Path | None, said: Path, value: Path
+) -> None:
+    status = 70
+    try:
+        handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        if fault is not None and root is not None:
+            shim.arm(root, fault, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) if log else -1)
+        found = work()
+        if shim.loaded():
+            shim.disarm()
+        value.write_text(json.dumps(found))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _waited(pid: int) -> int:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    raise TimeoutError(f"a case did not end in {PATIENCE} s")
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for homes; in memory where there is such a place, as no fault here needs a real disk."""
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="attrition-campaign-", dir=where) as folder:
+        yield Path(folder).resolve()
+
+
+@contextmanager
+def copied(start: Place, root: Path) -> Iterator[Place]:
+    """A copy of a home, gone afterwards."""
+    shutil.copytree(start.root, root, symlinks=True)
+    try:
+        yield Place(root, start.name)
+    finally:
+        shutil.rmtree(root)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A home to disturb, and where it would stand after an undisturbed tick."""
+
+    name: str
+    start: Place
+    given: dict[str, int]  # SHA-256 of each drop that was given to it: rows in it
+    wanted: dict[str, Any]

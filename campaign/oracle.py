@@ -1,0 +1,269 @@
+"""What must be true after every fault, written once. Each check returns what it found wrong, in words.
+
+`standing` holds at every moment, also between the fault and the tick that mends; `settled` holds when that tick has
+ended; `outcome` is where a portfolio stands, told so that two histories of the same input can be compared.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+
+from attrition import params, registry, safe
+from attrition.book import Book, Unreadable
+from attrition.home import Place
+from attrition.store.clients import Clients
+
+__all__ = ["given", "outcome", "settled", "standing", "told"]
+
+ENDS = {"completed", "failed", "interrupted"}
+COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
+
+
+def given(place: Place) -> dict[str, int]:
+    """SHA-256 and rows of all drops that a home was given so far, wherever they are by now."""
+    found: dict[str, int] = {}
+    for path in _drops(place):
+        found[safe.sha256(path)] = _rows(path)
+    return found
+
+
+def _drops(place: Place) -> list[Path]:
+    waiting = [path for path in place.incoming.iterdir() if not path.name.startswith(".")]
+    away = [path for folder in (place.taken, place.quarantine) for path in folder.rglob("*") if path.is_file()]
+    return [path for path in waiting + away if path.suffix not in (".jsonl", ".done")]
+
+
+def _rows(path: Path) -> int:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return max(0, sum(1 for line in csv.reader(file) if line) - 1)
+
+
+# ---- at every moment
+
+
+def standing(place: Place) -> list[str]:
+    """No torn or unverified model is named, and no file that was published is torn."""
+    faults = []
+    try:
+        current = registry.current(place.models)
+        if current:
+            registry.verified(registry.version_path(place.models, current.version), current.sha256)
+            faults += _committed(place, current.version, current.sha256)
+    except registry.ModelRefused as error:
+        faults.append(f"what serves is refused: {error}")
+    for path in place.executed.glob("2*/run.json"):
+        try:
+            if json.loads(path.read_text())["status"] not in ENDS:
+                faults.append(f"{path.parent.name} is published as running")
+        except ValueError:
+            faults.append(f"{path} is torn")
+    return faults
+
+
+def _committed(place: Place, version: str, digest: str) -> list[str]:
+    try:
+        with Book.open(place.book, read_only=True) as book:
+            known = {model["version"]: model["sha256"] for model in book.models()}
+    except Unreadable:  # a journal is left: the next tick rolls it back
+        return []
+    return [] if known.get(version) == digest else [f"model {version} serves and the book does not know it"]
+
+
+# ---- when it was put right
+
+
+def settled(place: Place, drops: dict[str, int]) -> list[str]:
+    """Every row is accounted for, nothing is open, and each file that was committed is the one that was meant."""
+    portfolio = params.load(place.params)
+    with Book.open(place.book, read_only=True) as book:
+        runs = book.runs(limit=10_000)
+        ledger = [line for run in runs for line in book.drops(run["run"])]
+        models = book.models()
+        state = book.state()
+        open_runs = book.unfinished()
+        deployed = book.deployments(1)
+    faults = [*standing(place), *(f"{run} is still open" for run in open_runs)]
+    faults += _ledger(place, ledger, drops)
+    faults += _table(place, portfolio, ledger)
+    for line in models:
+        faults += _model(place, line)
+    current = registry.current(place.models)
+    if (current.version if current else None) != state.champion:
+        faults.append(f"current.json names {current and current.version}, the book {state.champion}")
+    if current and (current.run, current.proven) != (deployed[0]["run"], deployed[0]["proven"]):
+        faults.append("current.json and the newest deployment differ")
+    if (state.data_version, state.scores_owed) != (state.judged_version, False):
+        faults.append(f"rows up to {state.data_version}, judged to {state.judged_version}, owed {state.scores_owed}")
+    return faults + _record(place, runs) + _left_over(place)
+
+
+def _ledger(place: Place, ledger: list[dict[str, Any]], drops: dict[str, int]) -> list[str]:
+    faults = []
+    for line in ledger:
+        if line["rows_in"] != line["ingested"] + line["duplicates"] + line["quarantined"]:
+            faults.append(f"{line['name']}: the sums do not agree")
+        if line["moved_to"] == "taken" and drops.get(line["sha256"]) != line["rows_in"]:
+            faults.append(f"{line['name']}: {line['rows_in']} rows in, the file has {drops.get(line['sha256'])}")
+        if not _lies(place, line):
+            faults.append(f"{line['name']}: not found where the ledger says")
+    known = {line["sha256"] for line in ledger}
+    faults += [f"a drop of {rows} rows is in no ledger" for sha256, rows in drops.items() if sha256 not in known]
+    set_aside = sum(1 for path in place.quarantine.rglob("*.jsonl") for _ in path.open())
+    wanted = sum(line["quarantined"] for line in ledger if line["moved_to"] == "taken")
+    return faults + ([] if set_aside == wanted else [f"{set_aside} rows in quarantine/, {wanted} in the ledger"])
+
+
+def _lies(place: Place, line: dict[str, Any]) -> bool:
+    folder = (place.taken if line["moved_to"] == "taken" else place.quarantine) / line["run"]
+    return any(safe.sha256(path) == line["sha256"] for path in folder.glob(f"{line['name']}*") if path.is_file())
+
+
+def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any]]) -> list[str]:
+    clients = Clients(portfolio, place.clients)
+    rows = clients.frame()
+    columns = [*portfolio.columns, portfolio.target.column]
+    faults = []
+    if list(rows["_row"]) != list(range(1, len(rows) + 1)):
+        faults.append("the rows are not numbered 1, 2, 3 …")
+    if rows[columns].duplicated().any():
+        faults.append("a row is in the table twice")
+    ingested = sum(line["ingested"] for line in ledger)
+    if len(rows) != ingested:
+        faults.append(f"{len(rows)} rows in the table, {ingested} ingested by the ledger")
+    with Book.open(place.book, read_only=True) as book:
+        version = book.state().data_version
+    if clients.version != version:
+        faults.append(f"the table is at version {clients.version}, the book at {version}")
+    for run in {line["run"] for line in ledger}:
+        faults += _parts(place, run)
+    return faults
+
+
+def _parts(place: Place, run: str) -> list[str]:
+    """What an ingest staged has the SHA-256 that its manifest says, and is what the table holds."""
+    manifest = json.loads((place.executed / run / "ingest.json").read_text())
+    parts = [(place.clients / part["path"], part["sha256"]) for part in manifest["files"]]
+    compacted = any(place.clients.glob("compact-*.parquet"))  # then a part may be gone after a while
+    return [
+        f"{path.name} is not what was staged"
+        for path, digest in parts
+        if not (compacted and not path.exists()) and safe.sha256(path) != digest
+    ]
+
+
+def _model(place: Place, line: dict[str, Any]) -> list[str]:
+    try:
+        registry.verified(registry.version_path(place.models, line["version"]), line["sha256"])
+    except registry.ModelRefused as error:
+        return [f"model {line['version']} of the book: {error}"]
+    return []
+
+
+def _record(place: Place, runs: list[dict[str, Any]]) -> list[str]:
+    """Each run has an account and a page, which say what the book says; nothing is published that it does not know."""
+    faults = []
+    listing = "".join(path.read_text() for path in place.executed.glob("runs-*.html"))
+    for line in runs:
+        folder = place.executed / line["run"]
+        if not (folder / "run.json").exists():
+            faults.append(f"{line['run']} has no account")
+            continue
+        report = json.loads((folder / "run.json").read_text())
+        if report["status"] != line["status"] or report["status"] not in ENDS:
+            faults.append(f"{line['run']}: {report['status']} in run.json, {line['status']} in the book")
+        if not report["reason"]:
+            faults.append(f"{line['run']}: no reason")
+        if not (folder / "index.html").exists():
+            faults.append(f"{line['run']} has no page")
+        if line["run"] not in listing:
+            faults.append(f"{line['run']} is not in the list of runs")
+    known = {line["run"] for line in runs}
+    return faults + [f"{path.name} is in no book" for path in place.executed.glob("2*") if path.name not in known]
+
+
+def _left_over(place: Place) -> list[str]:
+    staged = [path.name for path in place.staging.glob("*")]
+    beside = [str(path.relative_to(place.root)) for path in place.root.rglob("*.tmp") if ".cache" not in path.parts]
+    waiting = [path.name for path in place.incoming.iterdir() if not path.name.startswith(".")]
+    lists = (("staged", staged), ("written beside", beside), ("waiting", waiting))
+    return [f"left {what}: {', '.join(names)}" for what, names in lists if names]
+
+
+# ---- two histories of the same input
+
+
+def outcome(place: Place) -> dict[str, Any]:
+    """Where a portfolio stands, without the names of runs: an interrupted one more makes no difference."""
+    portfolio = params.load(place.params)
+    with Book.open(place.book, read_only=True) as book:
+        state = book.state()
+        ledger = [line for run in book.runs(limit=10_000) for line in book.drops(run["run"])]
+        models = [(line["version"], line["sha256"], line["status"]) for line in book.models()]
+        deployed = [(line["version"], line["proven"]) for line in book.deployments()]
+        decisions = [run["decision"] for run in book.runs() if run["decision"]]
+    rows = Clients(portfolio, place.clients).frame()
+    values = ("data_version", "judged_version", "champion", "challenger", "evidence", "scored_version", "scored_model")
+    return json.loads(
+        json.dumps(
+            {
+                "rows": json.loads(rows.to_json(orient="values", date_format="iso")),
+                "ledger": sorted((line["name"], line["moved_to"], *(line[c] for c in COUNTS)) for line in ledger),
+                "state": {name: getattr(state, name) for name in values},
+                "models": models,
+                "deployed": deployed,
+                "decisions": decisions,
+                "taken": sorted(path.name for path in place.taken.rglob("*") if path.is_file()),
+                "predictions": _predictions(place),
+                "ranking": _ranking(place),
+            }
+        )
+    )
+
+
+def _predictions(place: Place) -> list[Any]:
+    if not (place.scores / "_delta_log").exists():
+        return []
+    files = DeltaTable(str(place.scores)).file_uris()
+    query = "SELECT _row, data_version, model_version, probability FROM read_parquet($files) ORDER BY ALL"
+    return duckdb.execute(query, {"files": files}).fetchall() if files else []
+
+
+def _ranking(place: Place) -> list[Any]:
+    if not place.ranking.exists():
+        return []
+    query = "SELECT rank, id, probability, model_version FROM read_parquet($file) ORDER BY rank"
+    return duckdb.execute(query, {"file": str(place.ranking)}).fetchall()
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """In what a portfolio stands elsewhere than after an undisturbed history."""
+    said = lambda value: json.dumps(value)[:160]  # noqa: E731
+    return [
+        f"{key}: {said(found[key])}, undisturbed {said(wanted[key])}" for key in wanted if found[key] != wanted[key]
+    ]
+
+
+# ---- told
+
+
+def told(place: Place, status: int, said: str) -> list[str]:
+    """What a process that ended with ``status`` left people to read, before any other tick.
+
+    An exit of 0 claims that nothing is left to do; any other one must be explained by a run or on stderr.
+    """
+    from campaign.kit import owed
+
+    if status == 0:
+        return ["it ended with 0, and work is left"] if owed(place) else []
+    if status < 0:  # killed: the next tick tells of it
+        return []
+    reports = [json.loads(path.read_text()) for path in place.executed.glob("2*/run.json")]
+    failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
+    explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
+    return [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]

@@ -1,0 +1,109 @@
+"""Row 10: drops that grow, are renamed, come twice or late, or are replaced while a tick reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from attrition import params
+from attrition.home import Place
+from attrition.store.clients import Clients
+from campaign import kit, oracle
+from campaign.harness import Result, child, scratch
+
+SETTLE = 0.3
+
+
+def run(count: int, seed: int) -> Result:
+    """``count`` schedules: files arrive while ticks run; in the end each row is in the table once."""
+    result = Result()
+    with scratch() as folder:
+        for number in range(count):
+            place = kit.home(folder / f"home{number}")
+            place.params.write_text(place.params.read_text().replace("settle: 0", f"settle: {SETTLE}"))
+            ticks = _ticking(place)
+            final, ever = _arrive(place, Random(seed * 100_003 + number))
+            status = os.waitstatus_to_exitcode(os.waitpid(ticks, 0)[1])
+            wrong = [] if status == 0 else [f"the ticks ended with {status}"]
+            ended = child(lambda p=place, f=final, e=ever: _whole(p, f, e))  # type: ignore[misc]
+            result.case(f"schedule {number}", wrong + (ended.value if ended.status == 0 else [ended.said[-600:]]))
+    return result
+
+
+def _ticking(place: Place) -> int:
+    pid = os.fork()
+    if pid == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        worst = 70
+        try:
+            worst = max(kit.tick(place) for _ in range(4))
+        finally:
+            os._exit(worst)
+    return pid
+
+
+def _arrive(place: Place, chance: Random) -> tuple[set[str], set[str]]:
+    """Let files arrive in odd ways; the rows that must be in the table in the end, and all that were ever written."""
+    final: dict[str, list[str]] = {}
+    ever: set[str] = set()
+    for number in range(chance.randint(3, 6)):
+        lines = kit.rows(number + 10, chance.randint(3, 12))
+        ever |= set(lines)
+        name = f"drop{number}.csv"
+        way = chance.choice(["whole", "grows", "renamed", "twice", "replaced", "marked"])
+        time.sleep(chance.uniform(0, 0.3))
+        if way == "grows":
+            _grow(place.incoming / name, lines, chance)
+        elif way == "marked":
+            (place.incoming / name).write_text("\n".join([kit.HEADER, *lines]) + "\n")
+            (place.incoming / f"{name}.done").touch()
+        else:
+            kit.drop(place, name, lines)
+        if way == "renamed":
+            _tried(lambda a=place.incoming / name: a.rename(a.with_name(f"late-{a.name}")))  # type: ignore[misc]
+        elif way == "twice":
+            time.sleep(chance.uniform(0, 0.4))
+            kit.drop(place, chance.choice([name, f"again-{name}"]), lines)
+        elif way == "replaced":
+            lines = kit.rows(number + 50, chance.randint(3, 12))
+            ever |= set(lines)
+            time.sleep(chance.uniform(0, 0.6))
+            kit.drop(place, name, lines)
+        final[name] = lines
+    return {line for lines in final.values() for line in lines}, ever
+
+
+def _grow(path: Path, lines: list[str], chance: Random) -> None:
+    with path.open("w") as file:
+        file.write(kit.HEADER + "\n")
+        for line in lines:
+            file.write(line[: len(line) // 2])
+            file.flush()
+            time.sleep(chance.uniform(0, 0.02))
+            file.write(line[len(line) // 2 :] + "\n")
+
+
+def _tried(work: Callable[[], object]) -> None:
+    with contextlib.suppress(FileNotFoundError):  # taken already
+        work()
+
+
+def _whole(place: Place, final: set[str], ever: set[str]) -> list[str]:
+    time.sleep(SETTLE)
+    drops = oracle.given(place)
+    kit.until_quiet(place)
+    rows = Clients(params.load(place.params), place.clients).frame()
+    there = {f"{row.client},{row.day:%Y-%m-%d},{row.plan}" for row in rows.itertuples()}
+    short = lambda lines: {",".join(line.split(",")[:3]) for line in lines}  # noqa: E731
+    wrong = oracle.settled(place, drops)
+    if lost := short(final) - there:
+        wrong.append(f"lost: {sorted(lost)[:3]}")
+    if made_up := there - short(ever):
+        wrong.append(f"in nobody's file: {sorted(made_up)[:3]}")
+    return wrong

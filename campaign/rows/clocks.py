@@ -1,0 +1,107 @@
+"""Rows 11 and 12: clocks that jump, and a year of ticks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from attrition.home import Place
+from campaign import disk, kit, oracle, shim
+from campaign.cases import case, mended
+from campaign.harness import Result, child, copied, scratch
+from campaign.shim import Fault, Kind, Mode
+
+MOMENTS = {
+    "ten years back": datetime(2016, 3, 1, 3, 15, tzinfo=UTC),
+    "ten years forth": datetime(2036, 3, 1, 3, 15, tzinfo=UTC),
+    "the hour that is skipped in spring": datetime(2026, 3, 29, 1, 0, 0, tzinfo=UTC),
+    "the hour that comes twice in autumn": datetime(2026, 10, 25, 1, 0, 0, tzinfo=UTC),
+    "leap day": datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC),
+    "the beginning of time": datetime(1970, 1, 1, tzinfo=UTC),
+    "after 2038": datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
+    "the same second": kit.BEGUN,
+}
+
+
+def jumps(count: int, seed: int) -> Result:
+    """The second tick, and two more, at other times: in every second case after a crash."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        given = case("second", folder)
+        for number in range(count):
+            words, moment = list(MOMENTS.items())[number % len(MOMENTS)]
+            with copied(given.start, folder / "home") as place:
+                fault = Fault(Mode.KILL_BEFORE, chance.randrange(300)) if number % 2 else Fault(Mode.NOTE)
+                ended = child(lambda p=place, m=moment: _at(p, m), fault, place.root)  # type: ignore[misc]
+                result.case(f"{words}, {fault}", mended(place, given, before=(ended.value or -9, ended.said)))
+    return result
+
+
+def _at(place: Place, moment: datetime) -> int:
+    with _wall(moment):
+        return kit.tick(place, at=moment)
+
+
+@contextmanager
+def _wall(moment: datetime) -> Iterator[None]:
+    real, offset = time.time, moment.timestamp() - time.time()
+    time.time = lambda: real() + offset
+    try:
+        yield
+    finally:
+        time.time = real
+
+
+def year(count: int, seed: int) -> Result:
+    """``count`` ticks a quarter of an hour apart, a drop every tenth of them; then steps and bytes are compared."""
+    result = Result()
+    with scratch() as folder:
+        place = kit.home(folder / "home")
+        kit.first_visit(place)
+        child(lambda: kit.until_quiet(place))
+        visits, between, used = 10, max(1, count // 10), []
+        moment = kit.BEGUN
+        for visit in range(visits):
+            ended = child(lambda m=moment: _quiet(place, m, between), Fault(Mode.NOTE, kinds=_ALL), place.root)  # type: ignore[misc]
+            if ended.status:
+                raise AssertionError(ended.said[-2000:])
+            used.append({**ended.value, "bytes": sum(len(each or b"") for each in disk.tree(place.root).values())})
+            moment += timedelta(minutes=15 * between)
+            result.case(f"visit {visit}", _grown(used))
+            kit.drop(place, f"visit{visit}.csv", kit.rows(seed * 1000 + visit, 6))
+            child(lambda m=moment: kit.tick(place, at=m))  # type: ignore[misc]
+        drops = child(lambda: oracle.given(place)).value
+        settled = child(lambda: [*map(str, kit.until_quiet(place)[1:]), *oracle.settled(place, drops)])
+        result.case("the end", settled.value)
+        result.cases = count
+        result.notes.append(
+            f"file-system steps of a quiet tick: {used[0]['steps']:.1f} in the first tenth, {used[-1]['steps']:.1f}"
+            f" in the last; bytes: {used[-1]['grown'] / between:.1f}"
+        )
+    return result
+
+
+_ALL = tuple(Kind)
+
+
+def _quiet(place: Place, begun: datetime, ticks: int) -> dict[str, float]:
+    before = sum(len(each or b"") for each in disk.tree(place.root).values())
+    start = shim.steps()
+    for number in range(ticks):
+        if kit.tick(place, at=begun + timedelta(minutes=15 * number)):
+            raise AssertionError("a quiet tick failed")
+    made = shim.steps() - start  # before the files are read to be measured
+    grown = sum(len(each or b"") for each in disk.tree(place.root).values()) - before
+    return {"steps": made / ticks, "grown": grown}
+
+
+def _grown(used: list[dict[str, float]]) -> list[str]:
+    wrong = []
+    if used[-1]["steps"] > used[0]["steps"] + 1:
+        wrong.append(f"a quiet tick took {used[0]['steps']} steps at first, now {used[-1]['steps']}")
+    if used[-1]["grown"] > 8192:
+        wrong.append(f"quiet ticks alone made the home {used[-1]['grown']} bytes larger")
+    return wrong

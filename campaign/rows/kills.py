@@ -1,0 +1,77 @@
+"""Rows 1 and 2: SIGKILL at each file-system step of a tick, and at random moments, also while recovering."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from random import Random
+
+from attrition.home import Place
+from campaign import kit, shim
+from campaign.cases import CASES, case, mended
+from campaign.harness import Case, Result, child, copied, scratch
+from campaign.shim import Fault, Kind, Mode
+
+
+def steps(count: int, seed: int) -> Result:
+    """Row 1: before and after every step, and in the middle of every write."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        for name in CASES:
+            given = case(name, folder)
+            faults = _faults(given, folder)
+            if len(faults) > count // len(CASES):
+                faults = chance.sample(faults, count // len(CASES))
+            for fault in faults:
+                with copied(given.start, folder / "home") as place:
+                    ended = child(lambda place=place: kit.tick(place), fault, place.root)  # type: ignore[misc]
+                    wrong = mended(place, given)
+                    if ended.status != -signal.SIGKILL:
+                        wrong.append(f"it was not killed but ended with {ended.status}")
+                    result.case(f"{name}, {fault}", wrong)
+    return result
+
+
+def _faults(given: Case, folder) -> list[Fault]:  # type: ignore[no-untyped-def]
+    with copied(given.start, folder / "counted") as place:
+        made = child(lambda: [kit.tick(place), shim.steps()], Fault(Mode.NOTE), place.root).value[1]
+    with copied(given.start, folder / "counted") as place:
+        writes = Fault(Mode.NOTE, kinds=(Kind.WRITE,))
+        written = child(lambda: [kit.tick(place), shim.steps()], writes, place.root).value[1]
+    # After one step is before the next; only after the last there is none.
+    found = [Fault(Mode.KILL_BEFORE, n) for n in range(made)] + [Fault(Mode.KILL_AFTER, made - 1)]
+    return found + [Fault(Mode.KILL_HALF, n, kinds=(Kind.WRITE,)) for n in range(written)]
+
+
+def moments(count: int, seed: int) -> Result:
+    """Row 2: at random moments; in every second case the tick that recovers is killed too, up to three times."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        given = {name: case(name, folder) for name in CASES}
+        length = {name: _seconds(each, folder) for name, each in given.items()}
+        for number in range(count):
+            name = chance.choice(CASES)
+            with copied(given[name].start, folder / "home") as place:
+                killed = 0
+                for _ in range(1 if number % 2 else chance.randint(2, 3)):
+                    killed += _killed(place, chance.uniform(0, length[name]))
+                result.case(f"{name}, case {number}, {killed} kills", mended(place, given[name]))
+    return result
+
+
+def _seconds(given: Case, folder) -> float:  # type: ignore[no-untyped-def]
+    with copied(given.start, folder / "timed") as place:
+        begun = time.monotonic()
+        child(lambda: kit.tick(place))
+        return time.monotonic() - begun
+
+
+def _killed(place: Place, seconds: float) -> bool:
+    def work() -> int:
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        status = kit.tick(place)
+        os._exit(status)
+
+    return child(work).status == -signal.SIGKILL

@@ -1,0 +1,116 @@
+"""Row 9: model file, manifest and current.json, each byte flipped, each length cut, swapped, edited: never served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrition import registry
+from attrition.home import Home, Place
+from campaign import kit, oracle
+from campaign.cases import case
+from campaign.harness import Result, child, scratch
+
+PART = 2_000
+"""Cases that one process goes through."""
+Spoilt = tuple[str, str, bytes]
+
+
+def run(count: int, seed: int) -> Result:
+    """Spoil one file in ``count`` ways spread over all; registry and server must refuse it or serve the very same."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        given = case("second", folder)
+        child(lambda: kit.until_quiet(given.start))
+        ways = [*_ways(given.start, chance)]
+        if len(ways) > count:
+            ways = chance.sample(ways, count)
+        for at in range(0, len(ways), PART):
+            part = ways[at : at + PART]
+            ended = child(lambda part=part: _spoil(given.start, part))  # type: ignore[misc]
+            if ended.status:
+                raise AssertionError(ended.said[-3000:])
+            for (name, words, _), wrong in zip(part, ended.value, strict=True):
+                result.case(f"{name}, {words}", wrong)
+        # A few with the server in place and a tick after: the old model serves on, and current.json is mended.
+        for name, words, data in chance.sample(ways, min(len(ways), 20)):
+            result.case(f"served: {name}, {words}", child(lambda d=data, n=name: _served(given.start, n, d)).value)  # type: ignore[misc]
+    return result
+
+
+def _files(place: Place) -> dict[str, Path]:
+    folder = place.models / "0002"
+    return {"model.pkl": folder / "model.pkl", "manifest.json": folder / "manifest.json", "current.json": place.current}
+
+
+def _ways(place: Place, chance: Random) -> Iterator[Spoilt]:
+    for name, path in _files(place).items():
+        whole = path.read_bytes()
+        for at in range(len(whole)):
+            flipped = bytearray(whole)
+            flipped[at] ^= 1 << chance.randrange(8)
+            yield name, f"byte {at} flipped", bytes(flipped)
+            yield name, f"cut to {at} bytes", whole[:at]
+        older = place.models / "0001" / name
+        if older.exists():
+            yield name, "an older one in its place", older.read_bytes()
+    current = json.loads(place.current.read_text())
+    manifest = json.loads((place.models / "0001" / "manifest.json").read_text())
+    yield "current.json", "the retired version", json.dumps({**current, "version": "0001"}).encode()
+    older = {**current, "version": "0001", "sha256": manifest["sha256"]}
+    yield "current.json", "a version that is nowhere", json.dumps({**older, "version": "../0001"}).encode()
+    newest = json.loads((place.models / "0002" / "manifest.json").read_text())
+    yield "manifest.json", "another digest", json.dumps({**newest, "sha256": "0" * 64}).encode()
+    yield "manifest.json", "another number of bytes", json.dumps({**newest, "bytes": 1}).encode()
+
+
+def _spoil(place: Place, ways: list[Spoilt]) -> list[list[str]]:
+    files = _files(place)
+    right = {name: path.read_bytes() for name, path in files.items()}
+    good = registry.load(place.models / "0002")[1].sha256
+    found = []
+    for name, _words, data in ways:
+        files[name].write_bytes(data)
+        found.append(_refused_or_same(place, good))
+        files[name].write_bytes(right[name])
+    return found
+
+
+def _refused_or_same(place: Place, good: str) -> list[str]:
+    """Whatever the files say, what loads is the model that the book knows."""
+    try:
+        current = registry.current(place.models)
+        assert current is not None
+        data, _manifest = registry.verified(registry.version_path(place.models, current.version), current.sha256)
+    except registry.ModelRefused:
+        return []
+    except ValueError as error:
+        return [f"not refused in words: {type(error).__name__}: {error}"]
+    known = {good, registry.read_manifest(place.models / "0001").sha256}  # an older one of the book, until a tick mends
+    return [] if hashlib.sha256(data).hexdigest() in known else ["a model that no book knows was taken"]
+
+
+def _served(place: Place, name: str, data: bytes) -> list[str]:
+    from attrition.serving import Server
+
+    server = Server(Home(place.root), pause=0)
+    before: Any = server.portfolio(place.name).manifest.sha256
+    files = _files(place)
+    right = files[name].read_bytes()
+    files[name].write_bytes(data)
+    wrong = []
+    try:
+        if server.portfolio(place.name).manifest.sha256 != before:
+            wrong.append("the server changed to it")
+        if name == "current.json":
+            kit.tick(place)
+            wrong += oracle.standing(place)
+            if files[name].read_bytes() != right:
+                wrong.append("the next tick did not mend it")
+    finally:
+        files[name].write_bytes(right)
+    return wrong

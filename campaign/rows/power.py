@@ -1,0 +1,63 @@
+"""Row 4: the power is cut before each step of a tick, and what was not synced is lost, torn or out of order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from attrition.home import Place
+from campaign import disk, kit, shim
+from campaign.cases import CASES, case, mended
+from campaign.harness import Case, Result, child, scratch
+
+
+def run(count: int, seed: int) -> Result:
+    """Recover from ``count`` states of the disk, spread over all; no state twice."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        for name in CASES:
+            given = case(name, folder)
+            whole, place = recorded(given, folder)
+            result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
+            shutil.rmtree(place.root)
+            states = _sample([*_states(whole, chance)], count // len(CASES), chance)
+            for number, (words, tree) in enumerate(states):
+                place = Place(folder / f"{name}-{number}", given.start.name)
+                disk.materialise(tree, place.root)
+                result.case(f"{name}, {words}", mended(place, given))
+                shutil.rmtree(place.root)
+    return result
+
+
+def recorded(given: Case, folder: Path) -> tuple[disk.Disk, Place]:
+    """An undisturbed tick as the disk saw it."""
+    place, log = Place(folder / f"{given.name}-recorded", given.start.name), folder / "log"
+    shutil.copytree(given.start.root, place.root)
+    start, numbers = disk.tree(place.root), disk.numbers(place.root)
+    ended = child(lambda: kit.tick(place), shim.Fault(shim.Mode.NOTE), place.root, log)
+    if ended.value != 0:
+        raise AssertionError(f"the recorded tick failed: {ended.said[-2000:]}")
+    return disk.Disk(place.root, start, numbers, shim.read(log)), place
+
+
+def _same(whole: disk.Disk, place: Place) -> list[str]:
+    """All steps replayed make the tree that is there: no call that changed a file went by unseen."""
+    replayed, there = whole.after(whole.length, lambda _: 1.0), disk.tree(place.root)
+    return [f"{path} is not what the steps say" for path in replayed | there if replayed.get(path) != there.get(path)]
+
+
+def _states(whole: disk.Disk, chance: Random) -> Iterator[tuple[str, disk.Tree]]:
+    seen = set()
+    for number in range(whole.length + 1):
+        for words, keep in disk.ways(chance).items():
+            tree = whole.after(number, keep)
+            digest = disk.tree_hash(tree)
+            if digest not in seen:
+                seen.add(digest)
+                yield f"cut before step {number}, {words}", tree
+
+
+def _sample(states: list[tuple[str, disk.Tree]], count: int, chance: Random) -> list[tuple[str, disk.Tree]]:
+    return states if len(states) <= count else [states[n] for n in sorted(chance.sample(range(len(states)), count))]

@@ -1,0 +1,202 @@
+"""Rows 3, 7, 15 and 17: the real runner with its kernels, as cron starts it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import nbformat
+import psutil
+
+from attrition.home import REPOSITORY, Place
+from campaign import kit, oracle
+from campaign.harness import Ended, Result, child, scratch
+
+BARE = {"PIP_NO_INDEX": "1", "ATTRITION_API_URL": "http://127.0.0.1:9"}  # nothing is asked of any network
+COMMAND = [sys.executable, str(REPOSITORY / "runner.py"), "tick", kit.PORTFOLIO]
+ROUNDS = 4  # the tick that mends may need some, as a run that fails does not do all
+OUT_OF_MEMORY = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+held = bytearray(2**33)
+"""
+STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
+
+
+def start(folder: Path) -> Place:
+    """A home whose first tick makes a model."""
+    place = kit.home(folder / "home")
+    place.params.write_text(place.params.read_text().replace("least_rows: 10", "least_rows: 40"))
+    kit.drop(place, "first.csv", [*kit.rows(1, 300), kit.rows(1, 2)[0], "nobody,2026-01-05,Gold,3,1.0,1"])
+    return place
+
+
+def _tick(place: Place, **environment: str) -> subprocess.Popen[str]:
+    given = {**BARE, "LANG": "C", "ATTRITION_HOME": str(place.root), **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(COMMAND, cwd="/", env=given, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+
+def _ended(process: subprocess.Popen[str]) -> Ended:
+    said, _ = process.communicate(timeout=600)
+    return Ended(process.returncode, None, said)
+
+
+def _mended(place: Place, before: Ended) -> list[str]:
+    """The same questions as after any fault; the tick that mends is the real one."""
+    wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
+    for _ in range(ROUNDS):
+        ended = _ended(_tick(place))
+        if ended.status == 0 and not child(lambda: kit.owed(place)).value:
+            break
+    else:
+        return [*wrong, f"not put right: {ended.said[-400:]}"]
+    drops = child(lambda: oracle.given(place)).value
+    after = child(lambda: [oracle.settled(place, drops), oracle.outcome(place)])
+    if after.status:
+        return [*wrong, after.said[-400:]]
+    faults, found = after.value
+    if (found["ledger"], found["state"]["champion"]) != ([["first.csv", "taken", 302, 300, 1, 1]], "0001"):
+        faults.append(f"it ended elsewhere: {found['ledger']}, {found['state']}")
+    return [*wrong, *faults]
+
+
+def kills(count: int, seed: int) -> Result:
+    """Row 3: the runner, its kernel, the process that forks kernels, or all of them are killed at a random moment."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        place = start(folder)
+        begun = time.monotonic()
+        shutil.copytree(place.root, folder / "timed")
+        _ended(_tick(Place(folder / "timed", place.name)))
+        length = time.monotonic() - begun
+        for number in range(count):
+            whom = ("runner", "kernel", "helper", "all")[number % 4]
+            copy = Place(folder / f"home{number}", place.name)
+            shutil.copytree(place.root, copy.root)
+            process = _tick(copy)
+            time.sleep(chance.uniform(0.1, length))
+            killed = _kill(process, whom)
+            ended = _ended(process)
+            alive = [each.pid for each in killed if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+            wrong = [f"outlived the runner: {alive}"] if alive else []
+            result.case(f"{whom}, {len(killed)} processes", wrong + _mended(copy, ended))
+            shutil.rmtree(copy.root)
+    return result
+
+
+def _kill(process: subprocess.Popen[str], whom: str) -> list[psutil.Process]:
+    try:
+        runner = psutil.Process(process.pid)
+        helpers = runner.children()
+        kernels = [each for helper in helpers for each in helper.children()]
+    except psutil.NoSuchProcess:
+        return []
+    chosen = {"runner": [runner], "kernel": kernels, "helper": helpers, "all": [runner, *helpers, *kernels]}[whom]
+    for each in chosen:
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+    if whom not in ("runner", "all"):
+        psutil.wait_procs(chosen, timeout=5)
+        return chosen
+    process.wait()  # by its own parent, so that its exit status is known
+    psutil.wait_procs([*helpers, *kernels], timeout=5)
+    return [*helpers, *kernels]
+
+
+def memory(count: int, seed: int) -> Result:
+    """Row 7: the kernel of each stage runs out of memory: by its limit, or killed as the system would."""
+    result = Result()
+    with scratch() as folder:
+        for number in range(count):
+            stage = STAGES[(number + seed - 9) % len(STAGES)]
+            code = OUT_OF_MEMORY if number < len(STAGES) else "import os\nos.kill(os.getpid(), 9)\n"
+            where = folder / str(number)
+            where.mkdir()
+            place = start(where)
+            ended = _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(where / "notebooks", stage, code))))
+            wrong = [] if ended.status == 1 else [f"it ended with {ended.status}"]
+            wrong += [] if f"failed in stage {stage}" in ended.said else [f"not told: {ended.said[-300:]}"]
+            result.case(f"{stage}, case {number}", wrong + _mended(place, ended))
+            shutil.rmtree(where)
+    return result
+
+
+def _with(folder: Path, stage: str, code: str) -> Path:
+    """The notebooks with a cell more in one of them, after its parameters."""
+    shutil.copytree(REPOSITORY / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
+    path = next(folder.glob(f"*_{stage}.ipynb"))
+    notebook = nbformat.read(path, as_version=4)
+    at = next(n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ()))
+    notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(code, id="campaign"))
+    nbformat.write(notebook, path)
+    return folder
+
+
+def cron(count: int, seed: int) -> Result:
+    """Row 15: what cron gives: no environment, LANG=C, another user's or no HOME, any working directory, few files."""
+    result = Result()
+    ways: list[dict[str, str]] = [
+        {},
+        {"LANG": "C", "LC_ALL": "C"},
+        {"LANG": "POSIX", "PYTHONUTF8": "0"},
+        {"HOME": "/nonexistent"},
+        {"HOME": "/proc"},  # there, and nobody may write in it
+        {"PATH": ""},
+        {"TZ": "America/New_York"},
+        {"TZ": "Pacific/Apia"},
+        {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"},
+        {"XDG_CONFIG_HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent"},
+        {"LD_PRELOAD": ""},
+        {"TERM": "dumb", "COLUMNS": "1"},
+    ]
+    with scratch() as folder:
+        for number in range(count):
+            way = ways[(number + seed - 9) % len(ways)]
+            where = folder / str(number)
+            where.mkdir()
+            place = start(where)
+            given = {"ATTRITION_HOME": str(place.root), **BARE, **way}
+            done = subprocess.run(
+                COMMAND, cwd="/", env=given, capture_output=True, text=True, preexec_fn=_few_files, check=False
+            )
+            wrong = [] if done.returncode == 0 else [f"it ended with {done.returncode}: {done.stderr[-300:]}"]
+            result.case(f"{way}", wrong + _mended(place, Ended(done.returncode, None, done.stdout + done.stderr)))
+            shutil.rmtree(where)
+    return result
+
+
+def _few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    os.umask(0o077)
+
+
+def canaries(count: int, seed: int) -> Result:
+    """Row 17: secrets that a stage has in its hands when it fails; then all that is left is searched for them."""
+    result, chance = Result(), Random(seed)
+    secrets = {f"ATTRITION_{name}": f"canary{chance.getrandbits(96):024x}" for name in _NAMES[:count]}
+    with scratch() as folder:
+        place = start(folder)
+        said = _ended(_tick(place, **secrets)).said
+        code = "from attrition import api_client, registry, secret\nraise RuntimeError('the service refused')\n"
+        kit.drop(place, "more.csv", kit.rows(7, 5))
+        said += _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(folder / "nb", "monitor", code)), **secrets)).said
+        left = b"".join(path.read_bytes() for path in place.root.rglob("*") if path.is_file()) + said.encode()
+        for name, value in secrets.items():
+            result.case(name, [f"{name} is left in clear"] if value.encode() in left else [])
+    return result
+
+
+_NAMES = (
+    *("API_TOKEN", "MODEL_KEY", "SMTP_PASSWORD", "WEBHOOK_URL", "DATABASE_URL", "PGPASSWORD", "S3_KEY", "S3_SECRET"),
+    *("PROXY_PASSWORD", "SLACK_TOKEN", "ALERT_TOKEN", "SOURCE_DSN", "SOURCE_PASSWORD", "SIGNING_KEY", "OAUTH_TOKEN"),
+    *("CLIENT_SECRET", "LDAP_PASSWORD", "SSH_PASSPHRASE", "BACKUP_KEY", "VAULT_TOKEN"),
+)

@@ -1,0 +1,61 @@
+"""Row 6: a disk without room, or without inodes, in the middle of a tick; then there is room again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from pathlib import Path
+from random import Random
+
+from attrition.home import Place
+from campaign import disk, kit, oracle
+from campaign.cases import case
+from campaign.harness import Case, Result, child, scratch
+
+NEW_NAMESPACE, REMOUNT = 0x00020000, 32
+PAGE = 4096
+
+
+def run(count: int, seed: int) -> Result:
+    """A tmpfs as large as the home and a random part of what a tick needs, by bytes and by inodes in turn."""
+    result, chance = Result(), Random(seed)
+    if os.geteuid() != 0:
+        result.skipped = "mounting a file system needs root"
+        return result
+    with scratch() as folder:
+        given = case("second", folder)
+        there = disk.tree(given.start.root)
+        size = sum(-(-len(content or b"") // PAGE) * PAGE for content in there.values())
+        for number in range(count):
+            inodes, more_bytes = len(there) + chance.randrange(3, 70), size + chance.randrange(1_200_000)
+            more = f"size={more_bytes}" if number % 2 else f"nr_inodes={inodes}"
+            ended = child(lambda more=more: _full(given, folder / "disk", more))  # type: ignore[misc]
+            result.case(more, ended.value if ended.status == 0 else [ended.said[-600:]])
+    return result
+
+
+def _full(given: Case, at: Path, options: str) -> list[str]:
+    at.mkdir(exist_ok=True)
+    _call("unshare", NEW_NAMESPACE)
+    _call("mount", b"none", b"/", None, 0x4000 | 0x40000, None)  # private, so that nobody else sees what follows
+    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", 0, b"size=64m")
+    place = Place(at, given.start.name)
+    shutil.copytree(given.start.root, at, dirs_exist_ok=True)
+    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, options.encode())
+    ended = child(lambda: kit.tick(place))
+    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, b"size=64m,nr_inodes=100k")
+
+    def work() -> list[str]:
+        faults = [*oracle.standing(place), *oracle.told(place, ended.value, ended.said)]
+        kit.until_quiet(place)
+        return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
+
+    after = child(work)
+    return after.value if after.status == 0 else [f"not put right: {after.said.strip()[-400:]}"]
+
+
+def _call(name: str, *given: object) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if getattr(library, name)(*given) != 0:
+        raise OSError(ctypes.get_errno(), name)

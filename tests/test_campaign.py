@@ -1,0 +1,82 @@
+"""The fault campaign in its short form, in processes of its own; and that its tools see what they should."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from conftest import require
+
+from attrition.home import REPOSITORY
+from campaign import disk, shim, table
+from campaign.command import ROWS
+from campaign.planted import defects, text_with
+from campaign.shim import Kind, Step
+
+
+@pytest.mark.parametrize("row", [number for number, row in ROWS.items() if row.short])
+def test_nothing_is_lost(row):
+    require(not shim.available(), shim.available())
+    command = [sys.executable, "-m", "campaign", "--short", "--row", str(row)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+
+def test_every_defect_can_still_be_planted():
+    planted = list(defects())
+    assert len(planted) >= 25
+    assert len({defect.name for defect in planted}) == len(planted)
+    for defect in planted:
+        compile(text_with(defect), defect.file, "exec")
+
+
+def replayed(*steps: Step, start: disk.Tree | None = None) -> disk.Disk:
+    return disk.Disk(Path("/home"), start or {}, {1: "."}, steps)
+
+
+def kept(share):
+    return lambda _change: share
+
+
+FILE = (Step(Kind.CREATE, 2, 0, "/home/a", b""), Step(Kind.WRITE, 2, 0, "", b"content"))
+SYNCED = (Step(Kind.SYNC, 2, 0, "", b""), Step(Kind.SYNC, 1, 0, "", b""))
+
+
+def test_what_was_not_synced_may_be_gone():
+    assert replayed(*FILE).after(2, kept(0)) == {}
+    assert replayed(*FILE).after(2, kept(1)) == {"a": b"content"}
+    assert replayed(*FILE).after(2, lambda change: isinstance(change, disk._Names)) == {"a": b""}
+    assert replayed(*FILE, *SYNCED[:1]).after(3, kept(0)) == {}, "its name is not synced"
+    assert replayed(*FILE, *SYNCED).after(4, kept(0)) == {"a": b"content"}
+    assert replayed(*FILE, *SYNCED).after(3, kept(0)) == {}, "the power went before the sync of the folder"
+
+
+def test_a_rename_happens_or_not():
+    whole = replayed(*FILE, *SYNCED, Step(Kind.RENAME, 0, 0, "/home/a", b"/home/b"), start={"b": b"old"})
+    assert whole.after(5, kept(0)) == {"a": b"content", "b": b"old"}
+    assert whole.after(5, kept(1)) == {"b": b"content"}
+
+
+def test_a_write_may_be_torn_and_a_file_cut():
+    whole = replayed(*FILE, Step(Kind.CUT, 2, 3, "", b""))
+    assert whole.after(3, kept(1)) == {"a": b"con"}
+    assert whole.after(2, kept(0.5)) == {"a": b"cont"}
+
+
+def test_the_same_seed_gives_the_same_states():
+    for one, other in zip(disk.ways(Random(1)).values(), disk.ways(Random(1)).values(), strict=True):
+        whole = replayed(*FILE)
+        assert whole.after(2, one) == whole.after(2, other)
+
+
+def test_the_table_keeps_the_rows_that_were_not_run(tmp_path):
+    path = tmp_path / "faults.md"
+    path.write_text("before\n" + "\n".join(table.HEAD) + "\n| 2 | old |\n| 10 | stays |\n\nafter\n")
+    table.write(path, ["| 2 | new |", "| 1 | first |"])
+    assert path.read_text().splitlines()[3:] == ["| 1 | first |", "| 2 | new |", "| 10 | stays |", "", "after"]
+    shutil.copy(path, tmp_path / "none.md")
+    (tmp_path / "none.md").write_text("no table")
+    with pytest.raises(ValueError, match="no table"):
+        table.write(tmp_path / "none.md", [])
