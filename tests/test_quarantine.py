@@ -105,11 +105,25 @@ def test_a_whole_file_comes_back(home, tmp_path):
     assert {row["file"] for row in as_json(home)} == {"words.csv"}
 
 
+def test_the_same_file_comes_back_if_it_was_the_yaml_that_was_wrong(home, tmp_path):
+    place, same = home.place("capstone"), tmp_path / "semicolons.csv"
+    same.write_text(SEMICOLONS)
+    (aside,) = (each for each in as_json(home) if each["file"] == same.name)
+    place.executed.joinpath(aside["run"]).mkdir(parents=True)
+    about = {"params_sha256": params.load(place.params).sha256}
+    place.executed.joinpath(aside["run"], "run.json").write_text(json.dumps(about))
+    assert cli(home, "quarantine", "capstone", "--release", str(same)).returncode == 2
+    place.params.write_text(place.params.read_text() + "\ndelimiter: ';'\n")
+    assert cli(home, "quarantine", "capstone", "--release", str(same)).returncode == 0
+    (line,) = take(place)
+    assert (line["ingested"], line["moved_to"]) == (1, "taken")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
         ("other.csv", WORDS, "other.csv: no file of this name has rows set aside; there is words.csv, semicolons.csv"),
-        ("words.csv", WORDS, "words.csv is as it was when it was set aside: correct it first"),
+        ("words.csv", WORDS, "words.csv is as it was when it was set aside: correct it first, or the YAML"),
         ("words.csv", None, "no such file"),
     ],
 )

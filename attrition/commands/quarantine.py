@@ -112,8 +112,8 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
     if not path.is_file() or path.is_symlink():
         raise UsageError(_shown(f"{path}: no such file"))
     sha256 = safe.sha256(path)
-    if sha256 == drop["sha256"]:
-        raise UsageError(_shown(f"{path.name} is as it was when it was set aside: correct it first"))
+    if sha256 == drop["sha256"] and not _other_yaml(place, drop["run"]):
+        raise UsageError(_shown(f"{path.name} is as it was when it was set aside: correct it first, or the YAML"))
     safe.make_folder(place.incoming)
     beside = place.incoming / f".{drop['number']}.released.tmp"
     shutil.copyfile(path, beside)
@@ -127,3 +127,12 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
         beside.unlink(missing_ok=True)
     say(place, f"{path.name} waits for the next tick, in place of what run {drop['run']} set aside")
     return 0
+
+
+def _other_yaml(place: Place, run: str) -> bool:
+    """Whether the portfolio's YAML has changed since a run: what it set aside for the YAML's sake may be good now."""
+    try:
+        then = json.loads((place.executed / run / "run.json").read_text(encoding="utf-8"))["params_sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(then != safe.sha256(place.params))
