@@ -70,7 +70,7 @@ def test_while_a_run_is_at_work_the_last_decision_is_told_and_its_page_linked(ho
         run, _ = book.begin("20260104T000000Z", ago(5))
     assert 'attrition_last_decision_info{portfolio="shop",decision="held"} 1' in client.get("/metrics").text
     page = client.get("/").text
-    assert f"/runs/{homes.LAST}/" in page
+    assert f"/pages/shop/{homes.LAST}/index.html" in page
     assert run not in page
 
 
