@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api campaign planted lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -43,6 +43,9 @@ screenshots: .venv/dev ## the pictures of the README, of the demo (wants chromiu
 bench-pages: .venv/run ## what publishing a run costs after 10, 1,000 and 10,000 runs: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.site
 
+docs: .venv/docs ## the documentation as a site, in site/, every link between its pages checked
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+
 telco: .venv/telco ## 7,043 real clients, in 14 drops, a tick each
 	@$(BIN)/python runner.py telco --ticks 14
 
@@ -70,7 +73,7 @@ bench-api: .venv/run ## the API beside other servers, swaps under load (wants wr
 	@$(BIN)/python -m benchmarks.serving
 
 campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part)
-	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --write README.md
+	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --write docs/faults.md
 
 planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
@@ -92,7 +95,7 @@ fuzz-api: .venv/run ## 20,000 requests made up by schemathesis from the descript
 
 lock: .venv/dev ## compile the locks from pyproject.toml
 	@$(COMPILE) -o requirements.txt
-	@for extra in dev lab telco hooks cluster files postgres bench; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
+	@for extra in dev lab telco hooks cluster files postgres bench docs; do $(COMPILE) --extra $$extra -c requirements.txt -o locks/$$extra.txt; done
 	@for peer in river evidently nannyml schemathesis; do \
 		$(PEERS) locks/peers-$$peer.in -o locks/peers-$$peer.txt; done
 
@@ -112,6 +115,6 @@ clean: ## remove what was installed; data/, models/ and executed/ stay
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres .venv/bench: .venv/%: locks/%.txt .venv/run
+.venv/dev .venv/lab .venv/telco .venv/hooks .venv/cluster .venv/files .venv/postgres .venv/bench .venv/docs: .venv/%: locks/%.txt .venv/run
 	@$(LOCKED) $<
 	@touch $@

@@ -7,9 +7,11 @@ Only the standard library is imported until a tick finds work: most ticks find n
 from __future__ import annotations
 
 import argparse
+import keyword
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -89,6 +91,7 @@ class Tick:
         )
         if changed:
             safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
+        self.log.remember(asdict(self.before), changed or place.params.read_text(encoding="utf-8"))
         self.stages = executing(self.log)
         if earlier:
             self.stages.take_over(earlier)
@@ -319,6 +322,11 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)
         closed = recover(place, book, stamp(clock()))
+        if place.forgetting.exists():
+            from attrition import forgetting
+
+            forgetting.finish(place, book)
+            say(place, "a client whose forgetting was cut short is forgotten")
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         drops = [path for path in drops if os.path.lexists(path)]  # but for those that were taken in by what was closed
@@ -391,7 +399,8 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text)
         if name == words[0]:
-            command = import_module(f"attrition.commands.{name.replace('-', '_')}")
+            module = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
+            command = import_module(f"attrition.commands.{module}")
             command.configure(verb)
     arguments = parser.parse_args(words)
     if arguments.verb == "new":

@@ -63,6 +63,10 @@ def main() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if pandas := sys.modules.get("pandas"):
+        pandas.set_option(
+            "display.max_columns", 20
+        )  # as when it is imported in a kernel: here it takes us for a terminal
     gc.collect()
     gc.freeze()  # memory that a child's collector does not touch stays shared
     prctl(SET_DEATH_SIGNAL, 0)  # from here on the socket tells, so that kernels are killed before this process ends

@@ -127,7 +127,7 @@ def _cron(home: Home) -> Finding:
         return Finding("", False, "no line of the crontab ticks this home", remedy)
     running = any(process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"]))
     said = "the crontab ticks this home" + ("" if running else ", but cron is not running")
-    return Finding("", running, said, "start cron: service cron start (under WSL2 see the README)")
+    return Finding("", running, said, "start cron: service cron start (under WSL2 see docs/operations.md)")
 
 
 def _api(_home: Home) -> Finding:

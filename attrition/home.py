@@ -81,6 +81,11 @@ class Place:
         return self.data / "book.db"
 
     @property
+    def forgetting(self) -> Path:
+        """Whom to forget, while that is under way."""
+        return self.data / "forgetting.json"
+
+    @property
     def lock(self) -> Path:
         return self.data / "lock"
 

@@ -365,6 +365,7 @@ def load(path: Path) -> Portfolio:
 def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
     """The keys that have a default, each with its ``value`` and its ``default``, in the YAML's order and form."""
     found: list[dict[str, Any]] = []
+    plain = portfolio.model_dump(mode="json")
     for name, field in Portfolio.model_fields.items():
         value, default = getattr(portfolio, name), field.get_default()
         if field.is_required() or name in ("show", "id", "as_of"):
@@ -374,7 +375,7 @@ def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
             own = value.model_dump().items()
             found += [{"key": f"{name}.{key}", "value": each, "default": default.get(key)} for key, each in own]
         else:
-            found.append({"key": field.alias or name, "value": value, "default": default})
+            found.append({"key": field.alias or name, "value": plain[name], "default": default})
     return found
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "libraries",
     "load",
     "read_manifest",
+    "rewrite",
     "verified",
     "version_path",
     "write",
@@ -95,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     git_commit: str | None = None
     trained_at: str
     golden: Golden | None = None
+    not_replayable: str = ""  # why it cannot be made again from its data version; empty: it can
 
 
 class Current(msgspec.Struct, frozen=True):
@@ -148,6 +150,11 @@ def write(folder: Path, pipeline: Pipeline, **facts: Any) -> Manifest:
     safe.write(folder / MODEL, data)
     safe.write(folder / MANIFEST, _document(manifest))
     return manifest
+
+
+def rewrite(folder: Path, **facts: Any) -> None:
+    """Change facts of a manifest that say nothing of the model's bytes; the signature stays good."""
+    safe.write(folder / MANIFEST, _document(msgspec.structs.replace(read_manifest(folder), **facts)))
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -17,6 +17,8 @@ __all__ = ["Run", "latest", "leftovers"]
 
 ACCOUNT = "run.json"
 LATEST = "latest.json"
+BEFORE = "before.json"
+"""What a run began from: the book's state and the portfolio's YAML."""
 RESERVE = ".reserve"
 """A file of a run at work that holds a place on the disk, so that a run which fills the disk can still say so."""
 RESERVED = 512 * 1024
@@ -90,6 +92,16 @@ class Run:
         for name in names:
             with suppress(FileNotFoundError, ValueError):  # it did not run, or was cut short
                 found[name] = record.read(self.folder / f"{name}.ipynb")
+        return found
+
+    def remember(self, state: Mapping[str, Any], params: str) -> None:
+        """Leave what a replay starts from: the book's state and the portfolio's YAML, as they are now."""
+        safe.write(self.folder / BEFORE, json.dumps({"state": dict(state), "params": params}, ensure_ascii=False))
+
+    def before(self) -> dict[str, Any]:
+        """What `remember` left: ``state`` and ``params``; empty where nothing was."""
+        path = self.folder / BEFORE
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return found
 
     def spend(self) -> None:

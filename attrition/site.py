@@ -156,7 +156,7 @@ def model_page(
         portfolio.title,
         manifest,
         status=line["status"],
-        why=line["why"] or "",
+        why=" ".join(filter(None, (line["why"], manifest.get("not_replayable")))),
         deployments=[each for each in book.deployments() if each["version"] == version],
         judged=judged or _read(kept),
         against=against,

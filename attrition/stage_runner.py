@@ -17,7 +17,7 @@ from attrition.home import Place
 from attrition.kernels import CellFailed, Deadline
 from attrition.params import Portfolio
 from attrition.progress import Progress
-from attrition.runs import ACCOUNT, RESERVE, Run, latest
+from attrition.runs import ACCOUNT, BEFORE, RESERVE, Run, latest
 from attrition.signals import Interrupted, Stop
 
 __all__ = ["StageRunner", "parameters_of"]
@@ -41,7 +41,7 @@ class StageRunner:
         if earlier.report["params_sha256"] != self.portfolio.sha256:
             self.progress.line(f"nothing is taken over from {earlier.name}: it had other parameters")
             return
-        own = ("*.ipynb", "*.html", ACCOUNT, RESERVE, "ingest.json", "rows", "quarantine")
+        own = ("*.ipynb", "*.html", ACCOUNT, BEFORE, RESERVE, "ingest.json", "rows", "quarantine")
         shutil.copytree(earlier.folder, self.log.folder, ignore=shutil.ignore_patterns(*own), dirs_exist_ok=True)
         self._earlier = earlier
 

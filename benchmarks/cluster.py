@@ -72,13 +72,14 @@ def main() -> None:
     """Run it, and print what was the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=lambda text: int(text.replace("_", "")), default=20_000_000)
+    parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--kills", type=int, default=1, help="how many times a worker is killed, each in a new run")
     given = parser.parse_args()
     same = 0
     with tempfile.TemporaryDirectory(prefix="attrition-cluster-") as folder, cluster(workers=2) as running:
         incoming = Path(folder, "incoming")
         incoming.mkdir()
-        drops(incoming, given.rows)
+        drops(incoming, given.rows, given.files)
         begun = time.monotonic()
         alone = work(portfolio(None), incoming, Path(folder, "alone"))
         took = time.monotonic() - begun

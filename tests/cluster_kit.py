@@ -54,12 +54,21 @@ def cluster(workers: int, environment: dict[str, str] | None = None) -> Iterator
             for process in reversed(running.processes):
                 process.terminate()
             for process in running.processes:
-                process.wait(30)
+                _ended(process)
 
 
 def _start(arguments: list[str], env: dict[str, str], log: IO[bytes], folder: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
     return subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=folder)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait for an end in good order; one that a dead worker's nanny does not come to is made."""
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _address(scheduler: subprocess.Popen[bytes], place: Path) -> str:

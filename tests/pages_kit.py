@@ -37,7 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     )
 }
 VOID = {"meta", "link", "br", "hr", "img", "input"}
-ADDRESS = re.compile(r"(?:\.\./)*(?:[\w%~-][\w.%~/-]*)?(?:\?[\w.%~=&+-]*)?(?:#[\w.%-]+)?", re.ASCII)
+ADDRESS = re.compile(
+    r"(?:\.\./)*[\w%~-][\w.%~/-]*(?:\?[\w.%~=&+-]*)?(?:#[\w.%-]+)?|\?[\w.%~=&+-]*(?:#[\w.%-]+)?|#[\w.%-]+", re.ASCII
+)
 
 
 class Reader(HTMLParser):

@@ -82,7 +82,7 @@ def test_a_run_has_a_deadline(home, tmp_path):
     assert cli(home, "tick", "capstone", **stages(tmp_path, monitor=WAIT)).returncode == 1
     (report,) = reports(place)
     assert (report["error"]["stage"], report["error"]["name"]) == ("monitor", "DeadlineExceeded")
-    assert "not done within 6 s, the deadline of a run" in report["reason"]
+    assert "not done within 12 s, the deadline of a run" in report["reason"]
 
 
 def test_a_cell_that_will_not_be_interrupted_is_killed_in_ten_seconds(home, tmp_path):

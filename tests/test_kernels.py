@@ -114,7 +114,9 @@ def test_nothing_of_the_project_is_loaded_before_a_stage_asks_for_it(forking, tm
 
 def test_the_process_that_forks_has_one_thread(forking, tmp_path):
     executed(forking, tmp_path / "fork", "pass")
-    assert psutil.Process(forking._server.pid).num_threads() == 1
+    tasks = Path(f"/proc/{forking._server.pid}/task").glob("*/comm")
+    # pyarrow, where it is installed, comes with pandas: its allocator has a thread of its own, and minds forks itself.
+    assert len([name for name in map(Path.read_text, tasks) if name != "jemalloc_bg_thd\n"]) == 1
 
 
 def test_two_kernels_share_neither_names_nor_random_numbers_nor_processes(forking, tmp_path):

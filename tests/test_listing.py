@@ -11,6 +11,7 @@ from api_kit import problem
 
 from attrition import listing
 from attrition.listing import Asked
+from attrition.store.batches import write_batch
 from attrition.store.ranking import ROWS, write_ranking
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
@@ -42,7 +43,10 @@ def assess(place, run, clients):
     reasons = [[f"usage {each}", "plan"] for each in rank]
     staging = place.root / "staging"
     staging.mkdir(exist_ok=True)
-    write_ranking(frame.assign(_row=range(1, len(frame) + 1), **facts, **told, reasons=reasons), staging, place.ranking)
+    write_batch(
+        frame.assign(_row=range(1, len(frame) + 1), **facts, **told, reasons=reasons), staging / "batch.parquet"
+    )
+    write_ranking([staging / "batch.parquet"], staging, place.ranking)
     (staging / "ranking.parquet").replace(place.ranking)
 
 
@@ -101,7 +105,8 @@ def test_a_page_reads_neither_history_nor_more_than_its_part_of_the_ranking(plac
     rows = pd.concat([whole.head(1)] * many, ignore_index=True)
     rows["_row"], rows["id"] = range(many), [f"c-{number}" for number in range(many)]
     rows["probability"] = [1 - number / many for number in range(many)]
-    write_ranking(rows, place.root / "staging", place.root / "none")
+    write_batch(rows.drop(columns=["change", "change_since"]), place.root / "staging" / "many.parquet")
+    write_ranking([place.root / "staging" / "many.parquet"], place.root / "staging", place.root / "none")
     (place.root / "staging" / "ranking.parquet").replace(place.ranking)
     content = bytearray(place.ranking.read_bytes())
     for first, length in duckdb.execute(

@@ -1,6 +1,7 @@
 """The champion judged from the store: what counts, what is kept, and that losing what is kept changes nothing."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -118,6 +119,31 @@ def test_the_reference_of_an_unproven_champion_begins_with_what_was_held_back(st
     assert [look.version for look in unproven.looks] == [TRAINED + 1]
     proven = judged(stage, TRAINED + 1, TRAINED, proven=True).watch
     assert (proven.reference.n, proven.looks) == (162, ())  # those before promoted it: none of them
+
+
+def test_at_scale_the_first_monitor_asks_only_for_what_the_model_has_not_seen(stage, monkeypatch):
+    manifest = registry.read_manifest(stage.place.models / "0001")
+    whole = judged(stage, TRAINED + 2, TRAINED)
+    asked = []
+
+    def counted(clients, **given):
+        found = real(clients, **given)
+        asked.append((given, found.rows))
+        return found
+
+    real = evidence.counted
+    monkeypatch.setattr(evidence, "counted", counted)
+    given = stage.portfolio
+    large = given.model_copy(update={"model": given.model.model_copy(update={"scale_rows": 1})})
+    few = judged(replace(stage, portfolio=large), TRAINED + 2, TRAINED)
+    since, rows = asked[-1]
+    everything = real(stage.clients(TRAINED + 2), after_version=since["after_version"], scores=stage.place.scores).rows
+    assert (since["after_version"], len(everything)) == (0, 162 * (TRAINED + 2))
+    assert 0 < len(rows) < len(everything) / 2  # or the filter leaves out nothing
+    mine = everything[watch.unseen(everything, TRAINED, manifest.held_back)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, mine)
+    assert few.watch.to_dict() == whole.watch.to_dict()
+    pd.testing.assert_frame_equal(few.new.reset_index(drop=True), whole.new.reset_index(drop=True))
 
 
 def test_a_verdict_says_what_was_seen_and_names_the_change(stage):

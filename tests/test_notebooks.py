@@ -54,7 +54,7 @@ def opens_with_its_purpose(notebook):
             yield f"cell {first.id}: does not say what it **{word}**"
     said = set(re.findall(r"`(\w+)`", first.source.partition("**Records**")[2]))
     if said != left(notebook):
-        yield f"cell {first.id}: says that it records {', '.join(said)}, but leaves {', '.join(left(notebook))}"
+        yield f"cell {first.id}: says that it records {', '.join(said)}, but leaves {', '.join(sorted(left(notebook)))}"
 
 
 def ends_with_what_comes_next(notebook):
@@ -139,7 +139,7 @@ BREACHES = {
     "cell 80-04: has outputs: clear them": lambda cells: cells[4].outputs.append(nbformat.v4.new_output("stream")),
     "cell 80-04: has a count of execution: clear it": lambda cells: cells[4].update(execution_count=3),
     "cell 80-00: a heading, then the purpose": lambda cells: _source(cells[0], "Report"),
-    "cell 80-00: says that it records nonsense, but leaves answers": lambda cells: _source(
+    "cell 80-00: says that it records nonsense, but leaves answer, answers": lambda cells: _source(
         cells[0], "# Report\n\nSays all. **Reads** x **Writes** y **Records** `nonsense`."
     ),
     "cell 80-13: the last one begins with **Next:**": lambda cells: _source(cells[-1], "The end."),

@@ -13,7 +13,7 @@ from pygments.token import Comment, Keyword, Literal, Operator  # type: ignore[i
 
 from attrition.pages.urls import local
 
-__all__ = ["code", "markdown", "plain", "table"]
+__all__ = ["code", "markdown", "plain", "table", "visible"]
 
 LIMIT = 20_000
 """Characters of one text that a page shows; the notebook keeps them all."""
@@ -73,9 +73,14 @@ def _scrolling(cleaned: str) -> Markup:
     return Markup(opened.replace("</table>", "</table></div>"))  # noqa: S704 - cleaned above
 
 
+def visible(text: str) -> str:
+    """Text without a terminal's escape sequences and other control characters."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
 def plain(text: object) -> str:
-    """Text without a terminal's escape sequences and other control characters, cut at ``LIMIT``."""
-    shown = _CONTROL.sub("", str(text).replace("\r\n", "\n"))
+    """What is visible of a text, cut at ``LIMIT``."""
+    shown = visible(str(text))
     left = len(shown) - LIMIT
     return shown if left <= 0 else f"{shown[:LIMIT]}\n… {left:,} more characters are in the notebook itself"
 

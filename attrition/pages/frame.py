@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from attrition.pages import charts
-from attrition.pages.clean import code, plain
+from attrition.pages.clean import code, plain, visible
 from attrition.pages.urls import local
 
 __all__ = ["CSP", "LOADER", "Page", "elapsed", "furnish", "item", "mapping", "moment", "number", "sequence", "text"]
@@ -56,6 +56,8 @@ def furnish(environment: Environment) -> Environment:
     """Make an environment ours, before its first template: escaping on, a missing name an error."""
     environment.autoescape = True
     environment.undefined = StrictUndefined
+    # Whatever a context was given, and whoever made it: no page holds a control character.
+    environment.finalize = lambda value: visible(value) if type(value) is str else value
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
         count=count, seconds=seconds, tone=tone, when=when, words=words, day=day, local=local, code=code, short=short

@@ -104,6 +104,7 @@ class RunPage:
     finished_at: Any  # when it ended
     seconds: float | None  # that it took
     failure: Failure | None  # what went wrong
+    notes: tuple[str, ...]  # what has become of its files since
     tally: tuple[tuple[str, str], ...]  # (what, how many or how much)
     champion: str  # version that was judged
     challenger: str  # version on trial
@@ -164,6 +165,7 @@ def run(
             finished_at=report.get("finished_at"),
             seconds=elapsed(report.get("started_at"), report.get("finished_at")),
             failure=_failure(report, stages, mapping(broken)),
+            notes=_notes(report),
             tally=tally,
             **{"champion": champion, "challenger": challenger},
             measures=_measures(score),
@@ -229,6 +231,12 @@ def _failure(report: Mapping[str, Any], stages: tuple[Stage, ...], broken: Mappi
         source=text(broken.get("source")),
         trace="\n".join(trace[-LONGEST_TRACE:]),
     )
+
+
+def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
+    pruned, why_not = text(report.get("pruned")), text(report.get("not_replayable"))
+    gone = f"Pruned on {pruned[:10]}: its notebooks, their pages, its files and the drops that it took in are gone."
+    return (*([gone] if pruned else []), *([f"It cannot be replayed: {why_not}"] if why_not else []))
 
 
 def _tally(report: Mapping[str, Any], left: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:

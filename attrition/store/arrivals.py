@@ -176,20 +176,22 @@ def _rows(task: Arrival, drop: Opened, found: fast.Source) -> str:
 
 
 def _with_lines(connection: Any, task: Arrival) -> bool:
-    """Give the rows of ``bad`` from a CSV their lines, found by their text; False if there are too many."""
+    """Give the rows of ``bad`` from a CSV their lines, found by their fields; False if there are too many."""
     (missing,) = connection.execute("SELECT count(*) FROM bad WHERE line IS NULL").fetchone()
     if missing > MANY:
         return False
     if missing:
-        joined = f"array_to_string(raw, {literal(task.portfolio.delimiter)})"
-        texts = {text for (text,) in connection.execute(f"SELECT DISTINCT {joined} FROM bad").fetchall()}
-        places = list(fast.lines_of(task.path, texts))
-        connection.execute("CREATE TABLE places (line BIGINT, text VARCHAR)")
-        numbers, found = [line for line, _ in places], [text for _, text in places]
-        connection.execute("INSERT INTO places SELECT unnest($1::BIGINT[]), unnest($2::VARCHAR[])", [numbers, found])
         connection.execute(
-            "CREATE OR REPLACE TABLE bad AS SELECT places.line, faults, raw FROM places "
-            f"JOIN (SELECT DISTINCT ON (text) {joined} AS text, faults, raw FROM bad) USING (text)"
+            "CREATE TABLE kinds AS SELECT row_number() OVER () AS kind, raw, any_value(faults) AS faults "
+            "FROM bad GROUP BY raw"
+        )
+        wanted = connection.execute("SELECT kind, raw FROM kinds").fetchall()
+        places = list(fast.lines_of(task.path, task.portfolio.delimiter, wanted))
+        connection.execute("CREATE TABLE places (line BIGINT, kind BIGINT)")
+        columns = [line for line, _ in places], [kind for _, kind in places]
+        connection.execute("INSERT INTO places SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[])", list(columns))
+        connection.execute(
+            "CREATE OR REPLACE TABLE bad AS SELECT line, faults, raw FROM places JOIN kinds USING (kind)"
         )
         return bool(connection.execute("SELECT count(*) FROM bad").fetchone() == (missing,))
     return True

@@ -140,6 +140,9 @@ def number(task: Numbering) -> Part:
     beside = task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}")
     with connect(MEMORY, beside.with_suffix(".spilt")) as connection:
         connection.execute(
+            "SET threads = 1"
+        )  # of two, one may overtake the other by a row group, and the order is lost
+        connection.execute(
             f"COPY (SELECT * FROM ({rows}) {order}) TO {literal(beside)} (FORMAT parquet, COMPRESSION zstd)"
         )
         beside.rename(task.target)

@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from attrition import safe
 from attrition.store.engine import StoreError
 
-__all__ = ["InTable", "Staged", "clean", "commit", "files", "open_table", "parts", "replace"]
+__all__ = ["InTable", "Staged", "clean", "commit", "files", "laid", "open_table", "parts", "replace", "rewrite"]
 
 _TYPES = {
     "BIGINT": "long",
@@ -263,3 +263,68 @@ def _sync_log(folder: Path, version: int) -> None:
         if path.exists():
             safe.sync(path)
     safe.sync(log)
+
+
+def laid(folder: Path, schema: Schema, version: int, app: str, number: int) -> None:
+    """Make a table of the Parquet files that lie in ``folder``, as if it had come to ``version`` by many commits.
+
+    Args:
+        folder: it holds nothing else.
+        schema: of the table.
+        version: of the table, 1 or more.
+        app: name of the application transaction,
+        number: and the last number of it that the table knows.
+    """
+    table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
+    adds: list[AddAction | RemoveAction] = [_added(path, None) for path in sorted(folder.glob("*.parquet"))]
+    table.create_write_transaction(
+        adds, "append", table.schema(), commit_properties=_properties(app, number, "", len(adds))
+    )
+    # What was before is summed up in a checkpoint; then it and what it sums up take the number that is asked for.
+    DeltaTable(str(folder)).create_checkpoint()
+    log = folder / "_delta_log"
+    (log / f"{0:020d}.json").unlink()
+    for path in list(log.glob(f"{1:020d}.*")):
+        path.rename(path.with_name(path.name.replace(f"{1:020d}", f"{version:020d}", 1)))
+    last = json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))
+    safe.write(log / "_last_checkpoint", json.dumps({**last, "version": version}))
+
+
+def rewrite(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Path, Mapping[str, Any]]) -> int:
+    """Commit one version in which files have other rows, or are gone; the table's version.
+
+    Args:
+        folder: the table's.
+        instead: file of the table: what takes its place, in the table's folder; None for nothing.
+        stats: of each new file, as Delta has them.
+
+    Raises:
+        StoreError: another process committed meanwhile.
+    """
+    table = DeltaTable(str(folder))
+    there = {path.name for path in files(folder, table)}
+    changed = {old: new for old, new in instead.items() if old.name in there}
+    if not changed:
+        return int(table.version())
+    now = int(time.time() * 1000)
+    actions: list[AddAction | RemoveAction] = [
+        RemoveAction(old.name, True, now, old.stat().st_size, {}) for old in changed
+    ]
+    for new in changed.values():
+        if new is not None:
+            safe.sync(new)
+            actions.append(_added(new, stats[new]))
+    try:
+        about = {"rewritten": str(len(changed)), "added": str(len(actions) - len(changed))}
+        properties = CommitProperties(custom_metadata=about, max_commit_retries=0)
+        table.create_write_transaction(actions, "append", table.schema(), commit_properties=properties)
+    except DeltaError as error:
+        raise StoreError(f"{folder}: another process committed meanwhile: {error}") from error
+    version = int(table.version()) + 1
+    _sync_log(folder, version)
+    return version
+
+
+def _added(path: Path, stats: Mapping[str, Any] | None) -> AddAction:
+    about = path.stat()
+    return AddAction(path.name, about.st_size, {}, int(about.st_mtime * 1000), True, json.dumps(stats or {}))

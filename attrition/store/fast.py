@@ -2,14 +2,17 @@
 """A plain drop read by DuckDB as a whole, to the very rows, faults and lines that the exact reader finds.
 
 DuckDB may lose a row, a quote or a header of an unusual file without a word. So a CSV is looked through first, and
-taken only if nothing in it is read in two ways: no quotes, one kind of line end, no empty line between others. Its
-lines are counted on the way, and DuckDB must find as many rows. Whatever is otherwise is read by the exact reader.
+taken only if nothing in it is read in two ways: each quote opens a field, closes it or stands doubled within, no line
+ends within quotes, one kind of line end, no empty line between others. Its lines are counted on the way, and DuckDB
+must find as many rows. Whatever is otherwise is read by the exact reader.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,23 +53,33 @@ def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
     return _csv(path, drop, delimiter, form) if form else None
 
 
-def lines_of(path: Path, wanted: set[str]) -> Iterator[tuple[int, str]]:
-    """The lines of a plain CSV, by number, that are one of ``wanted``."""
+def lines_of(path: Path, delimiter: str, wanted: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, int]]:
+    """The data lines of a CSV for DuckDB whose fields are one of ``wanted``: their numbers, each with that one's."""
+    whole = {tuple(fields): number for number, fields in wanted}
+    plain = {delimiter.join(fields).encode(): number for fields, number in whole.items() if _bare(fields, delimiter)}
     with _bytes(path) as file:
-        sought = {line.encode() for line in wanted}
-        for number, line in enumerate(file, 1):
-            if (text := line.rstrip(b"\r\n")) in sought and number > 1:
-                yield number, text.decode()
+        for line, text in enumerate(file, 1):
+            found = plain.get(text.rstrip(b"\r\n"))
+            if b'"' in text:
+                found = whole.get(tuple(next(csv.reader([text.decode()], delimiter=delimiter))))
+            if found is not None and line > 1:
+                yield line, found
+
+
+def _bare(fields: Iterable[str], delimiter: str) -> bool:
+    """Whether these can stand in a file without quotes."""
+    return not any(delimiter in field or '"' in field for field in fields)
 
 
 @dataclass
 class _Form:
-    """What there is in a CSV without quotes."""
+    """What there is in a CSV that DuckDB can read."""
 
     lines: int = 0  # that end, but for empty ones at the file's end
     ended: bool = True  # the last one too
     returns: int = 0
     tight: bool = True
+    quoted: bool = False
 
 
 def _speakable(path: Path) -> bool:
@@ -88,9 +101,11 @@ def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
     width = range(len(drop.header))
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in width)
     end = r"\r\n" if form.returns else r"\n"
+    # A thread that begins in the middle of a file has to guess whether it stands within quotes.
+    quote = "quote = '\"', escape = '\"', parallel = false" if form.quoted else "quote = '', escape = ''"
     read = (
-        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, quote = '', "
-        f"escape = '', columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
+        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+        f"{quote}, columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
         f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
         f"compression = '{'gzip' if path.suffix.lower() == '.gz' else 'none'}')"
     )
@@ -105,11 +120,11 @@ def _bytes(path: Path) -> Any:
 
 def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
     """What a CSV is like; None if a quote, a line end or an empty line in it may mean two things."""
-    form, before, over = _Form(), b"\n", False
+    form, before, over, quotes = _Form(), b"\n", False, _Quotes(delimiter)
     with _bytes(path) as file:
         while piece := file.read(PIECE):
             block = before + piece
-            if b'"' in piece or (over and piece.strip(b"\r\n")):
+            if quotes.odd(piece) or (over and piece.strip(b"\r\n")):
                 return None
             form.returns += piece.count(b"\r")
             ends = piece.count(b"\n")
@@ -124,9 +139,32 @@ def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
             form.ended = piece.endswith(b"\n")
             form.tight = form.tight and not _spaced(block, delimiter)
             before = block[-3:]
-    form.tight = form.tight and not before.endswith(SPACES)
+    form.tight, form.quoted = form.tight and not before.endswith(SPACES), quotes.seen
+    if quotes.odd(b"\n"):  # the last line may have no end
+        return None
     whole = form.returns == 0 or (not over and form.ended and form.returns == form.lines and _paired(path))
     return form if whole else None
+
+
+class _Quotes:
+    """The quotes of a CSV, piece by piece, line by line."""
+
+    def __init__(self, delimiter: bytes):
+        mark = re.escape(delimiter)
+        self._field = re.compile(rb'"(?<=[\n%b]")(?:[^"\r\n]++|"")*+"(?=[\r\n%b])' % (mark, mark))
+        self._line, self.seen = b"\n", False
+
+    def odd(self, piece: bytes) -> bool:
+        """Whether one of the lines that end in this piece has a quote that neither encloses a field nor is doubled."""
+        lines = self._line + piece
+        whole = lines.rfind(b"\n")
+        self._line, lines = lines[whole:], lines[: whole + 1]
+        if len(self._line) > 2 * LINE:
+            return True
+        if b'"' not in lines:
+            return False
+        self.seen = True
+        return b'"' in self._field.sub(b"", lines)
 
 
 def _empty_line(block: bytes) -> int:
@@ -137,7 +175,7 @@ def _empty_line(block: bytes) -> int:
 
 def _spaced(block: bytes, delimiter: bytes) -> bool:
     """Whether a field begins or ends with a space of any kind."""
-    edges = (delimiter, b"\n", b"\r")
+    edges = (delimiter, b"\n", b"\r", b'"')
     return any(
         space + edge in block or edge + space in block
         for space in SPACES

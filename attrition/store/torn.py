@@ -52,4 +52,6 @@ def _whole(entry: Path) -> bool:
         return held["txn"] == 1 and held["add"] == int(about.get("added", held["add"]))
     if "compacted" in about:  # delta.replace
         return held["add"] == 1 and held["remove"] == int(about["compacted"])
+    if "rewritten" in about:  # delta.rewrite
+        return held["add"] == int(about["added"]) and held["remove"] == int(about["rewritten"])
     return held["metaData"] == 1 and (held["protocol"] == 1 or int(entry.stem) > 0)

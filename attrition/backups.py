@@ -1,0 +1,304 @@
+"""A home copied while runs are at work, and put back.
+
+A backup is a plain folder: the home's tree below ``home/`` and ``manifest.json`` with the SHA-256 of each file. No
+lock is held: the book is copied by SQLite at one moment, and everything else is what that book speaks of. What it names
+never changes once it is there (rows, predictions, models, published runs); what does is copied again until it fits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from attrition import bookkeeping, safe
+from attrition.book import Book, State
+from attrition.home import NAME, PARTS, Home, Place, UsageError
+
+__all__ = ["backup", "restore"]
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+TREE = "home"
+TOPS = ("params", "data", "models", "executed", "notebooks")
+LOOSE = ("alerts.yaml", ".attrition")
+ATTEMPTS = 20
+STAGED, WHOLE = ".restore", "whole"
+
+
+def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int, int]:
+    """Copy portfolios into the new folder ``target``; how many files and bytes.
+
+    Raises:
+        UsageError: there is such a folder already, or a portfolio without a YAML is named.
+        OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already: name a new folder")
+    if target.resolve().is_relative_to((home.root / "executed").resolve()):
+        raise UsageError(f"{target} would be served with the pages: name a folder outside {home.root}")
+    for name in names:
+        if not home.place(name).params.is_file():
+            raise UsageError(f"there is no portfolio {name}: {home.place(name).params} is missing")
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    safe.make_folder(beside.parent)
+    beside.mkdir(mode=0o700)
+    try:
+        tree = Home(safe.make_folder(beside / TREE))
+        for name in names:
+            _portfolio(home.place(name), tree.place(name))
+        _loose(home, tree)
+        files = {str(path.relative_to(tree.root)): _entry(path) for path in _walk(tree.root)}
+        manifest = {"format": FORMAT, "at": at, "portfolios": list(names), "files": files}
+        safe.write(beside / MANIFEST, json.dumps(manifest, indent=1))
+        safe.publish(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return len(files), sum(int(str(each["bytes"])) for each in files.values())
+
+
+def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
+    """Put portfolios of a backup into a home that has none of them; all if none is named. Their names.
+
+    Everything is read, compared with the manifest and copied beside first; then it is moved in. A call after a crash
+    begins anew, or ends what it had begun to move in.
+
+    Raises:
+        UsageError: the backup is not whole, holds what is no part of a home, or a portfolio is there already.
+    """
+    with safe.lock(home.root / ".restore.lock", ""):
+        staged = home.root / STAGED
+        if (staged / WHOLE).exists():
+            return _move_in(home, staged)
+        safe.remove(staged)
+        manifest = _manifest(source)
+        chosen = _chosen(manifest, names)
+        entries = _entries(source, manifest)
+        _refuse_what_is_there(home, chosen, alone=not names)
+        for path, entry in entries.items():
+            if not names or _portfolio_of(path) in chosen:
+                _fetch(source / TREE / path, safe.make_folder((staged / path).parent) / PurePosixPath(path).name, entry)
+        for folder, _, files in os.walk(staged):
+            for each in files:
+                safe.sync(Path(folder, each))
+        safe.write(staged / WHOLE, json.dumps(chosen))
+        return _move_in(home, staged)
+
+
+# ---- copying what a book speaks of
+
+
+def _portfolio(place: Place, into: Place) -> None:
+    """One portfolio: first what a run moves away, then its book, then all that the book speaks of."""
+    _put(place.params, into.params)
+    for folder, copy in ((place.incoming, into.incoming), (place.test, into.test)):
+        for path in _walk(folder):
+            _put(path, copy / path.relative_to(folder))
+    _put(place.executed / "latest.json", into.executed / "latest.json")
+    if not place.book.exists():
+        return
+    safe.make_folder(into.data)
+    for _ in range(ATTEMPTS):
+        into.book.unlink(missing_ok=True)
+        bookkeeping.copy(place.book, into.book)
+        for path, copy in ((place.ranking, into.ranking), (place.call_list, into.call_list)):
+            _put(path, copy)
+        with Book.open(into.book) as book, Book.open(place.book, read_only=True) as now:
+            state, runs = book.state(), book.runs(limit=2**62)
+            later = now.state()
+        if (state.scored_version, state.scored_model) == (later.scored_version, later.scored_model):
+            break
+        time.sleep(0.2)  # a run is just publishing: once more
+    ended = {str(run["run"]) for run in runs if run["status"] != "running"}
+    _tables(place, into, state, max((int(run["number"]) for run in runs if run["run"] in ended), default=0))
+    _settle(into, [str(run["run"]) for run in runs])
+    _folders(place, into, ended)
+
+
+def _tables(place: Place, into: Place, state: State, number: int) -> None:
+    """Both tables: the rows up to the book's data version, the predictions of runs that it knows to have ended."""
+    from attrition.store import past
+
+    same = past.ingests(place.clients) == state.ingests  # no run has committed rows since the book was copied
+    at = past.version(place.clients) if same else state.data_version
+    rows = {"to_version": state.data_version, "ingests": state.ingests, "at": at}
+    past.clients(place.clients, into.clients, **rows, put=_put)
+    past.predictions(place.scores, into.scores, to_run=number, put=_put)
+
+
+def _settle(into: Place, runs: Sequence[str]) -> None:
+    """Drops that the copied book has taken in do not wait any more: they lie where their run moves them."""
+    waiting = {path.name for path in into.incoming.glob("*")}
+    with Book.open(into.book) as book:
+        for run in runs[:50]:  # newest first: an older one has moved its drops long since
+            for drop in book.drops(run):
+                path = into.incoming / drop["name"]
+                if drop["name"] in waiting and path.is_file() and safe.sha256(path) == drop["sha256"]:
+                    away = into.taken if drop["moved_to"] == "taken" else into.quarantine
+                    safe.move(path, safe.make_folder(away / run) / drop["name"])
+                    for mark in (f"{path.name}.done", f".{path.name}.mark"):
+                        path.with_name(mark).unlink(missing_ok=True)
+
+
+def _folders(place: Place, into: Place, ended: set[str]) -> None:
+    """Models, published runs, their drops, and the pages of the portfolio."""
+    with Book.open(into.book) as book:
+        versions = [str(model["version"]) for model in book.models()]
+    for version in versions:
+        for path in _walk(place.models / version):
+            _put(path, into.models / path.relative_to(place.models))
+    _put(place.current, into.current)
+    for folder, copy in ((place.taken, into.taken), (place.quarantine, into.quarantine)):
+        for path in _walk(folder):
+            if path.relative_to(folder).parts[0] in ended:
+                _put(path, copy / path.relative_to(folder))
+    for run in sorted(ended):
+        for path in _walk(place.executed / run):
+            _put(path, into.executed / path.relative_to(place.executed))
+    for each in sorted(place.executed.glob("*")):
+        if each.is_file() and each.name != "latest.json" and not each.name.startswith("."):
+            _put(each, into.executed / each.name)
+    for name in ("models", "clients"):
+        for path in _walk(place.executed / name):
+            _put(path, into.executed / path.relative_to(place.executed))
+
+
+def _loose(home: Home, tree: Home) -> None:
+    """What belongs to all portfolios; the stages too, where they are the home's own."""
+    for name in LOOSE:
+        _put(home.root / name, tree.root / name)
+    if home.root != PARTS:
+        for path in _walk(home.root / "notebooks"):
+            _put(path, tree.root / path.relative_to(home.root))
+
+
+def _put(path: Path, target: Path) -> None:
+    """Copy one regular file as it is at this moment; none is fine, and so is one that is just moved away."""
+    if path.is_symlink() or not path.is_file() or path.name.endswith(".tmp"):
+        return
+    safe.make_folder(target.parent)
+    try:
+        shutil.copy2(path, target, follow_symlinks=False)
+    except FileNotFoundError:
+        target.unlink(missing_ok=True)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, below, names in os.walk(folder):
+        below.sort()
+        yield from (Path(root, name) for name in sorted(names) if stat.S_ISREG(Path(root, name).lstat().st_mode))
+
+
+def _entry(path: Path) -> dict[str, object]:
+    return {"sha256": safe.sha256(path), "bytes": path.stat().st_size}
+
+
+# ---- reading a backup that may be damaged, or somebody's trap
+
+
+def _manifest(source: Path) -> dict[str, object]:
+    path = source / MANIFEST
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{source} is no backup: {error}") from None
+    parts = found if isinstance(found, dict) else {}
+    if parts.get("format") != FORMAT or not isinstance(parts.get("files"), dict):
+        raise UsageError(f"{path} is not of a backup that this version can read")
+    return found  # type: ignore[no-any-return]
+
+
+def _chosen(manifest: dict[str, object], names: Sequence[str]) -> list[str]:
+    given = manifest.get("portfolios")
+    has = [each for each in given if isinstance(each, str) and NAME.fullmatch(each)] if isinstance(given, list) else []
+    if missing := [name for name in names if name not in has]:
+        raise UsageError(f"the backup has no portfolio {missing[0][:40]!r}; it has {', '.join(has) or 'none'}")
+    return list(names) or has
+
+
+def _entries(source: Path, manifest: dict[str, object]) -> dict[str, dict[str, object]]:
+    """The files of a backup, each held against its hash.
+
+    Raises:
+        UsageError: one is missing, changed, a link, no part of a home, or not in the manifest.
+    """
+    files = manifest["files"]
+    assert isinstance(files, dict)
+    for path, entry in files.items():
+        pure = PurePosixPath(path)
+        proper = pure.parts and not pure.is_absolute() and str(pure) == path and ".." not in pure.parts
+        if not proper or "\0" in path or (pure.parts[0] not in TOPS and path not in LOOSE):
+            raise UsageError(f"the backup names {path[:80]!r}, which is no part of a home: it is not to be trusted")
+        if pure.parts[0] in TOPS[1:4] and not (len(pure.parts) > 2 and NAME.fullmatch(pure.parts[1])):
+            raise UsageError(f"the backup names {path[:80]!r}, which is of no portfolio: it is not to be trusted")
+        if not isinstance(entry, dict) or entry.keys() != {"sha256", "bytes"}:
+            raise UsageError(f"the manifest does not say what {path[:80]!r} must be")
+    for root, below, names in os.walk(source):
+        for name in (*below, *names):
+            if Path(root, name).is_symlink():
+                raise UsageError(f"{Path(root, name)} is a link: a backup has none")
+    found = {str(path.relative_to(source / TREE)) for path in _walk(source / TREE)}
+    if odd := sorted(found ^ files.keys()):
+        which = "is missing" if odd[0] in files else "is not in the manifest"
+        raise UsageError(f"the backup is not whole: {odd[0]} {which}")
+    for path, entry in files.items():
+        if _entry(source / TREE / path) != entry:
+            raise UsageError(f"the backup is damaged: {path} is not what was backed up (SHA-256 differs)")
+    return files
+
+
+def _refuse_what_is_there(home: Home, names: Sequence[str], *, alone: bool) -> None:
+    there = set(names) | (set(home.portfolios()) if alone else set())
+    for name in sorted(there):
+        place = home.place(name)
+        for folder in (place.data, place.models, place.executed):
+            if folder.is_symlink() or (folder.exists() and any(folder.iterdir())):
+                hint = "" if name in names else "; --portfolio restores one beside it"
+                raise UsageError(f"{folder} is there already: nothing is ever restored over it{hint}")
+
+
+def _portfolio_of(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if len(parts) < 2:
+        return ""
+    return parts[1] if parts[0] in TOPS[1:4] else parts[1].removesuffix(".yaml") if parts[0] == "params" else ""
+
+
+def _fetch(path: Path, target: Path, entry: dict[str, object]) -> None:
+    """Copy one file without following a link, and hold the copy against its hash: it may have changed since."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as source, target.open("xb") as made:
+        shutil.copyfileobj(source, made)
+        about = os.fstat(source.fileno())
+    target.chmod(stat.S_IMODE(about.st_mode) & 0o755)
+    os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
+    if _entry(target) != entry:
+        raise UsageError(f"{path} changed while it was read: nothing was restored")
+
+
+def _move_in(home: Home, staged: Path) -> list[str]:
+    """Move what was staged into its place, the YAML last: before it is there, no tick sees the portfolio."""
+    names: list[str] = json.loads((staged / WHOLE).read_text(encoding="utf-8"))
+    for name in names:
+        have, come = home.place(name), Home(staged).place(name)
+        for target, source in ((have.models, come.models), (have.executed, come.executed), (have.data, come.data)):
+            if source.exists():
+                safe.make_folder(target.parent)
+                if target.exists():
+                    target.rmdir()  # empty, as was looked at
+                safe.move(source, target)
+        if come.params.exists():
+            if have.params.exists() and safe.sha256(have.params) != safe.sha256(come.params):
+                safe.move(have.params, have.params.with_name(f"{have.params.name}.before-restore"))
+            safe.move(come.params, safe.make_folder(have.params.parent) / have.params.name)
+    for name in LOOSE:
+        if (staged / name).exists() and not (home.root / name).exists():
+            safe.move(staged / name, home.root / name)
+    if (staged / "notebooks").exists() and not (home.root / "notebooks").exists():
+        safe.move(staged / "notebooks", home.root / "notebooks")
+    safe.remove(staged)
+    return names

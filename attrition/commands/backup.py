@@ -1,0 +1,26 @@
+"""``runner.py backup DEST``: the home, or some portfolios, copied into a new folder, also while runs are at work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from attrition import backups
+from attrition.console import now, stamp
+from attrition.home import Home
+
+__all__ = ["configure", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.add_argument("dest", type=Path, help="a new folder, best on another disk")
+    parser.add_argument("--portfolio", action="append", metavar="NAME", help="only this one; may be given again")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Back up; returns the exit status."""
+    names = arguments.portfolio or home.portfolios()
+    files, size = backups.backup(home, arguments.dest.absolute(), names, stamp(now()))
+    print(f"{', '.join(names)}: {files:,} files, {size / 1e6:,.1f} MB in {arguments.dest}")
+    return 0

@@ -1,0 +1,45 @@
+"""``runner.py prune PORTFOLIO``: take away what old runs left and nobody needs, and say what that freed."""
+
+from __future__ import annotations
+
+import argparse
+
+from attrition import params, pruning, safe, site
+from attrition.book import Book
+from attrition.console import now, stamp
+from attrition.home import Home, UsageError
+from attrition.recovery import recover
+
+__all__ = ["configure", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The words that follow the verb."""
+    parser.add_argument("portfolio")
+    parser.add_argument("--days", type=int, default=365, metavar="N", help="what is younger stays (default 365)")
+    parser.add_argument("--keep", type=int, default=200, metavar="N", help="the newest N runs stay (default 200)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def main(arguments: argparse.Namespace, home: Home) -> int:
+    """Prune; returns the exit status."""
+    place = home.place(arguments.portfolio)
+    portfolio = params.load(place.params)
+    if arguments.days < 0 or arguments.keep < 0:
+        raise UsageError("--days and --keep are numbers from 0 on")
+    if not place.book.exists():
+        raise UsageError(f"{place.name}: no tick has run yet: there is nothing to prune")
+    at = now()
+    with safe.lock(place.lock, stamp(at)), Book.open(place.book) as book:
+        recover(place, book, stamp(at))
+        chosen = pruning.plan(place, book, at, days=arguments.days, keep=arguments.keep)
+        if not arguments.dry_run:
+            pruning.carry_out(place, portfolio, book, chosen, stamp(at))
+            site.write(place, portfolio, book)
+    for name in chosen.runs:
+        print(f"run {name}: notebooks, pages, files and drops")
+    for version in chosen.models:
+        print(f"model {version}")
+    did = "would be freed" if arguments.dry_run else "freed"
+    print(f"{place.name}: {len(chosen.runs)} runs, {len(chosen.models)} models, {chosen.bytes / 1e6:,.1f} MB {did}")
+    return 0

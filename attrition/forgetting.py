@@ -1,0 +1,159 @@
+"""A client erased from a portfolio: rows, predictions, lists, files, pages, outputs of notebooks, and the book.
+
+What is to be done is written down first (``forgetting.json``), and that goes last: a call that was cut short is
+finished by the next one, or by the next tick. Each step may be repeated. Who it was is kept as a salted hash alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from attrition import bookkeeping, params, publish, registry, safe, scrub, site
+from attrition.book import Book
+from attrition.home import RUN, Place, UsageError
+from attrition.params import Portfolio
+from attrition.runs import Run
+from attrition.scrub import Whom
+
+__all__ = ["begin", "finish", "hashed", "known", "pending"]
+
+WHY_NOT = "a client whose rows it rested on was forgotten on {}"
+
+
+def hashed(client: str, salt: str) -> str:
+    """What is kept of a client's id: scrypt of it, with a salt of its own, in hex."""
+    return hashlib.scrypt(client.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32).hex()
+
+
+def pending(place: Place) -> bool:
+    """Whether a client is being forgotten, by a call that was cut short."""
+    return place.forgetting.exists()
+
+
+def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: str, at: str) -> None:
+    """Write down what is to be done; the caller holds the lock, and calls `finish`.
+
+    Raises:
+        UsageError: the portfolio names no id, or the reason tells who it is.
+    """
+    if portfolio.id is None:
+        raise UsageError(f"{place.name}: its YAML names no id: there is nothing by which to find a client")
+    if not client.strip() or client != client.strip() or not client.isprintable():
+        raise UsageError("the client's id is empty, or has spaces around it")
+    if Whom(client, portfolio).token.search(reason):
+        raise UsageError("--reason names the client, and is kept: say it without the id")
+    salt = secrets.token_hex(16)
+    about = {"client": client, "reason": reason, "by": by, "at": at, "salt": salt, "rows": None, "since": None}
+    safe.write(place.forgetting, json.dumps(about))
+
+
+def finish(place: Place, book: Book) -> dict[str, Any] | None:
+    """Do what is written down, from its beginning; what was done already is found done.
+
+    The caller holds the lock, and runs whose process is gone are closed.
+
+    Returns:
+        ``run``, ``rows`` (of clients/), ``files`` (rewritten or removed); None where nothing is written down.
+    """
+    if not pending(place):
+        return None
+    about = json.loads(place.forgetting.read_text(encoding="utf-8"))
+    portfolio = params.load(place.params)
+    whom = Whom(about["client"], portfolio)
+    if about["rows"] is None:  # counted before the first is gone, so that a crash cannot make it fewer
+        about |= scrub.count(place, whom)
+        safe.write(place.forgetting, json.dumps(about))
+    files = scrub.tables(place, whom)
+    files += scrub.lists(place, whom)
+    files += scrub.drops(place, whom)
+    changed = _runs(place, whom, about)
+    files += len(changed) + _manifests(place, whom, about) + scrub.logs(place, whom)
+    number = book.state().runs + 1
+    run = _record(place, portfolio, book, about)
+    line = {"salt": about["salt"], "hash": hashed(about["client"], about["salt"]), "at": about["at"], "run": run.name}
+    line |= {"reason": about["reason"], "rows": about["rows"], "data_version": scrub.version(place)}
+    bookkeeping.strike(place.book, whom.clean, line)
+    _pages(place, portfolio, book, changed, number)
+    safe.write(place.forgetting, b"0" * len(json.dumps(about)))
+    place.forgetting.unlink()
+    safe.sync(place.data)
+    return {"run": run.name, "rows": about["rows"], "files": files}
+
+
+def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
+    """Clean the folders of all runs; those that rest on the rows are marked. The runs that changed."""
+    found = []
+    for folder in sorted(path for path in place.executed.glob("*") if RUN.fullmatch(path.name)):
+        run = Run.read(folder)
+        cleaned = scrub.run(folder, whom)
+        rests = about["rows"] and int(run.report["data_version"] or 0) >= about["since"]
+        if rests and "not_replayable" not in run.report and run.report["stages"]:
+            run.note(not_replayable=f"{WHY_NOT.format(about['at'][:10])}.")
+            cleaned = True
+        if cleaned:
+            found.append(Run.read(folder))
+    return found
+
+
+def _manifests(place: Place, whom: Whom, about: dict[str, Any]) -> int:
+    """Mark the models that may rest on the rows, and take the client out of their golden rows."""
+    changed = 0
+    for folder in sorted(place.models.glob("[0-9]*")):
+        manifest = registry.read_manifest(folder)
+        if not about["rows"] or manifest.data_version < about["since"] or manifest.not_replayable:
+            continue
+        why = f"It cannot be made again: {WHY_NOT.format(about['at'][:10])}."
+        # Golden rows are clients without their id, and nothing tells whose they are: none is kept.
+        registry.rewrite(folder, not_replayable=why, golden=None)
+        changed += 1
+    return changed
+
+
+def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any]) -> Run:
+    """The run that says what was done: made once, whatever came between."""
+    stamp = about["at"].replace("-", "").replace(":", "")
+    earlier = [each for each in book.runs(limit=20) if each["run"].startswith(f"{stamp}-") and each["manual"]]
+    if earlier and (place.executed / str(earlier[0]["run"]) / "index.html").exists():
+        return Run.read(place.executed / str(earlier[0]["run"]))
+    from attrition.commits import commit_run
+
+    name, sequence = book.begin(stamp, about["at"], manual=True)
+    state = book.state()
+    facts: dict[str, Any] = {"manual": True, "data_version": scrub.version(place), "champion_before": state.champion}
+    if state.champion:
+        facts["model"] = {"version": state.champion, "sha256": book.model(state.champion)["sha256"]}
+    run = Run.start(place, name, about["at"], {}, **facts)
+    rows = f"{about['rows']:,} row{'' if about['rows'] == 1 else 's'} of clients/"
+    reason = f"{about['by']} had a client forgotten: {rows}, and all that spoke of them. {about['reason']}"
+    run.end("completed", about["at"], reason=reason)
+    publish.run_page(place, run, portfolio, book)
+    commit_run(place, book, run, sequence)
+    return run
+
+
+def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], number: int) -> None:
+    """Write anew what pages say of the runs that changed, and of the clients who are left."""
+    for run in changed:
+        for line in run.report["stages"]:
+            if line["report"] and (run.folder / line["notebook"]).exists():
+                publish.stage_page(run, line["notebook"])
+        publish.run_page(place, run, portfolio, book)
+    for stale in (place.executed / "clients").glob("*"):
+        stale.unlink()
+    (place.executed / "history.json").unlink(missing_ok=True)
+    site.write(place, portfolio, book)
+    last = -(-number // site.RUNS_A_PAGE)
+    for page in range(1, last + 1):
+        site.runs_page(place, portfolio, book, page)
+    for model in book.models():
+        site.model_page(place, portfolio, book, model["version"])
+
+
+def known(place: Place, client: str) -> list[dict[str, Any]]:
+    """The lines of the ledger that tell of this client: whoever has the id can prove that it was done."""
+    lines = bookkeeping.forgotten(place.book)
+    return [line for line in lines if hmac.compare_digest(hashed(client, line["salt"]), line["hash"])]

@@ -1,0 +1,331 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
+"""One client taken out of files: tables, lists, drops, notebooks, logs. Each function may be called again."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from attrition import record, safe
+from attrition.home import Home, Place
+from attrition.params import Portfolio
+
+__all__ = ["Whom", "count", "drops", "lists", "logs", "run", "tables", "version"]
+
+GONE = "[a client who was forgotten]"
+PLAIN = re.compile(r"[0-9]{1,5}")
+"""An id that any number may look like: text is cleaned of it only where it stands for a client."""
+
+
+class Whom:
+    """A client, and how to find it in what people and machines wrote.
+
+    ``token`` finds the id as a word of its own. An id such as 17 is also a count, a version or an hour: of that, a text
+    is left as it is unless it names clients (``names``).
+    """
+
+    def __init__(self, client: str, portfolio: Portfolio):
+        self.client, self.portfolio = client, portfolio
+        self.plain = bool(PLAIN.fullmatch(client))
+        forms = sorted({client, json.dumps(client)[1:-1], _html(client)}, key=len, reverse=True)
+        self.token = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, forms))})(?![\w-]|\.\d)")
+        self.keys = {"id", "client", portfolio.id}
+        words = {"client", str(portfolio.id), portfolio.label(str(portfolio.id))}
+        self.names = re.compile("|".join(re.escape(word) for word in sorted(words)), re.IGNORECASE)
+
+    def in_text(self, text: str) -> bool:
+        """Whether a text speaks of the client."""
+        return bool(self.token.search(text)) and (not self.plain or bool(self.names.search(text)))
+
+    def clean(self, text: str) -> str:
+        """A text without the id; that of a plain number is only cut where the text names clients."""
+        return self.token.sub(GONE, text) if not self.plain else text
+
+    def without(self, value: Any) -> Any:
+        """JSON without the entries that are of the client, and without the id in its texts."""
+        if isinstance(value, dict):
+            return {key: self.without(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.without(each) for each in value if not self._is(each)]
+        return self.clean(value) if isinstance(value, str) else value
+
+    def _is(self, value: Any) -> bool:
+        if isinstance(value, dict):
+            return any(str(value.get(key)) == self.client for key in self.keys if key in value)
+        return not self.plain and value == self.client
+
+
+def count(place: Place, whom: Whom) -> dict[str, int | None]:
+    """How many rows of clients/ are the client's, and the data version that the first of them came with."""
+    from attrition.store.clients import Clients
+    from attrition.store.engine import quoted
+
+    found = Clients(whom.portfolio, place.clients).sql(
+        f"SELECT count(*) AS rows, min(_version) AS since FROM clients WHERE {_is(quoted(str(whom.portfolio.id)))}",
+        client=whom.client,
+    )
+    rows = int(found["rows"].iloc[0])
+    return {"rows": rows, "since": int(found["since"].iloc[0]) if rows else None}
+
+
+def version(place: Place) -> int:
+    """The newest version of clients/."""
+    from deltalake import DeltaTable
+
+    folder = str(place.clients)
+    return int(DeltaTable(folder).version()) if DeltaTable.is_deltatable(folder) else 0
+
+
+def tables(place: Place, whom: Whom) -> int:
+    """Rewrite the files of both tables that hold the client, and remove what the tables do not name any more."""
+    from attrition.store.engine import quoted
+
+    return sum(
+        _table(folder, _is(quoted(column)), whom)
+        for folder, column in ((place.clients, str(whom.portfolio.id)), (place.scores, "id"))
+    )
+
+
+def _table(folder: Path, is_client: str, whom: Whom) -> int:
+    from deltalake import DeltaTable
+
+    from attrition.store import delta, hashes
+    from attrition.store.engine import connect, literal
+
+    if not DeltaTable.is_deltatable(str(folder)):
+        return 0
+    instead: dict[Path, Path | None] = {}
+    stats: dict[Path, dict[str, Any]] = {}
+    table = DeltaTable(str(folder))
+    with connect() as db:
+        for path in delta.files(folder, table):
+            rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+            if not db.execute(f"SELECT count(*) {rows} WHERE {is_client}", {"client": whom.client}).fetchone()[0]:
+                continue
+            new = folder / f"{path.stem}-{table.version() + 1}.parquet"
+            client = literal(whom.client)
+            kept = f"SELECT * {rows} WHERE NOT coalesce({is_client.replace('$client', client)}, false)"
+            db.execute(f"COPY ({kept}) TO {literal(new)} (FORMAT parquet, COMPRESSION zstd)")
+            (left,) = db.execute(f"SELECT count(*) FROM read_parquet({literal(new)})").fetchone()
+            instead[path] = new if left else None
+            if left:
+                stats[new] = _stats(db, whom.portfolio, new)
+    delta.rewrite(folder, instead, stats)
+    named = delta.files(folder, DeltaTable(str(folder)))
+    for path in set(folder.glob("*.parquet")) - set(named):  # of a version before, or of a compaction cut short
+        path.unlink()
+    for spilt in folder.glob(".*.spilt"):
+        safe.remove(spilt)
+    hashes.drop_others(folder, named)
+    safe.sync(folder)
+    return len(instead)
+
+
+def _stats(db: Any, portfolio: Portfolio, path: Path) -> dict[str, Any]:
+    from attrition.store.buckets import stats
+    from attrition.store.clients import score_stats
+    from attrition.store.engine import literal
+
+    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
+    return stats(db, portfolio, path)[1] if "_version" in {name for name, *_ in described} else score_stats(path)
+
+
+def lists(place: Place, whom: Whom) -> int:
+    """The ranking without the client, its ranks dense again; whom to call first made from it anew."""
+    from attrition import calling
+
+    if not place.ranking.exists() or not _without_lines(place.ranking, whom, ranked=True):
+        return 0
+    calls = json.loads(place.call_list.read_text(encoding="utf-8")) if place.call_list.exists() else {}
+    if calls:
+        about = {key: calls[key] for key in ("run", "model", "data_version")}
+        safe.write(place.call_list, json.dumps(calling.lists(whom.portfolio, place.ranking, **about)))
+    return 2
+
+
+def drops(place: Place, whom: Whom) -> int:
+    """Drops that hold the client go, as their rows are in clients/; of rejected rows and test data only the lines do.
+
+    What is packed goes as a whole. A file in incoming/ stays: it is taken in by the next tick, and the client with it.
+    """
+    changed = 0
+    for path in sorted(place.taken.rglob("*")):
+        if path.is_file() and _in_file(path, whom):
+            path.unlink()
+            changed += 1
+    for path in (*sorted(place.quarantine.rglob("*")), *sorted(place.test.rglob("*"))):
+        if path.is_file() and _in_file(path, whom):
+            changed += _cut(path, whom)
+    return changed
+
+
+def run(folder: Path, whom: Whom) -> bool:
+    """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew."""
+    changed = False
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        if path.suffix == ".parquet":
+            changed |= _without_lines(path, whom, ranked=path.stem in ("assessed", "ranking"))
+        elif path.suffix == ".ipynb":
+            changed |= _notebook(path, whom)
+        elif path.suffix in (".json", ".html", ".jsonl", ".yaml", ".txt") and _said(path, whom):
+            _page_or_account(path, whom)
+            changed = True
+    return changed
+
+
+def logs(place: Place, whom: Whom) -> int:
+    """Cut the lines of logs that name the client, and the id out of alerts that wait."""
+    changed = 0
+    waiting = place.data / "alerts.json"
+    if waiting.exists() and _said(waiting, whom):
+        _page_or_account(waiting, whom)
+        changed = 1
+    for path in sorted({*Home(place.root).root.glob("*.log*"), *Home(place.root).root.glob("logs/*")}):
+        if path.is_file() and _in_file(path, whom):
+            changed += _cut(path, whom)
+    return changed
+
+
+def _is(column: str) -> str:
+    return f"CAST({column} AS VARCHAR) = $client"
+
+
+def _without_lines(path: Path, whom: Whom, *, ranked: bool) -> bool:
+    """Rewrite a Parquet file of assessments without the client; whether it was there."""
+    from attrition.store.engine import connect, literal
+    from attrition.store.ranking import ROWS
+
+    rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+    beside = path.with_name(f".{path.name}.tmp")
+    with connect() as db:
+        columns = {name for name, *_ in db.execute(f"DESCRIBE SELECT * {rows}").fetchall()}
+        name = next((each for each in ("id", str(whom.portfolio.id)) if each in columns), None)
+        if name is None:
+            return False
+        there = f'CAST("{name}" AS VARCHAR) = {literal(whom.client)}'
+        if not db.execute(f"SELECT count(*) {rows} WHERE {there}").fetchone()[0]:
+            return False
+        dense = ranked and path.stem == "ranking"
+        kept = "* REPLACE (row_number() OVER (ORDER BY rank) AS rank)" if dense else "*"
+        order = " ORDER BY rank" if ranked else ""
+        query = f"SELECT {kept} {rows} WHERE NOT coalesce({there}, false){order}"
+        db.execute(f"COPY ({query}) TO {literal(beside)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS})")
+    safe.sync(beside)
+    safe.move(beside, path)
+    return True
+
+
+def _notebook(path: Path, whom: Whom) -> bool:
+    """Clean what an executed notebook recorded; a table or text that names the client goes as a whole."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    before = json.dumps(notebook)
+    if not whom.token.search(before):
+        return False
+    for cell in notebook["cells"]:
+        cell["outputs"] = [_output(output, whom) for output in cell["outputs"]] if "outputs" in cell else []
+        if cell["cell_type"] != "code":
+            del cell["outputs"]
+    if not whom.plain:
+        notebook = whom.without(notebook)
+    if json.dumps(notebook) == before:
+        return False
+    safe.write(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    return True
+
+
+def _output(output: dict[str, Any], whom: Whom) -> dict[str, Any]:
+    data = output.get("data", {})
+    if body := data.get(record.MIME):
+        return {**output, "data": {**data, record.MIME: {**body, "data": whom.without(body["data"])}}}
+    told = json.dumps({key: each for key, each in data.items() if key != "image/png"})
+    if whom.in_text(told):
+        return {**output, "data": {"text/plain": GONE}}
+    if output["output_type"] == "stream" and whom.in_text("".join(output["text"])):
+        return {**output, "text": f"{GONE}\n"}
+    return output
+
+
+def _page_or_account(path: Path, whom: Whom) -> None:
+    """A page is written anew afterwards; what is no page is cleaned where it stands."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        text = json.dumps(whom.without(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = "".join(line for line in text.splitlines(keepends=True) if not whom.token.search(line))
+    safe.write(path, text)
+
+
+def _said(path: Path, whom: Whom) -> bool:
+    """Whether a text file speaks of the client; of a plain number, only JSON by its keys, and pages that it was on."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not whom.plain or path.suffix != ".json":
+        return bool(whom.token.search(text)) and (not whom.plain or whom.in_text(text))
+    value = json.loads(text)
+    return bool(whom.without(value) != value)
+
+
+def _in_file(path: Path, whom: Whom) -> bool:
+    """Whether a file of any format holds the id as a word."""
+    return any(any(_of_client(text.splitlines(), whom)) for text in _texts(path))
+
+
+def _of_client(lines: list[str], whom: Whom) -> list[bool]:
+    """Which lines of a file are of the client; of an id like any number, those that have it where an id stands."""
+    if not whom.plain or not lines:
+        return [bool(whom.token.search(line)) for line in lines]
+    header = _fields(lines[0])
+    at = header.index(str(whom.portfolio.id)) if whom.portfolio.id in header else None
+    found = []
+    for line in lines:
+        fields = _fields(line)
+        if line.startswith("{") or at is None:  # JSON, or a log
+            found.append(bool(whom.token.search(line)) and bool(whom.names.search(line)))
+        else:
+            found.append(len(fields) > at and fields[at] == whom.client)
+    return found
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip(' "\ufeff') for field in re.split(r"[,;\t|]", line.strip())]
+
+
+def _texts(path: Path) -> list[str]:
+    data = path.read_bytes()
+    if data[:4] == b"PAR1":
+        from attrition.store.engine import connect, literal
+
+        with connect() as db:
+            try:
+                frame = db.execute(f"SELECT * FROM read_parquet({literal(path)})").df()
+                return [frame.astype(str).to_csv(index=False)]
+            except Exception:  # not readable as what it says it is: its bytes then
+                return [data.decode("latin-1")]
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError):
+            return [data.decode("latin-1")]
+    return [data.decode("utf-8", errors="replace")]
+
+
+def _cut(path: Path, whom: Whom) -> int:
+    """Cut the lines with the id out of a text; what is no text goes as a whole."""
+    data = path.read_bytes()
+    if data[:4] == b"PAR1" or data[:2] == b"\x1f\x8b":
+        path.unlink()
+        return 1
+    lines = data.decode("utf-8", errors="surrogateescape").splitlines(keepends=True)
+    kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)
+    safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
+    return 1
+
+
+def _html(text: str) -> str:
+    from html import escape
+
+    return escape(text)

@@ -1,0 +1,408 @@
+"""Keeping a home for years: pruned, backed up, restored, replayed, tried, a client forgotten."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import string
+from datetime import UTC, datetime, timedelta
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pipeline_kit import NOWHERE, reports, tree
+
+from attrition import backups, bookkeeping, forgetting, params, past, pruning, record, replaying, scrub
+from attrition.book import Book
+from attrition.home import REPOSITORY, Home, UsageError
+from attrition.runs import Run
+from attrition.scrub import PLAIN
+from attrition.signals import Stop
+from attrition.store.clients import Clients
+from attrition.wishes import Wish
+from runner import main, tick
+
+SOURCE = REPOSITORY / "tests" / "data" / "telco_sample.csv"
+HEADER, *LINES = SOURCE.read_text().splitlines(keepends=True)
+LINES = [f"CU-{line.replace(',', '-Z,', 1)}" for line in LINES]
+YAML = re.sub("rownames: {.*?}", "rownames: {type: text}", (REPOSITORY / "params" / "telco.yaml").read_text())
+CLAIMS = "model: {learning_rows: 100}\nrules: {reference_rows: 40, reference_each: 10}\n"
+FIRST = datetime(2026, 1, 5, 3, 15, tzinfo=UTC)
+CLIENT = LINES[3].split(",")[0]
+
+
+def lay(place, number, lines):
+    path = place.incoming / f"clients-{number}.csv"
+    path.write_text(HEADER + "".join(lines))
+    path.with_name(f"{path.name}.done").touch()
+
+
+def another(client):
+    """A row of a client who was not there before."""
+    return ",".join([client, *LINES[10].split(",")[1:]])
+
+
+def ticked(home, at, **wish):
+    assert tick(home, "telco", wish=Wish(**wish), clock=lambda: at) == 0
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A home after four ticks: a first model, a second one by force, and two that hold; a row was rejected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("ATTRITION_API_URL", NOWHERE)
+        home = Home(tmp_path_factory.mktemp("lived"))
+        place = home.place("telco")
+        for folder in (place.params.parent, place.incoming):
+            folder.mkdir(parents=True)
+        place.params.write_text(YAML + CLAIMS)
+        lay(place, 1, LINES[:250])
+        ticked(home, FIRST)
+        bad = LINES[3].rstrip("\n") + ",one too many\n"
+        lay(place, 2, [*LINES[250:450], bad])
+        ticked(home, FIRST + timedelta(days=1), force=True)
+        for number, lines in ((3, LINES[450:475]), (4, LINES[475:])):
+            lay(place, number, lines)
+            ticked(home, FIRST + timedelta(days=number - 1))
+        yield home
+
+
+@pytest.fixture
+def home(lived, tmp_path, monkeypatch):
+    """A copy of it, to be changed."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("ATTRITION_API_URL", NOWHERE)
+    monkeypatch.setenv("ATTRITION_HOME", str(tmp_path / "home"))
+    shutil.copytree(lived.root, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def place(home):
+    return home.place("telco")
+
+
+def names(place):
+    return [report["run"] for report in reports(place)]
+
+
+# ---- prune
+
+
+def test_what_is_old_and_unneeded_goes_and_lists_stay_right(place):
+    runs = names(place)
+    assert main(["prune", "telco", "--days", "0", "--keep", "1"]) == 0
+    pruned = [report["run"] for report in reports(place) if "pruned" in report]
+    assert pruned == [runs[2]]
+    assert not (place.taken / runs[2]).exists()
+    for run in pruned:
+        assert sorted(path.name for path in (place.executed / run).iterdir()) == sorted(
+            name for name in pruning.KEPT if (place.executed / run / name).exists()
+        )
+        assert "Pruned on" in (place.executed / run / "index.html").read_text()
+        assert "20_monitor.html" not in (place.executed / run / "index.html").read_text()
+    for path in place.executed.glob("runs-*.html"):
+        for run in runs:
+            assert run in path.read_text()
+    ticked(Home(place.root), FIRST + timedelta(days=9), describe=True)
+
+
+def test_nothing_goes_that_a_model_or_the_newest_run_needs(place):
+    main(["prune", "telco", "--days", "0", "--keep", "0"])
+    with Book.open(place.book) as book:
+        state = book.state()
+        makers = {model["run"] for model in book.models() if (place.models / model["version"]).exists()}
+        deployed = book.deployments(1)[0]["run"]
+    kept = {report["run"] for report in reports(place) if "pruned" not in report}
+    assert makers | {deployed, names(place)[-1]} <= kept
+    assert (place.models / state.champion / "model.pkl").exists()
+    assert (place.models / f"{state.versions:04d}" / "manifest.json").exists()
+
+
+def test_a_dry_run_removes_nothing(place, capsys):
+    before = tree(place.root)
+    assert main(["prune", "telco", "--days", "0", "--keep", "0", "--dry-run"]) == 0
+    after = tree(place.root)
+    assert {k: v for k, v in before.items() if "/lock" not in k} == {k: v for k, v in after.items() if "/lock" not in k}
+    assert "would be freed" in capsys.readouterr().out
+
+
+def test_a_pruning_that_was_cut_short_is_finished_by_the_next(place, monkeypatch):
+    class Cut(Exception):
+        pass
+
+    def cut(*_):
+        raise Cut
+
+    monkeypatch.setattr(pruning.safe, "remove", cut)
+    main(["prune", "telco", "--days", "0", "--keep", "0"])
+    monkeypatch.undo()
+    os.environ["ATTRITION_HOME"] = str(place.root)
+    try:
+        main(["prune", "telco", "--days", "0", "--keep", "0"])
+        with Book.open(place.book) as book:
+            assert not pruning.plan(place, book, datetime.now(UTC), days=0, keep=0).runs
+    finally:
+        del os.environ["ATTRITION_HOME"]
+
+
+# ---- backup and restore
+
+
+def test_a_restored_home_goes_on_as_if_nothing_had_happened(home, place, tmp_path, monkeypatch):
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    monkeypatch.setenv("ATTRITION_HOME", str(tmp_path / "new"))
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    other = Home(tmp_path / "new")
+    for each in (home, other):
+        lay(each.place("telco"), 5, [another("NEWER")])
+        ticked(each, FIRST + timedelta(days=4))
+    ours, theirs = (reports(each.place("telco"))[-1] for each in (home, other))
+    for report in (ours, theirs):
+        for stage in report["stages"]:
+            stage.pop("seconds")
+    assert ours == theirs
+    assert place.ranking.read_bytes() == other.place("telco").ranking.read_bytes()
+
+
+def test_a_backup_during_a_run_has_one_moment(home, place, tmp_path):
+    """The book moves on while files are copied: what is copied is what the copied book speaks of."""
+    real = bookkeeping.copy
+
+    def and_then_a_run(book, target):
+        real(book, target)
+        if not (tmp_path / "once").exists():
+            (tmp_path / "once").touch()
+            lay(place, 5, [another("DURING")])
+            ticked(home, FIRST + timedelta(days=4))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backups.bookkeeping, "copy", and_then_a_run)
+        backups.backup(home, tmp_path / "copy", ["telco"], "now")
+    new = Home(tmp_path / "new")
+    new.root.mkdir()
+    backups.restore(new, tmp_path / "copy", [])
+    there = new.place("telco")
+    with Book.open(there.book) as book:
+        state = book.state()
+        assert not book.unfinished()
+    portfolio = params.load(there.params)
+    assert Clients(portfolio, there.clients).version == state.data_version
+    assert {run["run"] for run in reports(there)} == set(names(there))
+    ticked(new, FIRST + timedelta(days=5))
+
+
+@pytest.mark.parametrize("trap", ["changed", "missing", "extra", "link", "absolute", "above", "top", "portfolio"])
+def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touched(home, tmp_path, trap):
+    copy = tmp_path / "copy"
+    backups.backup(home, copy, ["telco"], "now")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    files = manifest["files"]
+    victim = next(name for name in files if name.endswith("manifest.json"))
+    if trap == "changed":
+        (copy / "home" / victim).write_text("{}")
+    elif trap == "missing":
+        (copy / "home" / victim).unlink()
+    elif trap == "extra":
+        (copy / "home" / "data" / "telco" / "more").write_text("x")
+    elif trap == "link":
+        (copy / "home" / victim).unlink()
+        (copy / "home" / victim).symlink_to("/etc/passwd")
+    else:
+        name = {"absolute": "/tmp/x", "above": "data/../../x", "top": "runner.py", "portfolio": "data/x"}[trap]
+        files[name] = {"sha256": "0" * 64, "bytes": 0}
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+    new = Home(tmp_path / "new")
+    new.root.mkdir()
+    with pytest.raises(UsageError):
+        backups.restore(new, copy, [])
+    assert [path.name for path in new.root.iterdir()] == [".restore.lock"]
+
+
+def test_nothing_is_restored_over_what_is_there(home, tmp_path):
+    backups.backup(home, tmp_path / "copy", ["telco"], "now")
+    with pytest.raises(UsageError, match="there already"):
+        backups.restore(home, tmp_path / "copy", ["telco"])
+
+
+def test_a_restore_cut_short_while_moving_in_is_finished_by_the_next(home, tmp_path, monkeypatch):
+    backups.backup(home, tmp_path / "copy", ["telco"], "now")
+    new = Home(tmp_path / "new")
+    new.root.mkdir()
+    moved = []
+    real = backups.safe.move
+
+    def once(source, target):
+        if moved:
+            raise OSError("cut")
+        moved.append(target)
+        real(source, target)
+
+    monkeypatch.setattr(backups.safe, "move", once)
+    with pytest.raises(OSError, match="cut"):
+        backups.restore(new, tmp_path / "copy", [])
+    monkeypatch.undo()
+    assert backups.restore(new, tmp_path / "copy", []) == ["telco"]
+    assert new.place("telco").book.exists()
+    assert new.place("telco").params.exists()
+    assert not (new.root / ".restore").exists()
+
+
+# ---- replay
+
+
+def test_every_run_comes_out_the_same(place, capsys):
+    before = tree(place.root)
+    for run in names(place):
+        assert main(["replay", "telco", run, "--json"]) == 0, capsys.readouterr().out
+        found = json.loads(capsys.readouterr().out)
+        assert found["same"]
+        assert not found["lost"]
+        assert sum(stage["compared"] for stage in found["stages"]) > 20
+    assert tree(place.root) == before
+
+
+def test_a_record_that_was_changed_comes_out_otherwise(place, capsys):
+    run = names(place)[1]
+    path = place.executed / run / "20_monitor.ipynb"
+    path.write_text(path.read_text().replace('"n": 200', '"n": 201', 1).replace('"n": 2', '"n": 3', 1))
+    assert main(["replay", "telco", run]) == 1
+    assert "OTHERWISE" in capsys.readouterr().out
+
+
+def test_coefficients_are_compared(place):
+    run = names(place)[0]
+    path = place.models / "0001" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["coefficients"][0]["coefficient"] += 1e-9
+    path.write_text(json.dumps(manifest))
+    found = replaying.replay(place, run, Stop(), print)
+    assert any("coefficients" in line for stage in found.stages for line in stage.differences)
+
+
+# ---- try
+
+
+def test_the_stages_as_edited_beside_production_and_nothing_of_it_is_touched(place, tmp_path, monkeypatch, capsys):
+    before = tree(place.root)
+    assert main(["try", "telco", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    same = found["runs"][0]
+    assert same["production"] == same["now"]
+    assert found["moves"]["moved"] == 0
+    assert tree(place.root) == before
+
+
+def test_another_model_moves_ranks(place, capsys):
+    place.params.write_text(place.params.read_text().replace("learning_rows: 100", "learning_rows: 100, C: 0.0001"))
+    assert main(["try", "telco", "--last", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["runs"]) == 4
+    assert [each["now"]["decision"] for each in found["runs"]] == [report["decision"] for report in reports(place)]
+    assert found["moves"]["moved"] > 0
+
+
+# ---- forget
+
+
+def holds(root, client):
+    """Files below a folder that hold the id, in plain text or as Parquet."""
+    found = []
+    for path in root.rglob("*"):
+        if path.is_file() and ".cache" not in path.parts:
+            texts = [path.read_bytes().decode("latin-1"), *scrub._texts(path)]
+            found += [str(path.relative_to(root))] if any(client in text for text in texts) else []
+    return found
+
+
+def test_a_client_is_forgotten_everywhere_and_the_sums_stay_exact(home, place, capsys):
+    first = holds(place.root, CLIENT)
+    assert any(name.endswith(".ipynb") for name in first) or len(first) > 3
+    portfolio = params.load(place.params)
+    rows = Clients(portfolio, place.clients).rows
+    assert main(["forget", "telco", CLIENT, "--reason", "asked for in a letter"]) == 0
+    assert holds(place.root, CLIENT) == []
+    (line,) = bookkeeping.forgotten(place.book)
+    assert forgetting.known(place, CLIENT) == [line]
+    assert forgetting.known(place, "somebody") == []
+    db = sqlite3.connect(place.book)
+    (ingested,) = db.execute("SELECT sum(ingested) FROM drops").fetchone()
+    clients = Clients(portfolio, place.clients)
+    assert int(clients.sql("SELECT count(*) AS n FROM clients")["n"].iloc[0]) == ingested - line["rows"] == rows - 1
+    assert reports(place)[-1]["reason"].endswith("asked for in a letter")
+    marked = [report["run"] for report in reports(place) if "not_replayable" in report]
+    assert marked == names(place)[:4]
+    assert "cannot be replayed" in (place.executed / marked[0] / "index.html").read_text()
+    with pytest.raises(UsageError, match="forgotten"):
+        past.refuse(Run.read(place.executed / marked[0]))
+    lay(place, 6, [another("AFTER")])
+    ticked(home, FIRST + timedelta(days=6))
+    assert reports(place)[-1]["status"] == "completed"
+
+
+@pytest.mark.parametrize("step", ["tables", "lists", "drops", "logs", "version"])
+def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, place, monkeypatch, step):
+    def cut(*_):
+        raise OSError("cut")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forgetting.scrub, step, cut)
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
+    assert place.forgetting.exists()
+    ticked(home, FIRST + timedelta(days=7))
+    assert holds(place.root, CLIENT) == []
+    assert [line["rows"] for line in bookkeeping.forgotten(place.book)] == [1]
+
+
+def test_an_id_like_any_number_is_cut_only_where_it_is_a_client(tmp_path):
+    portfolio = params.load(REPOSITORY / "params" / "telco.yaml")
+    whom = scrub.Whom("17", portfolio)
+    scrap = {"name": "top", "data": [{"id": "17", "rank": 1}, {"id": "18", "rank": 17}]}
+    shown = [
+        nbformat.v4.new_output("display_data", {record.MIME: scrap}),
+        nbformat.v4.new_output("display_data", {"text/html": "<tr><th>client</th></tr><tr><td>17</td></tr>"}),
+        nbformat.v4.new_output("display_data", {"text/html": "<tr><th>rows</th></tr><tr><td>17</td></tr>"}),
+        nbformat.v4.new_output("stream", name="stdout", text="17 rows"),
+    ]
+    cell = nbformat.v4.new_code_cell("show(17)", outputs=shown)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "x.ipynb")
+    assert scrub._notebook(tmp_path / "x.ipynb", whom)
+    (cell,) = nbformat.read(tmp_path / "x.ipynb", as_version=4).cells
+    first, listed, counted, said = cell.outputs
+    assert first.data[record.MIME]["data"] == [{"id": "18", "rank": 17}]
+    assert "17" not in str(listed.data)
+    assert "17" in counted.data["text/html"]
+    assert said.text == "17 rows"
+    assert cell.source == "show(17)"
+
+
+def test_lines_of_a_file_go_by_the_column_of_the_id(tmp_path):
+    whom = scrub.Whom("17", params.load(REPOSITORY / "params" / "telco.yaml"))
+    (tmp_path / "test.csv").write_text("rownames,tenure\n17,3\n18,17\n")
+    (tmp_path / "tick.log").write_text("at 03:17 quiet\nclient 17 cannot be read\n")
+    for name in ("test.csv", "tick.log"):
+        scrub._cut(tmp_path / name, whom)
+    assert (tmp_path / "test.csv").read_text() == "rownames,tenure\n18,17\n"
+    assert (tmp_path / "tick.log").read_text() == "at 03:17 quiet\n"
+
+
+LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
+IDS = st.text(LETTERS, min_size=3, max_size=20).filter(lambda text: text.strip() == text and not PLAIN.fullmatch(text))
+PLAINLY = st.text(max_size=9) | st.integers() | st.none()
+NESTED = PLAINLY | st.lists(PLAINLY) | st.dictionaries(st.text(max_size=4), st.lists(PLAINLY))
+
+
+@given(client=IDS, value=NESTED, how=st.sampled_from(["id", "text", "list", "client"]))
+def test_whatever_was_recorded_nothing_of_the_client_is_left(client, value, how):
+    whom = scrub.Whom(client, params.load(REPOSITORY / "params" / "telco.yaml"))
+    ways = {"id": {"id": client}, "text": f"see {client}, who left", "list": client, "client": {"client": client}}
+    left = whom.without({"kept": value, "top": [ways[how], {"id": 18}]})
+    assert not whom.token.search(json.dumps(left["top"][:-1], ensure_ascii=False))
+    assert left["top"][-1] == {"id": 18}
+
+
+def test_a_reason_with_the_id_is_refused(place):
+    assert main(["forget", "telco", CLIENT, "--reason", f"{CLIENT} asked"]) == 2
