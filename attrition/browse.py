@@ -64,6 +64,13 @@ def of_portfolio(portfolio: str, file: str) -> Response:
     return _sent(place.executed / file)
 
 
+@routes.get("/<portfolio>/")
+@routes.get("/<portfolio>/<folder>/")
+def folder(portfolio: str, folder: str = "") -> Answer:
+    """A folder's first page."""
+    return redirect("index.html")
+
+
 @routes.get("/<portfolio>/<folder>/<file>")
 def below(portfolio: str, folder: str, file: str) -> Response:
     """Whom to call, searched; models; the files of a run."""

@@ -142,13 +142,14 @@ def page(found: list[Standing], views: list[tuple[str, str, str]]) -> str:
     """The small page at /: each portfolio with its freshness and links, and what there is to ask for."""
     rows = "".join(_row(each) for each in found) or "<tr><td>none: params/ has one YAML a portfolio"
     asks = "".join(f"<li><code>{method} {escape(rule)}</code> {escape(said)}</li>" for rule, method, said in views)
+    asks = asks.replace("``", "")  # of docstrings
     style = (
         "body{font:16px sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}td,th{text-align:left;padding:.3rem}"
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Attrition</title><style>{style}</style>'
         "<h1>Attrition</h1><table><tr><th>portfolio<th>model<th>last good tick<th>last decision<th>"
-        f"{rows}</table><h2>What there is to ask for</h2><ul>{asks}</ul></html>"
+        f"{rows}</table><h2>For programs</h2><ul>{asks}</ul></html>"
     )
 
 
@@ -157,13 +158,14 @@ def _row(each: Standing) -> str:
     model = each.model.version if each.model else "none yet"
     age = ("unknown" if each.stale else "never") if each.tick_age is None else f"{_long(each.tick_age)} ago"
     pages = f"/pages/{each.name}"
-    report = f'<a href="{pages}/index.html">pages</a> <a href="{pages}/{each.run}/index.html">newest run</a> '
-    report = report if each.run else ""
+    report = f'<a href="{pages}/clients/index.html">whom to call first</a> ' if each.model else ""
+    report += f'<a href="{pages}/{each.run}/index.html">newest run</a> ' if each.run else ""
+    name = f'<a href="{pages}/index.html">{escape(each.name)}</a>' if each.run else escape(each.name)
     links = "".join(f'<a href="/{path}{asked}">{path}</a> ' for path in ("clients", "scoring", "model", "runs"))
     trouble = f"<br>{escape(each.trouble)}" if each.trouble else ""
     stale = " <strong>stale: is cron alive?</strong>" if each.stale else ""
     return (
-        f"<tr><td>{escape(each.name)}<td>{escape(model)}{trouble}<td>{age}{stale}"
+        f"<tr><td>{name}<td>{escape(model)}{trouble}<td>{age}{stale}"
         f"<td>{escape(each.decision or '-')}<td>{report}{links}"
     )
 

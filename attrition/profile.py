@@ -35,8 +35,13 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 COMMA = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 OTHER_DATE = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}( [0-9:]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.Z+]+")
-WHOSE = r"(customer|client|account|user|member|subscriber|policy|person|contract|row)?"
-ID = re.compile(rf"{WHOSE}_?(id|uid|uuid|guid|key|no|nr|num|number)|{WHOSE[:-1]}", re.I)
+WHOSE = (
+    r"(customer|client|account|user|member|subscriber|policy|person|contract|row"
+    r"|kunden?|vertrags?|mitglieds?|konto|cliente?|abonn[ée]|contrat|contrato|cuenta|compte|klant)?"
+)
+ID = re.compile(rf"{WHOSE}[_ -]?(id|uid|uuid|guid|key|no|nr|num|number|nummer|n[uú]mero)\.?|{WHOSE[:-1]}", re.I)
+CODE = re.compile(r"(?=\D*\d)[\w.-]{4,64}")
+"""What may name a client, if no two rows share it, whatever the column is called; a person's name does not."""
 DAY = re.compile(r"as_?of(_?date)?|snapshot(_?date)?|reporting_?date|observation_?date", re.I)
 AFTERWARDS = re.compile(
     r"churn|cancel|exit|terminat|attrit|reason|clos(ed|ure|ing)|end_?date|left_|_left|lost|refund", re.I
@@ -121,7 +126,8 @@ def profile(
     day = next(
         (each.name for each in found if each.type == "date" and not each.nullable and DAY.fullmatch(each.name)), None
     )
-    key = id or _id(found, texts, day)
+    named = id or _id(found, texts, day)
+    key = named or _code(found, texts)
     outcomes = [1 if value == left else 0 if value == stayed else None for value in texts[target]]
     judged = [_judged(each, texts, outcomes, target, key, day, decimal) for each in found]
     made = key is None
@@ -131,6 +137,8 @@ def profile(
             replace(each, type="text" if each.type != "integer" else "integer") if each.name == key else each
             for each in judged
         ]
+    if key != named:
+        warnings.append(f"{key}: taken for what names a client: each row has a code of its own; else --id COLUMN")
     warnings += [*_of_rows(texts, outcomes, key, day), *_of_columns(judged, texts, key, day, decimal)]
     return Profile(
         tuple(judged),
@@ -257,6 +265,17 @@ def _id(found: Sequence[Found], texts: Mapping[str, list[str]], day: str | None)
         if each.name.lower() not in ("no", "nr", "row", "num", "number") and len({*texts[each.name]}) == rows:
             return each.name
     return None
+
+
+def _code(found: Sequence[Found], texts: Mapping[str, list[str]]) -> str | None:
+    """The one column of texts that gives each row a code of its own; None where there are more."""
+    codes = [
+        each.name
+        for each in found
+        if each.type == "text" and not each.nullable and each.distinct == len(texts[each.name])
+        if all(CODE.fullmatch(value) and not OTHER_DATE.fullmatch(value) for value in texts[each.name])
+    ]
+    return codes[0] if len(codes) == 1 else None
 
 
 def _counts_rows(each: Found, values: Sequence[str]) -> bool:

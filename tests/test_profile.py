@@ -96,6 +96,27 @@ def test_without_an_id_one_is_made_and_equal_rows_are_counted():
     assert any("no column names a client, and 596 rows are equal to another" in each for each in seen.warnings)
 
 
+def nameless(**columns):
+    """A table in which no column is called an id."""
+    return {name: values for name, values in table(**columns).items() if name != "client_id"}
+
+
+def test_a_code_of_its_own_in_each_row_names_the_client_and_is_said():
+    codes = [f"K{n:05d}" for n in range(ROWS)]
+    seen = profile(nameless(kundencode=codes), "churned")
+    assert (seen.id, seen.made_id) == ("kundencode", False)
+    assert any("kundencode: taken for what names a client" in each for each in seen.warnings)
+    assert profile(nameless(ref=[codes[0], *codes[:-1]]), "churned").made_id
+    assert profile(nameless(one=codes, other=codes), "churned").made_id, "which of two?"
+    assert profile(nameless(name=[f"Ann Bo {code}" for code in codes]), "churned").made_id, "names come again"
+
+
+@pytest.mark.parametrize("name", ["Kundennummer", "Kunden-Nr.", "KundenID", "id", "Vertragsnummer", "customer id"])
+def test_an_id_is_known_by_its_name_in_other_languages_too(name):
+    seen = profile(nameless(**{name: [str(7 * n + 100) for n in range(ROWS)]}), "churned")
+    assert seen.id == name
+
+
 def test_an_id_may_be_told_and_may_come_again_on_another_day():
     columns = table(as_of=["2026-01-01", "2026-02-01"] * (ROWS // 2))
     columns["client_id"] = [f"c{n // 2}" for n in range(ROWS)]

@@ -141,8 +141,18 @@ def _list(place: Place) -> Iterator[str]:
         yield "No list yet: the report says what is wanting for a first model."
         return
     yield "To be called first:"
-    for client in assessment.top(params.load(place.params), place.ranking)[:FIRST]:
-        yield f"  {client['rank']:>3}  {client['id']:<28} {client['probability']:>4.0%}  {client['reasons']}"[:160]
+    for place_, client in enumerate(assessment.top(params.load(place.params), place.ranking)[:FIRST], 1):
+        yield f"  {place_}  {client['id']:<28} {client['probability']:>4.0%}  {_whole(client['reasons'])}"
+
+
+def _whole(reasons: str, width: int = 120) -> str:
+    """As many reasons as fit a line, none of them cut; the first always."""
+    first, *others = reasons.split("; ")
+    for other in others:
+        if len(first) + len(other) + 2 > width:
+            break
+        first = f"{first}; {other}"
+    return first
 
 
 def _next(place: Place) -> Iterator[str]:
@@ -151,10 +161,15 @@ def _next(place: Place) -> Iterator[str]:
     yield f"  {api:<34}  the whole list: http://127.0.0.1:8000/clients?portfolio={place.name}"
     yield f"  {f'{me} tick {place.name}':<34}  after more files were put into {place.incoming}"
     yield f"  {f'{me} schedule --install':<34}  that, every 15 minutes, and the API after a restart"
+    yield f"To read: {place.executed / 'index.html'}"
     yield f"To look over: {place.params}"
 
 
 def _me() -> tuple[str, str]:
     """How the runner was called, and how the API is."""
     called = Path(sys.argv[0]).name
-    return ("python runner.py", "python api.py") if called.endswith(".py") else ("attrition", "attrition-api")
+    if not called.endswith(".py"):
+        return "attrition", "attrition-api"
+    python = Path(sys.executable)  # not resolved: the link within .venv is what finds the libraries
+    here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{here} runner.py", f"{here} api.py"

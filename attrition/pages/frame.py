@@ -63,7 +63,14 @@ def furnish(environment: Environment) -> Environment:
         count=count, seconds=seconds, tone=tone, when=when, words=words, day=day, local=local, code=code, short=short
     )
     environment.filters.update(
-        figure=figure, signed=signed, share=share, money=money, svg=charts.drawn, bar=charts.bar, stack=charts.stack
+        figure=figure,
+        signed=signed,
+        share=share,
+        unbroken=unbroken,
+        money=money,
+        svg=charts.drawn,
+        bar=charts.bar,
+        stack=charts.stack,
     )
     whole = _TEMPLATES.joinpath("style.css").read_text(encoding="utf-8")
     plain_style = re.sub(r"/\* lists and charts.*?/\* all pages \*/", "", whole, flags=re.S)
@@ -165,6 +172,11 @@ def money(value: object, currency: str = "") -> str:
     """An amount; whole from a hundred on."""
     found = number(value)
     return "–" if found is None else f"{found:,.{0 if abs(found) >= 100 else 2}f} {currency}".strip().replace("-", "−")
+
+
+def unbroken(value: object) -> str:
+    """A text whose factors stay on one line: ``× 191`` is not parted."""
+    return text(value).replace("× ", "×\u00a0")
 
 
 def seconds(value: object) -> str:

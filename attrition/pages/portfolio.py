@@ -49,6 +49,7 @@ class Band:
     band: str  # high, medium or low
     clients: Any  # how many there are now
     change: int | None  # since the run a week ago or more
+    callable: int | None  # of them, who has not left and is not held out; None where nobody knows
     href: str  # of the list
 
 
@@ -62,6 +63,7 @@ class Calls:
     columns: tuple[str, ...]  # labels of the columns shown
     clients: tuple[Client, ...]  # the first of the list
     newest: str  # the latest day that is known of any client
+    by: str  # by what else than the band the list is parted, in words; empty where by nothing
     href: str  # of the whole list
 
 
@@ -96,10 +98,13 @@ class PortfolioPage:
     proven: bool | None  # whether it was shown to be better; None: nobody said
     challenger: str  # version on trial
     challenger_href: str  # of its page
+    failed: str  # address of the newest run where it failed; else empty
     last: Decided  # the last decision
+    told: bool  # whether the last decision is told in full among the deployments
     at: Any  # when the newest run ended, with which all this was written
     status: str  # how that run ended
     bands: tuple[Band, ...]  # high first; empty before the first assessment
+    off_list: int | None  # clients who have left or are held out; None where nobody knows
     compared: Any  # with when the bands are compared; None where nothing is a week old
     calls: Calls | None  # whom to call; None before the first assessment
     charts: tuple[Chart, ...]  # error and evidence over time
@@ -139,7 +144,8 @@ def portfolio(
     deployed = mapping(deployments[0] if deployments else None)
     champion = text(state.get("champion"))
     tone, health, sentence = HEALTH[_health(state, newest, deployed, points)]
-    bands, compared = _bands(urls, points)
+    bands, compared = _bands(urls, points, calls)
+    everybody = _listed(calls, "everybody", "")
     rows = [row(urls, line) for line in lines]
     return Page(
         "portfolio.html.j2",
@@ -157,10 +163,13 @@ def portfolio(
             proven=deployed.get("proven") if isinstance(deployed.get("proven"), bool) else None,
             challenger=text(state.get("challenger")),
             challenger_href=urls.model(state.get("challenger")),
+            failed=urls.run(newest.get("run")) if newest.get("status") == "failed" else "",
             last=_decided(urls, decided),
+            told=bool(decided.get("run")) and decided.get("run") in [each.get("run") for each in deployments[:10]],
             at=newest.get("finished_at") or newest.get("started_at"),
             status=text(newest.get("status")),
             bands=bands,
+            off_list=everybody["clients"] - everybody["callable"] if everybody else None,
             compared=compared,
             calls=_calls(urls, calls, points),
             charts=tuple(chart for chart in (error_chart(urls, points), evidence_chart(urls, points)) if chart),
@@ -202,7 +211,12 @@ def _decided(urls: Urls, line: Mapping[str, Any]) -> Decided:
     return Decided(text(line.get("decision")), lead, rest, line.get("started_at"), urls.run(line.get("run")))
 
 
-def _bands(urls: Urls, points: Sequence[Mapping[str, Any]]) -> tuple[tuple[Band, ...], Any]:
+def _listed(calls: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    """One list of the call lists; empty where it is not there."""
+    return next((each for each in calls.get("lists", ()) if (each["kind"], each["name"]) == (kind, name)), {})
+
+
+def _bands(urls: Urls, points: Sequence[Mapping[str, Any]], calls: Mapping[str, Any]) -> tuple[tuple[Band, ...], Any]:
     counted = [each for each in points if mapping(each.get("bands"))]
     if not counted:
         return (), None
@@ -212,7 +226,13 @@ def _bands(urls: Urls, points: Sequence[Mapping[str, Any]]) -> tuple[tuple[Band,
     ]
     then = weeks[-1] if weeks else None
     return tuple(
-        Band(name, now.get(name), _change(now.get(name), item(then, "bands", name)), urls.clients("band", "", name))
+        Band(
+            name,
+            now.get(name),
+            _change(now.get(name), item(then, "bands", name)),
+            _listed(calls, "band", name).get("callable"),
+            urls.clients("band", "", name),
+        )
         for name in ("high", "medium", "low")
     ), then.get("at") if then else None
 
@@ -222,11 +242,13 @@ def _change(now: object, then: object) -> int | None:
 
 
 def _calls(urls: Urls, calls: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> Calls | None:
-    listed = next((each for each in calls.get("lists", ()) if each["kind"] == "everybody"), None)
-    if listed is None:
+    listed = _listed(calls, "everybody", "")
+    if not listed:
         return None
     plan: Mapping[str, Any] = next((each["plan"] for each in reversed(points) if each.get("plan")), {})
     columns = [each["name"] for each in calls["columns"]]
+    parted = {each["column"] for each in calls["lists"] if each["kind"] == "value"}
+    labels = [text(each["label"]) for each in calls["columns"] if each["name"] in parted]
     return Calls(
         called=plan.get("called"),
         gain=number(plan.get("gain")),
@@ -234,6 +256,7 @@ def _calls(urls: Urls, calls: Mapping[str, Any], points: Sequence[Mapping[str, A
         columns=tuple(text(each["label"]) for each in calls["columns"]),
         clients=tuple(client(rank, calls["clients"][str(rank)], columns) for rank in listed["ranks"][:5]),
         newest=text(calls.get("newest")),
+        by="".join(f" and by {label}" for label in labels),
         href=urls.clients(),
     )
 

@@ -248,7 +248,7 @@ def _tally(report: Mapping[str, Any], left: Mapping[str, Mapping[str, Any]]) -> 
         told += [("clients judged", short(item(performance, "n"))), ("error (Brier)", f"{value:.3f}")]
     part = number(item(report, "evidence", "share"))
     if part is not None:
-        told.append(("evidence, of what a retrain needs", share(part) if part < 10 else "over 10 ×"))
+        told.append(("evidence to retrain", f"{share(part) if part < 10 else 'over 1,000%'} (100% is enough)"))
     high = next((each for each in sequence(item(left, "70_assess", "bands")) if item(each, "band") == "high"), None)
     return (*told, ("clients at high risk", short(item(high, "all")))) if high else tuple(told)
 
