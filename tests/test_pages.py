@@ -58,8 +58,7 @@ def test_there_are_enough_payloads() -> None:
 def test_any_text_stays_text(kind: str, text: str) -> None:
     for html in ways(kind, text):
         html.encode()
-        shown = Reader(html).text
-        assert clean.plain(text).strip() in shown or text.strip() in shown
+        assert clean.plain(text).strip() in Reader(html).text
 
 
 PIECES = st.sampled_from(
