@@ -9,6 +9,7 @@ from attrition.store import torn
 MADE = [{"protocol": {}}, {"metaData": {}}, {"commitInfo": {"operation": "CREATE TABLE"}}]
 INGEST = [{"commitInfo": {"run": "r", "added": "2"}}, {"add": {}}, {"add": {}}, {"txn": {}}]
 COMPACTED = [{"commitInfo": {"compacted": "2"}}, {"add": {}}, {"remove": {}}, {"remove": {}}]
+REWRITTEN = [{"commitInfo": {"rewritten": "2", "added": "1"}}, {"remove": {}}, {"remove": {}}, {"add": {}}]
 BEFORE = [{"commitInfo": {"run": "r"}}, {"add": {}}, {"txn": {}}]  # of a table from before files were counted
 SET = [{"commitInfo": {"operation": "SET TBLPROPERTIES"}}, {"metaData": {}}]
 
@@ -21,7 +22,7 @@ def table(tmp_path, *entries):
     return tmp_path
 
 
-@pytest.mark.parametrize("newest", [INGEST, COMPACTED, BEFORE, SET])
+@pytest.mark.parametrize("newest", [INGEST, COMPACTED, REWRITTEN, BEFORE, SET])
 def test_a_whole_entry_stays_and_one_cut_anywhere_goes(tmp_path, newest):
     folder = table(tmp_path, MADE, newest)
     entry = folder / "_delta_log" / f"{1:020d}.json"

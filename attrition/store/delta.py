@@ -265,18 +265,21 @@ def _sync_log(folder: Path, version: int) -> None:
     safe.sync(log)
 
 
-def laid(folder: Path, schema: Schema, version: int, app: str, number: int) -> None:
-    """Make a table of the Parquet files that lie in ``folder``, as if it had come to ``version`` by many commits.
+def laid(
+    folder: Path, schema: Schema, there: Mapping[str, Mapping[str, Any]], version: int, app: str, number: int
+) -> None:
+    """Make a table of Parquet files that lie in ``folder``, as if it had come to ``version`` by many commits.
 
     Args:
-        folder: it holds nothing else.
+        folder: it holds them and nothing else.
         schema: of the table.
+        there: by name what Delta keeps of each.
         version: of the table, 1 or more.
         app: name of the application transaction,
         number: and the last number of it that the table knows.
     """
     table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
-    adds: list[AddAction | RemoveAction] = [_added(path, None) for path in sorted(folder.glob("*.parquet"))]
+    adds: list[AddAction | RemoveAction] = [_added(folder / name, stats) for name, stats in there.items()]
     table.create_write_transaction(
         adds, "append", table.schema(), commit_properties=_properties(app, number, "", len(adds))
     )
@@ -325,6 +328,6 @@ def rewrite(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Pa
     return version
 
 
-def _added(path: Path, stats: Mapping[str, Any] | None) -> AddAction:
+def _added(path: Path, stats: Mapping[str, Any]) -> AddAction:
     about = path.stat()
-    return AddAction(path.name, about.st_size, {}, int(about.st_mtime * 1000), True, json.dumps(stats or {}))
+    return AddAction(path.name, about.st_size, {}, int(about.st_mtime * 1000), True, json.dumps(stats))

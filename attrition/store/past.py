@@ -1,3 +1,4 @@
+# ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
 """Both tables as they were: rows up to a version, predictions of the runs up to one, in a folder of their own.
 
 A row says with which version it came, and a prediction of which run it is; neither changes. So the past is read from
@@ -6,13 +7,14 @@ the tables as they are, whatever was compacted or cleaned away since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from deltalake import DeltaTable
 
 from attrition.store import delta
-from attrition.store.engine import connect, literal
+from attrition.store.engine import connect, literal, quoted
 
 __all__ = ["clients", "ingests", "predictions", "version"]
 
@@ -43,33 +45,48 @@ def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: in
         put: lays a file that is wanted whole into its place: by a link, or a copy.
     """
     if ingests and _there(folder):
-        _lay(folder, target, f"_version <= {int(to_version)}", put)
-        delta.laid(target, DeltaTable(str(folder)).schema(), max(at, 1), "ingest", ingests)
+        files = _lay(folder, target, f"_version <= {int(to_version)}", put)
+        delta.laid(target, DeltaTable(str(folder)).schema(), files, max(at, 1), "ingest", ingests)
 
 
 def predictions(folder: Path, target: Path, *, to_run: int, put: Put) -> None:
     """The predictions of the runs up to number ``to_run``; no table where none of them made any."""
-    if _there(folder) and _lay(folder, target, f"{RUN} <= {int(to_run)}", put):
-        delta.laid(target, DeltaTable(str(folder)).schema(), version(folder), "scores", to_run)
+    if _there(folder) and (files := _lay(folder, target, f"{RUN} <= {int(to_run)}", put)):
+        delta.laid(target, DeltaTable(str(folder)).schema(), files, version(folder), "scores", to_run)
 
 
 def _there(folder: Path) -> bool:
     return (folder / "_delta_log").is_dir() and bool(DeltaTable.is_deltatable(str(folder)))
 
 
-def _lay(folder: Path, target: Path, wanted: str, put: Put) -> int:
-    """Lay the wanted rows of a table into ``target``, a file without others as it is; how many files."""
+def _lay(folder: Path, target: Path, wanted: str, put: Put) -> dict[str, dict[str, Any]]:
+    """Lay the wanted rows of a table into ``target``, a file without others as it is; what Delta keeps of each."""
     target.mkdir(parents=True)
-    laid = 0
+    laid = {}
     with connect() as db:
-        for path in delta.files(folder, DeltaTable(str(folder))):
-            rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+        for number, part in enumerate(delta.parts(folder, DeltaTable(str(folder)))):
+            to = target / f"kept-{number:06d}.parquet"  # a name that no ingest and no compaction will give
+            rows = f"FROM read_parquet({literal(part.path)}, hive_partitioning = false)"
             counts = f"SELECT count(*) FILTER ({wanted}), count(*) FILTER (NOT ({wanted})) {rows}"
             some, others = db.execute(counts).fetchone()
             if some and others:
-                kept = f"SELECT * {rows} WHERE {wanted}"
-                db.execute(f"COPY ({kept}) TO {literal(target / path.name)} (FORMAT parquet, COMPRESSION zstd)")
+                db.execute(f"COPY (SELECT * {rows} WHERE {wanted}) TO {literal(to)} (FORMAT parquet, COMPRESSION zstd)")
             elif some:
-                put(path, target / path.name)
-            laid += bool(some)
+                put(part.path, to)
+            if some:
+                laid[to.name] = _stats(db, to, part.bounds)
     return laid
+
+
+def _stats(db: Any, path: Path, like: Mapping[str, Any]) -> dict[str, Any]:
+    """What Delta keeps of a file: rows, and of the columns of ``like`` the bounds and how many are missing."""
+    asked = {"min": "minValues", "max": "maxValues", "null_count": "nullCount"}
+    found: dict[str, Any] = {key: {} for key in asked.values()}
+    for bound, key in asked.items():
+        for name in (each.partition(".")[2] for each in like if each.startswith(f"{bound}.")):
+            column = quoted(name)
+            said = f"count(*) - count({column})" if bound == "null_count" else f"{bound}({column})"
+            (value,) = db.execute(f"SELECT {said} FROM read_parquet({literal(path)})").fetchone()
+            found[key][name] = value if isinstance(value, int) else str(value)
+    (rows,) = db.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchone()
+    return {"numRecords": rows, **found}
