@@ -132,7 +132,7 @@ def test_publishing_a_run_costs_the_same_after_10_and_after_10_000(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = {}
-    for runs in (110, 1_010, 10_010):
+    for runs in (310, 1_010, 10_010):  # the first run, which has no page yet, is on none of the lists written
         place = homes.make(tmp_path / str(runs)).place("shop")
         costs[runs] = cost_of_a_run(place, runs, monkeypatch)
         assert (place.executed / "index.html").stat().st_size < MOST
