@@ -165,7 +165,7 @@ def test_metrics_count_rows_by_decision_and_the_seconds(client):
 
 def test_the_page_names_portfolios_their_models_and_links(client):
     page = client.get("/").text
-    for part in ("<td>shop<td>0001", "days ago", "/clients?portfolio=shop", f"/pages/shop/{homes.LAST}/index.html"):
+    for part in (">shop</a><td>0001", "days ago", "/clients?portfolio=shop", f"/pages/shop/{homes.LAST}/index.html"):
         assert part in page
 
 
