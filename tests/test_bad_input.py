@@ -25,7 +25,7 @@ from attrition.store.manifest import Drop
 
 FILES = int(os.environ.get("ATTRITION_CAMPAIGN", "500"))
 AT_ONCE = 10  # files in one ingest
-MOST = 1_500_000  # KiB that the whole process of the tests may ever have held
+MOST = 1_500_000  # KiB that one example may take
 
 NAMES = HEADER.split(",")
 ROWS = [
