@@ -157,12 +157,7 @@ def portfolio(
             tone=tone,
             health=health,
             healthy=sentence,
-            model=champion,
-            model_href=urls.model(champion),
-            since=deployed.get("since"),
-            proven=deployed.get("proven") if isinstance(deployed.get("proven"), bool) else None,
-            challenger=text(state.get("challenger")),
-            challenger_href=urls.model(state.get("challenger")),
+            **_serving(urls, champion, state, deployed),
             failed=urls.run(newest.get("run")) if newest.get("status") == "failed" else "",
             last=_decided(urls, decided),
             told=bool(decided.get("run")) and decided.get("run") in [each.get("run") for each in deployments[:10]],
@@ -181,6 +176,19 @@ def portfolio(
             models_href=urls.models,
         ),
     )
+
+
+def _serving(urls: Urls, champion: str, state: Mapping[str, Any], deployed: Mapping[str, Any]) -> dict[str, Any]:
+    """The model that serves, since when and whether it was proven; the one on trial."""
+    proven, challenger = deployed.get("proven"), state.get("challenger")
+    return {
+        "model": champion,
+        "model_href": urls.model(champion),
+        "since": deployed.get("since"),
+        "proven": proven if isinstance(proven, bool) else None,
+        "challenger": text(challenger),
+        "challenger_href": urls.model(challenger),
+    }
 
 
 def _health(

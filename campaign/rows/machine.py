@@ -95,17 +95,21 @@ def _machine(folder: Path, result: Result) -> Any:
 
         @invariant()
         def as_on_paper(self) -> None:
-            if self.waiting:
-                return
-            drops = child(lambda: oracle.given(self.place)).value
-            ended = child(lambda: [oracle.settled(self.place, drops), _clients(self.place), _champion(self.place)])
-            assert ended.status == 0, ended.said[-1500:]
-            faults, rows, champion = ended.value
-            assert faults == [], faults
-            assert rows == len(self.rows), (rows, len(self.rows))
-            assert champion not in self.barred, champion
+            if not self.waiting:
+                _compare(self.place, len(self.rows), self.barred)
 
     return Portfolio
+
+
+def _compare(place: Place, rows: int, barred: set[str]) -> None:
+    """Hold a portfolio to the paper: how many rows there are, and which models may not serve."""
+    drops = child(lambda: oracle.given(place)).value
+    ended = child(lambda: [oracle.settled(place, drops), _clients(place), _champion(place)])
+    assert ended.status == 0, ended.said[-1500:]
+    faults, found, champion = ended.value
+    assert faults == [], faults
+    assert found == rows, (found, rows)
+    assert champion not in barred, champion
 
 
 def _clients(place: Place) -> int:
