@@ -34,7 +34,7 @@ MOST_CELLS = 4_096
 """Combinations of categories that sums are grouped by; more, and NumPy computes them."""
 MOST_TERMS = 3_000
 """Coefficients that a Newton step is solved for."""
-FIRST = 200_000
+FIRST = 500_000
 """Rows, drawn by chance, that the search begins on."""
 NEAR = 1e-3
 """How near it comes there."""

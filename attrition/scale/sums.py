@@ -1,5 +1,5 @@
 # ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
-"""The loss of a logistic regression with its gradient and Hessian, as sums over the rows of a table.
+"""Gradient and Hessian of the loss of a logistic regression, as sums over the rows of a table.
 
 Up to ``NARROW`` numbers the sums are asked of DuckDB, a group for each cell: each combination of categories that
 occurs. All of a group's rows have the same one-hot columns, so what concerns these follows from the groups' sums.
@@ -82,20 +82,14 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Sums:
-    """Over some rows: their ``weight``, and of the log loss the sum, the gradient and the Hessian (1 + terms)."""
+    """Over some rows: their ``weight``, and of the log loss the gradient and the Hessian (1 + terms)."""
 
     weight: float
-    loss: float
     gradient: Floats
     hessian: Floats
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            self.weight + other.weight,
-            self.loss + other.loss,
-            self.gradient + other.gradient,
-            self.hessian + other.hessian,
-        )
+        return Sums(self.weight + other.weight, self.gradient + other.gradient, self.hessian + other.hessian)
 
 
 @dataclass(frozen=True)
@@ -127,12 +121,15 @@ def _by_cells(task: _Task) -> Sums:
     logits = f"SELECT *, {linear} AS z FROM ({rows})"
     chances = f"SELECT *, 1 / (1 + exp(-z)) AS p FROM ({logits})"
     slopes = f"SELECT *, w * (p - y) AS d, w * p * (1 - p) AS v FROM ({chances})"
-    sums = ["sum(w)", "sum(w * (greatest(z, 0) - y * z + ln(1 + exp(-abs(z)))))", "sum(d)", "sum(v)"]
-    sums += [f"sum(d * x{i})" for i in range(k)] + [f"sum(v * x{i})" for i in range(k)]
-    sums += [f"sum(v * x{i} * x{j})" for i in range(k) for j in range(i, k)]
+    products = "".join(f", v * x{i} AS v{i}" for i in range(k))
+    sums = ["sum(w)", "sum(d)", "sum(v)"]
+    sums += [f"sum(d * x{i})" for i in range(k)] + [f"sum(v{i})" for i in range(k)]
+    sums += [f"sum(v{i} * x{j})" for i in range(k) for j in range(i, k)]
     listed = ", ".join(f"{sql} AS s{at}" for at, sql in enumerate(sums))
     group = "GROUP BY cell ORDER BY cell" if names else ""
-    found = rows_of(Query(task.part, f"SELECT {', '.join([*names, listed])} FROM ({slopes}) {group}"))
+    found = rows_of(
+        Query(task.part, f"SELECT {', '.join([*names, listed])} FROM (SELECT *{products} FROM ({slopes})) {group}")
+    )
     found = found[found["s0"].notna()]  # no rows, no group: one row of NULLs
     cells = found["cell"].to_numpy(dtype=np.int64) if names else np.zeros(len(found), dtype=np.int64)
     return _gathered(encoding, cells, found.filter(regex="^s").to_numpy(dtype=np.float64))
@@ -159,12 +156,11 @@ def _offsets(encoding: Encoding, beta: Sequence[float]) -> str:
 def _gathered(encoding: Encoding, cells: Ints, sums: Floats) -> Sums:
     """Gradient and Hessian from the sums of each cell, shape ``(cells, sums)``."""
     k, size = len(encoding.numbers), 1 + encoding.terms
-    weight, loss = (float(sums[:, at].sum()) for at in (0, 1))
     upper = np.triu_indices(k)
     numbers = np.zeros((len(sums), 1 + k, 1 + k))  # of each cell: intercept and numbers
-    numbers[:, 0, 0] = sums[:, 3]
-    numbers[:, 0, 1:] = numbers[:, 1:, 0] = sums[:, 4 + k : 4 + 2 * k]
-    numbers[:, upper[0] + 1, upper[1] + 1] = numbers[:, upper[1] + 1, upper[0] + 1] = sums[:, 4 + 2 * k :]
+    numbers[:, 0, 0] = sums[:, 2]
+    numbers[:, 0, 1:] = numbers[:, 1:, 0] = sums[:, 3 + k : 3 + 2 * k]
+    numbers[:, upper[0] + 1, upper[1] + 1] = numbers[:, upper[1] + 1, upper[0] + 1] = sums[:, 3 + 2 * k :]
     codes = np.array([encoding.cells[cell] for cell in cells], dtype=np.int64).reshape(
         len(cells), len(encoding.categories)
     )
@@ -172,13 +168,13 @@ def _gathered(encoding: Encoding, cells: Ints, sums: Floats) -> Sums:
     for at, start in enumerate(encoding.starts):
         onehot[np.arange(len(sums)), start - 1 - k + codes[:, at]] = 1.0
     gradient, hessian = np.zeros(size), np.zeros((size, size))
-    gradient[0], gradient[1 : 1 + k] = sums[:, 2].sum(), sums[:, 4 : 4 + k].sum(axis=0)
-    gradient[1 + k :] = sums[:, 2] @ onehot
+    gradient[0], gradient[1 : 1 + k] = sums[:, 1].sum(), sums[:, 3 : 3 + k].sum(axis=0)
+    gradient[1 + k :] = sums[:, 1] @ onehot
     hessian[: 1 + k, : 1 + k] = numbers.sum(axis=0)
     hessian[: 1 + k, 1 + k :] = numbers[:, 0, :].T @ onehot
     hessian[1 + k :, : 1 + k] = hessian[: 1 + k, 1 + k :].T
-    hessian[1 + k :, 1 + k :] = (onehot * sums[:, 3:4]).T @ onehot
-    return Sums(weight, loss, gradient, hessian)
+    hessian[1 + k :, 1 + k :] = (onehot * sums[:, 2:3]).T @ onehot
+    return Sums(float(sums[:, 0].sum()), gradient, hessian)
 
 
 def _by_batches(task: _Task) -> Sums:
@@ -192,7 +188,7 @@ def _by_batches(task: _Task) -> Sums:
         codes.append(f"c{at}")
     numbers = [f"{number.sql} AS x{at}" for at, number in enumerate(encoding.numbers)]
     columns = [f"CAST({quoted(encoding.target)} AS DOUBLE) AS y", f"{_weight(encoding)} AS w", *codes, *numbers]
-    found = Sums(0.0, 0.0, np.zeros(size), np.zeros((size, size)))
+    found = Sums(0.0, np.zeros(size), np.zeros((size, size)))
     for chunk in chunks(Query(task.part, f"SELECT {', '.join(columns)} FROM {joined}")):
         found += _of_batch(encoding, np.array(task.beta), chunk)
     return found
@@ -219,8 +215,7 @@ def _of_batch(encoding: Encoding, beta: Floats, chunk: pd.DataFrame) -> Sums:
         for other in places[at:]:
             pairs = _counts(place * size + other, v, size * size).reshape(size, size)
             hessian += pairs if other is place else pairs + pairs.T
-    loss = float(w @ (np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))))
-    return Sums(float(w.sum()), loss, gradient, hessian)
+    return Sums(float(w.sum()), gradient, hessian)
 
 
 def _counts(places: Ints, weights: Floats, size: int) -> Any:
