@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv as python_csv
 import datetime
 import io
+import itertools
 import math
 import os
 import re
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_kit import COLUMNS, HEADER, ROW, csv, portfolio
 
 from attrition.params import Portfolio
+from attrition.store import check as sql
 from attrition.store import raw
 from attrition.store.check import SPACES, Checked, bad_rows, check, reasons
 from attrition.store.engine import connect
@@ -316,3 +319,30 @@ def test_good_rows_and_lines_are_those_of_a_second_opinion(db: Any, tmp_path: Pa
     assert check(db, portfolio(), path).rows == len(table)
     assert [row.line for row in bad_rows(db)] == [line for line, is_fit in zip(lines, fit, strict=True) if not is_fit]
     assert len(good(db)) == sum(fit)
+
+
+def spelt() -> Iterator[str]:
+    """Texts that a cast may take for a number or a date and the rules may not, or the other way round."""
+    for length in range(1, 6):
+        yield from map("".join, itertools.product("01.+-eE_", repeat=length))
+    for sign in map(chr, range(1, 0x300)):
+        yield from (f"{sign}1", f"1{sign}", f"1{sign}1", f"1.5{sign}2")
+    for year in ("0000", "0001", "1969", "2024", "9999", "10000", "20240", "-001", "+024", "20_4"):
+        for month, day in itertools.product(("00", "01", "1", "02", "13", "1_"), ("00", "1", "29", "30", "31", "32")):
+            yield from (f"{year}{mark}{month}{mark}{day}{end}" for mark in "-/. " for end in ("", " ", "T", " (BC)"))
+    yield from ("inf", "-inf", "nan", "Infinity", "1e308", "1e309", "-1e-400", "9" * 400, "epoch", "infinity", "today")
+    yield from (str(2**63 - 1), str(2**63), str(-(2**63)), str(-(2**63) - 1), "0x1f", "1e3", "3.7", "1" + "0" * 400)
+
+
+@pytest.mark.parametrize(("decimal", "thousands"), [(".", None), (",", "."), (".", ",")])
+@pytest.mark.parametrize("kind", ["integer", "number", "date"])
+def test_a_value_is_bad_just_where_it_has_a_fault(db: Any, kind: str, decimal: str, thousands: str | None) -> None:
+    more = {"min": 0, "leading_zeros": "refuse"} if kind == "integer" else {}
+    columns = {"value": {"type": kind, "nullable": True, **more}, "seats": {"type": "integer"}}
+    rules = portfolio(columns=columns, decimal=decimal, thousands=thousands, id=None, as_of=None)
+    db.register("spelt", pd.DataFrame({"text": sorted({text.strip(SPACES) for text in spelt()} - {""})}))
+    typed = f"SELECT text, {sql._typed(rules, 'value', 'text')} AS value FROM spelt"
+    good, fault = sql._good(rules, "value", "text"), sql._fault(rules, "value", "text")
+    found = db.execute(f"SELECT text FROM ({typed}) WHERE {good} IS DISTINCT FROM ({fault} IS NULL)").fetchall()
+    assert found == []
+    assert len(db.execute(f"SELECT text FROM ({typed}) WHERE {good} LIMIT 5").fetchall()) == 5

@@ -50,21 +50,34 @@ def test_missing_equals_missing_and_differing_rows_are_two(shop: Shop, tmp_path:
 
 
 def test_a_hash_alone_is_no_duplicate(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attrition.store.arrivals._hash", lambda portfolio: "CAST(7 AS BIGINT)")
+    monkeypatch.setattr("attrition.store.canonical.hashed", lambda portfolio: "CAST(7 AS BIGINT)")
     shop.take(csv(tmp_path, ROW))
     done = shop.take(csv(tmp_path, ROW, ROW.replace("ann", "bob"), name="next.csv"))
     assert (done.rows["ingested"], done.rows["duplicates"]) == (1, 1)
 
 
-def canonical(*values: str | None) -> str:
-    return "".join("-" if value is None else f"{len(value)}:{value}" for value in values)
+def hash_of(texts: list[str], values: list[int]) -> int:
+    """What `canonical` promises, written another way."""
+    fold = 0
+    for value in values:
+        fold = ((fold & (2**40 - 1)) * 8_388_593) ^ value
+    digest = hashlib.md5("\x1f".join([*texts, str(fold)]).encode()).digest()
+    return int.from_bytes(digest[8:], "little", signed=True)
 
 
+def of_text(number: str) -> int:
+    return int.from_bytes(hashlib.md5(number.encode()).digest()[8:], "little") >> 2
+
+
+NONE = 0x5DEECE66D
+FEES = [("9.5", 95_000), ("-0.0001", -1), ("", NONE), ("1e300", of_text("1e+300")), ("0.12345", of_text("0.12345"))]
+
+
+@pytest.mark.parametrize(("fee", "value"), FEES)
 @pytest.mark.parametrize("client", ["ann", "Zoë 😀", "3:x"])
-def test_the_hash_is_md5_of_the_canonical_row(shop: Shop, tmp_path: Path, client: str) -> None:
-    shop.take(csv(tmp_path, f"{client},2026-01-31,Team,3,,yes,1"))
-    text = canonical("true", client, "2026-01-31", None, "1", "Team", "3")  # active client day fee left plan seats
-    wanted = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little", signed=True)
+def test_the_hash_is_that_of_the_canonical_row(shop: Shop, tmp_path: Path, client: str, fee: str, value: int) -> None:
+    shop.take(csv(tmp_path, f"{client},2026-01-31,Team,3,{fee},yes,1"))
+    wanted = hash_of([client, "Team"], [1, 20_484, value, 1, 3])  # active day fee left seats
     assert shop.clients.sql("SELECT _hash FROM clients")["_hash"].tolist() == [wanted]
 
 

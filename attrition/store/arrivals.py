@@ -14,14 +14,14 @@ from typing import Any
 
 from attrition import safe
 from attrition.params import Portfolio
-from attrition.store import fast, repeats
+from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
-from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons
+from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
 from attrition.store.engine import connect, fields, listed, literal, quoted
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused
 
-__all__ = ["MEMORY", "Arrival", "Taken", "bucketed", "into_buckets", "quarantine", "rows_of", "take"]
+__all__ = ["MEMORY", "Arrival", "Taken", "bucketed", "files_of", "into_buckets", "quarantine", "rows_of", "take"]
 
 MEMORY = "224MB"
 """What DuckDB may hold while it takes in one drop or one bucket; the rest lies in files."""
@@ -152,7 +152,9 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
     connection.execute(f"CREATE TABLE bad ({BAD})")
     connection.execute(f"CREATE TABLE none ({kinds})")
     if faulty := rows_of([folder], ASIDE):
-        connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM {faulty}")
+        places = ", ".join(f"_raw[{place + 1}] AS c{place}" for place in range(len(drop.header)))
+        odd = judged(drop, f"(SELECT _line AS line, {places} FROM {faulty})", tight=found.tight)
+        connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM ({odd})")
     sources = ["none", *(rows for bucket in range(task.buckets) if (rows := rows_of([folder], bucket)))]
     good = " UNION ALL ".join(f"SELECT {listed(fields(task.portfolio))} FROM {rows}" for rows in sources)
     connection.execute(f"CREATE VIEW good AS {good}")
@@ -171,8 +173,8 @@ def _nothing(folder: Path) -> None:
 
 def _rows(task: Arrival, drop: Opened, found: fast.Source) -> str:
     # Rows with faults belong to no drop, so that none is taken for the equal of a good one (`repeats`).
-    number = f"CASE WHEN _faults IS NULL THEN CAST({task.number} AS BIGINT) END"
-    return f"SELECT {number} AS _drop, * FROM ({judged(drop, found.rows, tight=found.tight)})"
+    number = f"CASE WHEN _bad THEN NULL ELSE CAST({task.number} AS BIGINT) END"
+    return f"SELECT {number} AS _drop, * FROM ({sorted_out(drop, found.rows, tight=found.tight)})"
 
 
 def _with_lines(connection: Any, task: Arrival) -> bool:
@@ -198,12 +200,12 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
 
 
 def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int) -> None:
-    """Write the rows that the SQL ``rows`` selects (_drop, columns, target; with ``_faults``, those too) by bucket."""
+    """Write the rows that the SQL ``rows`` selects (_drop, columns, target) by bucket; with ``_bad``, those too."""
     kept = f"_drop, {listed(fields(portfolio))}"
-    hashed = f"SELECT *, {_hash(portfolio)} AS _hash FROM ({repeats.numbered(portfolio, rows)})"
+    hashed = f"SELECT *, {canonical.hashed(portfolio)} AS _hash FROM ({repeats.numbered(portfolio, rows)})"
     bucket = bucketed(buckets)
-    if "_faults" in rows:
-        kept, bucket = f"{kept}, _line, _raw, _faults", f"CASE WHEN _faults IS NULL THEN {bucket} ELSE {ASIDE} END"
+    if "_bad" in rows:
+        kept, bucket = f"{kept}, _line, _raw", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(
         f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
@@ -217,31 +219,15 @@ def bucketed(buckets: int) -> str:
     return f"CAST((_hash >> {64 - bits}) + {buckets // 2} AS INTEGER)" if bits else "0"
 
 
+def files_of(folders: list[Path], bucket: int) -> list[Path]:
+    """The files of one bucket that `into_buckets` wrote into ``folders``."""
+    return sorted(file for folder in folders for file in folder.glob(f"_bucket={bucket}/*.parquet"))
+
+
 def rows_of(folders: list[Path], bucket: int) -> str | None:
     """SQL to read one bucket of what `into_buckets` wrote into ``folders``; None if it is empty."""
-    files = sorted(file for folder in folders for file in folder.glob(f"_bucket={bucket}/*.parquet"))
+    files = files_of(folders, bucket)
     return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else None
-
-
-def _hash(portfolio: Portfolio) -> str:
-    """SQL for 64 bits of a row: the last 8 bytes of the MD5 of its canonical text, little-endian, signed.
-
-    The text is each value's length and itself, in order of the columns' names, so that no two
-    rows share it and the order of columns in the YAML means nothing.
-    """
-    pieces: list[str] = []
-    for name in sorted(fields(portfolio)):
-        value = f"CAST({quoted(name)} AS VARCHAR)"
-        column = portfolio.columns.get(name)
-        if column is None or column.nullable:
-            pieces += [f"coalesce(length({value}) || ':', '-')", value]  # concat leaves out what is NULL
-        else:
-            pieces += [f"length({value})", "':'", value]
-    # These 64 bits are the upper ones of the MD5 as DuckDB reads it; md5_number_lower gives them too, and takes five
-    # times as long. A number with a sign has the same bits: those below the first, less 2^63 where that is set.
-    bits = f"CAST(md5_number(concat({', '.join(pieces)}){repeats.suffix(portfolio)}) >> 64 AS UBIGINT)"
-    sign = f"CASE WHEN {bits} >= {2**63}::UBIGINT THEN CAST({-(2**63)} AS BIGINT) ELSE 0::BIGINT END"
-    return f"(CAST({bits} & {2**63 - 1}::UBIGINT AS BIGINT) | {sign})"
 
 
 def quarantine(connection: Any, path: Path, folder: Path) -> dict[str, int]:

@@ -1,9 +1,10 @@
 # ruff: noqa: S608 -- every name and text that enters SQL goes through `quoted` and `literal`
-"""One bucket of arrived rows: what of it is new, and those rows with their numbers as a file of the table."""
+"""One bucket of arrived rows: which of them are new, and those rows with their numbers as a file of the table."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import hashes
-from attrition.store.arrivals import MEMORY, rows_of
+from attrition.store.arrivals import MEMORY, files_of
 from attrition.store.engine import connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
@@ -22,31 +23,45 @@ __all__ = ["Bucket", "New", "Numbering", "number", "number_days", "settle", "sta
 
 
 @dataclass(frozen=True)
+class New:
+    """The new rows of a bucket, how many of each drop: all rows of the arrived ``files`` but for the ``others``.
+
+    ``others``: a file of places (_file, _place) in these, None if there are none; ``days``: of the rows a day.
+    ``alike``: some have one hash and yet differ.
+    """
+
+    bucket: int
+    told: bool
+    drops: dict[int, int]
+    files: list[Path]
+    others: Path | None
+    days: Path
+    alike: bool
+
+    @property
+    def rows(self) -> str:
+        """SQL for them."""
+        arrived = f"SELECT * FROM {_read(self.files)}"
+        if self.others is None:
+            return arrived
+        return f"{arrived} ANTI JOIN read_parquet({literal(self.others)}) USING (_file, _place)"
+
+
+@dataclass(frozen=True)
 class Bucket:
-    """Arrived rows of one bucket, below ``folders``, to be held against the ``store`` and the files ``beside`` too."""
+    """Arrived rows of one bucket, below ``folders``, to be held against the ``store`` and the rows ``beside`` too."""
 
     portfolio: Portfolio
     number: int
     folders: list[Path]
     store: list[Path]
-    beside: list[Path]
+    beside: list[New]
     told: bool
     work: Path
 
-    @property
-    def target(self) -> Path:
-        """Where its new rows go, in the order in which they are numbered; their days lie beside."""
-        return self.work / f"new-{self.number:04d}-{int(self.told)}.parquet"
-
-
-@dataclass(frozen=True)
-class New:
-    """The new rows of a bucket: how many of each drop, and their file (None: there are none)."""
-
-    bucket: int
-    told: bool
-    drops: dict[int, int]
-    path: Path | None
+    def target(self, what: str) -> Path:
+        """Where something of it goes."""
+        return self.work / f"{what}-{self.number:04d}-{int(self.told)}.parquet"
 
 
 @dataclass(frozen=True)
@@ -61,110 +76,131 @@ class Numbering:
 
 
 def settle(task: Bucket) -> New:
-    """The first of each row, if the store does not have it: sorted by as-of date, then hash."""
+    """Which rows are new: the first of equals, if the store does not have it.
+
+    The hashes tell which rows may have an equal; of these alone the other columns are read and compared.
+    """
+    files = files_of(task.folders, task.number)
+    found = New(task.number, task.told, {}, files, None, task.target("days"), alike=False)
+    if not files:
+        return found
+    with connect(MEMORY, task.target("spilt")) as connection:
+        connection.execute(f"CREATE VIEW arrived AS {found.rows}")
+        others, alike = _others(connection, task)
+        new = New(task.number, task.told, {}, files, others, found.days, alike)
+        counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
+        connection.execute(f"CREATE TABLE counted AS {counted}")
+        _written(connection, "SELECT _day, sum(_rows) AS _rows FROM counted GROUP BY ALL", new.days)
+        drops = connection.execute("SELECT _drop, sum(_rows) FROM counted GROUP BY _drop ORDER BY _drop").fetchall()
+    new.drops.update((drop, int(rows)) for drop, rows in drops)
+    return new
+
+
+def _read(files: Sequence[Path]) -> str:
+    listing = ", ".join(map(literal, files))
+    names = "* RENAME (filename AS _file, file_row_number AS _place)"
+    read = f"read_parquet([{listing}], hive_partitioning = false, filename = true, file_row_number = true)"
+    return f"(SELECT {names} FROM {read})"
+
+
+def _others(connection: Any, task: Bucket) -> tuple[Path | None, bool]:
+    """The places of rows that are not new (None: all are), and whether new ones have one hash and differ."""
     names = fields(task.portfolio)
-    rows = rows_of(task.folders, task.number)
-    if rows is None:
-        return New(task.number, task.told, {}, None)
-    spilt = task.target.with_suffix(".spilt")
-    with connect(MEMORY, spilt) as connection:
-        connection.execute(
-            f"CREATE TABLE new AS SELECT min(_drop) AS _drop, {listed(names)}, _hash FROM {rows} "
-            f"GROUP BY {listed(names)}, _hash"
-        )
-        _drop_known(connection, task)
-        found = connection.execute("SELECT _drop, count(*) FROM new GROUP BY _drop ORDER BY _drop").fetchall()
-        if not found:
-            return New(task.number, task.told, {}, None)
-        order = ", ".join([*(f"{quoted(name)} NULLS FIRST" for name in _day(task.portfolio)), "_hash", listed(names)])
-        beside = task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}")
-        connection.execute(
-            f"COPY (SELECT _drop, {listed(names)}, _hash FROM new ORDER BY {order}) TO {literal(beside)} "
-            "(FORMAT parquet, COMPRESSION snappy)"
-        )
-        beside.rename(task.target)
-    return New(task.number, task.told, dict(found), task.target)
-
-
-def _drop_known(connection: Any, task: Bucket) -> None:
-    """Leave in ``new`` what neither the store has nor the files beside."""
-    names = fields(task.portfolio)
-    asked = connection.execute("SELECT _hash FROM new").fetchnumpy()["_hash"]
-    parts, hits = hashes.known(task.store, np.asarray(asked, dtype=np.int64))
-    if parts:
-        connection.register("hits", pd.DataFrame({"_hash": np.unique(asked[hits])}))
-        bounds = int(asked[hits].min()), int(asked[hits].max())  # most files hold one bucket: others are not read
-        _forget(connection, names, parts, f"_hash BETWEEN {bounds[0]} AND {bounds[1]} AND _hash IN (FROM hits)")
-    if task.beside:
-        _forget(connection, names, task.beside, "_hash IN (SELECT _hash FROM new)")
-
-
-def _forget(connection: Any, names: dict[str, str], parts: list[Path], where: str) -> None:
-    listing = ", ".join(map(literal, parts))
+    doubtful, parts = _doubtful(connection, task)
+    if not len(doubtful):
+        return None, False
+    connection.register("doubtful", pd.DataFrame({"_hash": doubtful}))
+    connection.execute("CREATE TABLE doubted AS SELECT * FROM arrived WHERE _hash IN (FROM doubtful)")
     connection.execute(
-        f"CREATE OR REPLACE TABLE known AS SELECT DISTINCT {listed(names)}, _hash "
-        f"FROM read_parquet([{listing}], hive_partitioning = false) WHERE {where}"
+        f"CREATE TABLE first AS SELECT arg_min(rowid, _drop) AS _at, {listed(names)}, _hash FROM doubted "
+        f"GROUP BY {listed(names)}, _hash"
     )
-    same = " AND ".join(f"new.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
-    connection.execute(f"DELETE FROM new WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
-    connection.execute("DROP TABLE known")
+    if parts:
+        bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # most files hold other buckets
+        listing = f"read_parquet([{', '.join(map(literal, parts))}], hive_partitioning = false)"
+        _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
+    for each in task.beside:
+        _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")
+    kept = "SELECT _at AS rowid FROM first"
+    others = f"SELECT _file, _place FROM doubted WHERE rowid NOT IN ({kept})"
+    alike, left = connection.execute(
+        "SELECT count(DISTINCT _hash) < count(*), (SELECT count(*) FROM doubted) > count(*) FROM first"
+    ).fetchone()
+    return (_written(connection, others, task.target("others")) if left else None), alike
 
 
-def number_days(portfolio: Portfolio, new: list[New], last: int, target: Path) -> None:
-    """Write how far each row of ``new`` must be moved on from its place in its file: by day, ``told`` and bucket.
+def _doubtful(connection: Any, task: Bucket) -> tuple[hashes.Hashes, list[Path]]:
+    """Hashes of arrived rows that others have too, here or in the store; and the store's files with such."""
+    asked = _hashes(connection, "arrived")
+    parts, known = hashes.known(task.store, asked)
+    beside = [np.intersect1d(asked, _hashes(connection, f"({each.rows})")) for each in task.beside]
+    return np.unique(np.concatenate([asked[1:][asked[1:] == asked[:-1]], known, *beside])), parts
+
+
+def _hashes(connection: Any, rows: str) -> hashes.Hashes:
+    """The hashes of rows, sorted."""
+    found = np.asarray(connection.execute(f"SELECT _hash FROM {rows}").fetchnumpy()["_hash"], dtype=np.int64)
+    found.sort()
+    return found
+
+
+def _forget(connection: Any, names: dict[str, str], known: str) -> None:
+    """Take out of ``first`` what is ``known``."""
+    connection.execute(f"CREATE OR REPLACE TABLE known AS SELECT DISTINCT {listed(names)}, _hash FROM {known}")
+    same = " AND ".join(f"first.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
+    connection.execute(f"DELETE FROM first WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
+
+
+def _written(connection: Any, rows: str, target: Path, form: str = "") -> Path:
+    """Rows as a file of Parquet that appears whole."""
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    connection.execute(f"COPY ({rows}) TO {literal(beside)} (FORMAT parquet{form})")
+    return beside.rename(target)
+
+
+def number_days(new: list[New], last: int, target: Path) -> None:
+    """Write how far each row of ``new`` must be moved on from its place in its bucket: by day, ``told`` and bucket.
 
     Numbers go on from ``last`` in order of the as-of date (unknown first), of a day those that an outcome made
     last, then of the hash; and since a bucket holds the hashes between two bounds, no sort of all rows is needed.
     """
-    day = quoted(portfolio.as_of) if portfolio.as_of else "CAST(NULL AS DATE)"
     with connect(MEMORY, target.with_suffix(".spilt")) as connection:
         connection.execute("CREATE TABLE days (_bucket BIGINT, _told BOOLEAN, _day DATE, _rows BIGINT)")
         for each in new:
-            connection.execute(
-                f"INSERT INTO days SELECT {each.bucket}, {each.told}, {day}, count(*) "
-                f"FROM read_parquet({literal(each.path or '')}) GROUP BY ALL"
-            )
-        # From the place in its file (less the days before it there) to the place among all.
+            days = f"SELECT {each.bucket}, {each.told}, _day, _rows FROM read_parquet({literal(each.days)})"
+            connection.execute(f"INSERT INTO days {days}")
+        # From the place in its bucket (less what stands before it there) to the place among all.
         before = "sum(_rows) OVER (ORDER BY _day NULLS FIRST, _told, _bucket)"
-        here = "sum(_rows) OVER (PARTITION BY _bucket, _told ORDER BY _day NULLS FIRST)"
-        connection.execute(
-            f"COPY (SELECT _bucket, _told, _day, CAST({last} + {before} - {here} AS BIGINT) AS _shift FROM days) "
-            f"TO {literal(target)} (FORMAT parquet)"
-        )
+        here = "sum(_rows) OVER (PARTITION BY _bucket ORDER BY _day NULLS FIRST, _told)"
+        shift = f"SELECT _bucket, _told, _day, CAST({last} + {before} - {here} AS BIGINT) AS _shift FROM days"
+        _written(connection, shift, target)
 
 
 def number(task: Numbering) -> Part:
     """Write the new rows of one bucket as a file of the table, in order of ``_row``."""
-    rows = " UNION ALL ".join(_with_numbers(task, each) for each in task.new)
-    order = "ORDER BY _row" if len(task.new) > 1 else ""  # each by itself is in order
-    beside = task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}")
-    with connect(MEMORY, beside.with_suffix(".spilt")) as connection:
-        connection.execute(
-            "SET threads = 1"
-        )  # of two, one may overtake the other by a row group, and the order is lost
-        connection.execute(
-            f"COPY (SELECT * FROM ({rows}) {order}) TO {literal(beside)} (FORMAT parquet, COMPRESSION zstd)"
+    names = listed(fields(task.portfolio))
+    rows = " UNION ALL ".join(_with_shift(task, each) for each in task.new)
+    order = f"_day NULLS FIRST, _told, _hash{f', {names}' if any(each.alike for each in task.new) else ''}"
+    with connect(MEMORY, task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}.spilt")) as connection:
+        connection.execute(f"CREATE TABLE sorted AS SELECT {names}, _hash, _shift FROM ({rows}) ORDER BY {order}")
+        numbered = (
+            f"SELECT {names}, CAST(_shift + rowid + 1 AS BIGINT) AS _row, "
+            f"CAST({task.version} AS BIGINT) AS _version, _hash FROM sorted"
         )
-        beside.rename(task.target)
+        _written(connection, numbered, task.target, ", COMPRESSION zstd, COMPRESSION_LEVEL 1")
         count, found = stats(connection, task.portfolio, task.target)
     return Part(task.target.name, task.target.stat().st_size, safe.sha256(task.target), count, found)
 
 
-def _with_numbers(task: Numbering, new: New) -> str:
-    day = quoted(task.portfolio.as_of) if task.portfolio.as_of else "CAST(NULL AS DATE)"
-    mine = f"_bucket = {new.bucket} AND _told = {new.told}"
-    days = f"SELECT _day, _shift FROM read_parquet({literal(task.days)}) WHERE {mine}"
-    return (
-        f"SELECT {listed(fields(task.portfolio))}, CAST(_shift + file_row_number + 1 AS BIGINT) AS _row, "
-        f"CAST({task.version} AS BIGINT) AS _version, _hash "
-        f"FROM read_parquet({literal(new.path or '')}, file_row_number = true) "
-        f"JOIN ({days}) ON _day IS NOT DISTINCT FROM {day}"
-    )
+def _with_shift(task: Numbering, new: New) -> str:
+    days = f"SELECT * FROM read_parquet({literal(task.days)}) WHERE _bucket = {new.bucket} AND _told = {new.told}"
+    columns = f"{listed(fields(task.portfolio))}, _hash, _shift, _day, _told"
+    return f"SELECT {columns} FROM ({new.rows}) JOIN ({days}) ON _day IS NOT DISTINCT FROM {_day(task.portfolio)}"
 
 
 def stats(connection: Any, portfolio: Portfolio, path: Path) -> tuple[int, dict[str, Any]]:
     """Rows of a file, and what Delta keeps of them: the bounds of what queries choose by, and outcomes not known."""
-    names = ["_row", "_version", "_hash", *_day(portfolio)]
+    names = ["_row", "_version", "_hash", *([portfolio.as_of] if portfolio.as_of else [])]
     target = portfolio.target.column
     asked = [f"{bound}({quoted(name)})" for bound in ("min", "max") for name in names]
     table = f"read_parquet({literal(path)}, hive_partitioning = false)"
@@ -176,5 +212,5 @@ def stats(connection: Any, portfolio: Portfolio, path: Path) -> tuple[int, dict[
     return rows, {"numRecords": rows, "minValues": low, "maxValues": high, "nullCount": empty}
 
 
-def _day(portfolio: Portfolio) -> list[str]:
-    return [portfolio.as_of] if portfolio.as_of else []
+def _day(portfolio: Portfolio) -> str:
+    return quoted(portfolio.as_of) if portfolio.as_of else "CAST(NULL AS DATE)"

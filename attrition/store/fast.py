@@ -57,13 +57,33 @@ def lines_of(path: Path, delimiter: str, wanted: Iterable[tuple[int, list[str]]]
     """The data lines of a CSV for DuckDB whose fields are one of ``wanted``: their numbers, each with that one's."""
     whole = {tuple(fields): number for number, fields in wanted}
     plain = {delimiter.join(fields).encode(): number for fields, number in whole.items() if _bare(fields, delimiter)}
+    plain |= {line + b"\r": number for line, number in plain.items()}
+    first, rest = 1, b""
     with _bytes(path) as file:
-        for line, text in enumerate(file, 1):
-            found = plain.get(text.rstrip(b"\r\n"))
-            if b'"' in text:
-                found = whole.get(tuple(next(csv.reader([text.decode()], delimiter=delimiter))))
-            if found is not None and line > 1:
-                yield line, found
+        while piece := file.read(PIECE):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from _found(lines, first, plain, whole, delimiter, quotes=b'"' in piece)
+            first += len(lines)
+    yield from _found([rest], first, plain, whole, delimiter, quotes=True)
+
+
+def _found(
+    lines: list[bytes],
+    first: int,
+    plain: dict[bytes, int],
+    whole: dict[tuple[str, ...], int],
+    delimiter: str,
+    *,
+    quotes: bool,
+) -> Iterator[tuple[int, int]]:
+    """Those of some lines, the ``first`` of which has this number, that are wanted; a header is none."""
+    for at, line in enumerate(lines, first):
+        if line in plain and at > 1:
+            yield at, plain[line]
+        elif quotes and b'"' in line and at > 1:
+            fields = tuple(next(csv.reader([line.decode().rstrip("\r")], delimiter=delimiter)))
+            if fields in whole:
+                yield at, whole[fields]
 
 
 def _bare(fields: Iterable[str], delimiter: str) -> bool:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attrition import safe
 from attrition.store.engine import connect, literal
 
-__all__ = ["FOLDER", "drop_others", "known", "make"]
+__all__ = ["FOLDER", "Hashes", "drop_others", "known", "make"]
 
 FOLDER = "_hashes"
 """Below the table's folder; Delta leaves names with a leading _ alone."""
@@ -23,24 +23,22 @@ FOLDER = "_hashes"
 Hashes = npt.NDArray[np.int64]
 
 
-def known(parts: Iterable[Path], hashes: Hashes) -> tuple[list[Path], npt.NDArray[np.bool_]]:
-    """Which of ``hashes`` are in the files ``parts`` of a table, and the files that have one of them."""
-    order = np.argsort(hashes)
-    asked, found, where = hashes[order], np.zeros(len(hashes), dtype=bool), []
+def known(parts: Iterable[Path], hashes: Hashes) -> tuple[list[Path], Hashes]:
+    """The files ``parts`` of a table that have one of ``hashes``, which are sorted; and those that they have."""
+    found, where = [np.empty(0, dtype=np.int64)], []
     for part in parts:
         held = _held(part)
-        low, high = np.searchsorted(held, asked[[0, -1]]) if len(asked) else (0, 0)
+        low, high = np.searchsorted(held, hashes[[0, -1]]) if len(hashes) else (0, 0)
         held = held[low : high + 1]
         if not len(held):
             continue
-        places = np.minimum(np.searchsorted(held, asked), len(held) - 1)
-        hits = held[places] == asked
-        if hits.any():
+        few, many = (hashes, held) if len(hashes) < len(held) else (held, hashes)
+        places = np.minimum(np.searchsorted(many, few), len(many) - 1)
+        hits = few[many[places] == few]
+        if len(hits):
             where.append(part)
-            found |= hits
-    back = np.empty_like(found)
-    back[order] = found
-    return where, back
+            found.append(np.asarray(hits))
+    return where, np.concatenate(found)
 
 
 def make(parts: Iterable[Path]) -> None:

@@ -21,7 +21,7 @@ from attrition.store import outcomes
 from attrition.store.arrivals import MEMORY, Arrival, Taken, into_buckets, quarantine, take
 from attrition.store.buckets import Bucket, New, Numbering, number, number_days, settle
 from attrition.store.clients import Clients
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.engine import connect, fields, listed, quoted
 from attrition.store.manifest import Drop, Ingest, Part
 
 __all__ = ["Drop", "Ingest", "Part", "ingest"]
@@ -69,7 +69,7 @@ class _Ingest:
         found: Counter[int] = Counter()
         for each in new:
             found.update(each.drops)
-        parts = self._numbered([each for each in new if each.path])
+        parts = self._numbered([each for each in new if each.drops])
         return Ingest(
             run=run,
             ingest=self.clients.ingests + bool(parts),
@@ -78,7 +78,7 @@ class _Ingest:
             drops=[self._account(each, found[at]) for at, each in enumerate(taken)],
         )
 
-    def _settled(self, folders: list[Path], beside: dict[int, list[Path]], *, told: bool) -> list[New]:
+    def _settled(self, folders: list[Path], beside: dict[int, list[New]], *, told: bool) -> list[New]:
         tasks = (
             Bucket(self.portfolio, at, folders, self.clients.files, beside.get(at, []), told, self.work)
             for at in range(self.buckets)
@@ -89,15 +89,13 @@ class _Ingest:
         """What outcomes that came alone make of the rows they join; ``taken`` is brought up to it."""
         with connect(MEMORY, self.work / "joining.spilt") as connection:
             numbers = outcomes.load_told(connection, self.portfolio, self.work)
-            kinds = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(self.portfolio).items())
-            connection.execute(f"CREATE TABLE none (_drop BIGINT, {kinds}, _hash BIGINT)")
-            connection.execute(f"CREATE VIEW new AS {_all(new)}")
+            connection.execute(f"CREATE VIEW new AS {self._all(new)}")
             outcomes.join(connection, self.portfolio, self.clients.files)
             joined = f"SELECT _drop, {listed(fields(self.portfolio))} FROM joined"
             into_buckets(connection, self.portfolio, joined, self.work / "joined", self.buckets)
-            beside = {each.bucket: [each.path] for each in new if each.path}
+            beside = {each.bucket: [each] for each in new if each.drops}
             made = self._settled([self.work / "joined"], beside, told=True)
-            connection.execute(f"CREATE VIEW made AS {_all(made)}")
+            connection.execute(f"CREATE VIEW made AS {self._all(made)}")
             for at in numbers:
                 taken[at] = self._matched(connection, at, taken[at])
         return made
@@ -122,7 +120,7 @@ class _Ingest:
         if not new:
             return []
         days, version = self.work / "days.parquet", self.clients.next
-        number_days(self.portfolio, new, self.clients.rows, days)
+        number_days(new, self.clients.rows, days)
         tasks = (
             Numbering(self.portfolio, mine, days, version, self.staging / "rows" / f"part-{version:06d}-{at}.parquet")
             for at in range(self.buckets)
@@ -130,15 +128,15 @@ class _Ingest:
         )
         return list(self.engine.map(number, tasks))
 
+    def _all(self, new: list[New]) -> str:
+        """SQL for the new rows of some buckets."""
+        names = {"_drop": "BIGINT", **fields(self.portfolio), "_hash": "BIGINT"}
+        none = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in names.items())
+        rows = [f"SELECT {listed(names)} FROM ({each.rows})" for each in new if each.drops]
+        return " UNION ALL ".join([f"SELECT {none} WHERE false", *rows])
+
     def _account(self, taken: Taken, new: int) -> Drop:
         return replace(taken.drop, ingested=new, duplicates=taken.drop.ingested - new)
-
-
-def _all(new: list[New]) -> str:
-    """SQL for the new rows of some buckets."""
-    files = [each.path for each in new if each.path]
-    rows = "SELECT * FROM none"
-    return f"{rows} UNION ALL SELECT * FROM read_parquet([{', '.join(map(literal, files))}])" if files else rows
 
 
 def _buckets(drops: Sequence[Path]) -> int:
