@@ -40,6 +40,9 @@ def _drops(place: Place) -> list[Path]:
 
 
 def _rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        ((count,),) = duckdb.execute("SELECT count(*) FROM read_parquet($file)", {"file": str(path)}).fetchall()
+        return int(count)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return max(0, sum(1 for line in csv.reader(file) if line) - 1)
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import require
 
 from attrition.home import REPOSITORY
-from campaign import disk, shim, table
+from campaign import disk, postgres, shim, table
 from campaign.command import ROWS
 from campaign.planted import defects, text_with
 from campaign.shim import Kind, Step
@@ -19,6 +19,8 @@ from campaign.shim import Kind, Step
 @pytest.mark.parametrize("row", [number for number, row in ROWS.items() if row.short])
 def test_nothing_is_lost(row):
     require(not shim.available(), shim.available())
+    if ROWS[row].at.startswith("queries"):
+        require(not postgres.missing(), postgres.missing())
     command = [sys.executable, "-m", "campaign", "--short", "--row", str(row)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
