@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attrition.home import Place
+from attrition.home import REPOSITORY, Place
 from campaign import shim
 
 __all__ = ["Case", "Ended", "Found", "Result", "child", "copied", "scratch", "warm"]
 
 PATIENCE = 120  # seconds that a piece of work may take
+DATABASES = 32  # that a tick and the questions after it open
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,35 @@ class Found(Exception):
 
 
 def warm() -> None:
-    """Import all that a tick imports, so that each fork starts with it."""
+    """Import all that a tick imports, and compile the pages' templates, so that each fork starts with it."""
+    import narwhals._pandas_like.dataframe
+    import pandas.core.methods.to_dict
     import sklearn.pipeline
 
-    from attrition import attempt, commits, engine, overrides, policy, publish, stage_runner  # noqa: F401
-    from campaign import kit, oracle  # noqa: F401
+    from attrition import (  # noqa: F401
+        attempt,
+        chronicle,
+        commits,
+        dependencies,
+        engine,
+        overrides,
+        policy,
+        publish,
+        site,
+        stage_runner,
+    )
+    from attrition.pages import frame
+    from attrition.pages.notebook import notebook
+    from attrition.store import upkeep  # noqa: F401
+    from campaign import kit, oracle, ready  # noqa: F401
 
-    assert sklearn.pipeline
+    assert all((narwhals, pandas, sklearn))
+    ready.databases(DATABASES)
+    pages = frame._environment()
+    for name in pages.list_templates(extensions=["j2"]):
+        if not name.startswith("notebook."):  # whose environment is nbconvert's
+            pages.get_template(name)
+    notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
 
 
 def child(

@@ -41,7 +41,9 @@ def _drops(place: Place) -> list[Path]:
 
 def _rows(path: Path) -> int:
     if path.suffix == ".parquet":
-        ((count,),) = duckdb.execute("SELECT count(*) FROM read_parquet($file)", {"file": str(path)}).fetchall()
+        ((count,),) = (
+            duckdb.connect().execute("SELECT count(*) FROM read_parquet($file)", {"file": str(path)}).fetchall()
+        )
         return int(count)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return max(0, sum(1 for line in csv.reader(file) if line) - 1)
@@ -234,14 +236,14 @@ def _predictions(place: Place) -> list[Any]:
         return []
     files = DeltaTable(str(place.scores)).file_uris()
     query = "SELECT _row, data_version, model_version, probability FROM read_parquet($files) ORDER BY ALL"
-    return duckdb.execute(query, {"files": files}).fetchall() if files else []
+    return duckdb.connect().execute(query, {"files": files}).fetchall() if files else []
 
 
 def _ranking(place: Place) -> list[Any]:
     if not place.ranking.exists():
         return []
     query = "SELECT rank, id, probability, model_version FROM read_parquet($file) ORDER BY rank"
-    return duckdb.execute(query, {"file": str(place.ranking)}).fetchall()
+    return duckdb.connect().execute(query, {"file": str(place.ranking)}).fetchall()
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

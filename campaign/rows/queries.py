@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from attrition import params
 from attrition.book import Book
 from attrition.home import Place
 from attrition.store.clients import Clients
-from campaign import kit, oracle, postgres, proxy
+from campaign import forked, kit, oracle, postgres, proxy
 from campaign.harness import Ended, Result, child, copied, scratch
 from campaign.postgres import Server
 from campaign.proxy import CLIENT, SERVER, At
@@ -75,8 +76,14 @@ def run(count: int, seed: int) -> Result:
     if postgres.missing():
         result.skipped = postgres.missing()
         return result
-    with scratch() as folder, postgres.running() as server:
-        start = _start(folder, server, chance)
+    from attrition.sources import fetch
+    from attrition.sources import postgres as driver
+
+    assert fetch
+    driver._driver()  # imported once, before the forks
+    with ExitStack() as stack, scratch() as folder, postgres.running() as server:
+        start = _start(folder, server, chance)  # by the real process that fetches
+        stack.enter_context(forked.fetching())
         with copied(start, folder / "home") as place:
             given = Case(place, _reset(server, chance), chance)
             messages = given.recorded()
