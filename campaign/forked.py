@@ -21,13 +21,13 @@ HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Forked:
-    """In the place of `subprocess.Popen` of `python -m attrition.sources.fetch ROOT NAME`: the same work and pipe."""
+    """In the place of `subprocess.Popen` of `python -m attrition.sources.fetch …`: the same work and pipe."""
 
     def __init__(self, command: Sequence[str], **_given: Any):
         reading, writing = os.pipe()
         self.pid, self.returncode = os.fork(), -1
         if self.pid == 0:
-            _work(command[-2:], writing)
+            _work(command[-3:], writing)
         os.close(writing)
         self._pipe, self._said = reading, b""
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -176,21 +176,29 @@ class Case:
         return [*wrong, *self._mended(ended)]
 
     def orphaned(self, at: At) -> list[str]:
-        """The runner is killed at a message; the next tick comes while its fetch may still be at work."""
+        """The runner is killed at a message, which its fetch, were it still there, had after the next tick."""
         killed = self.place.root.with_name("pid")
+        waiting, go_on = os.pipe()
 
         def work() -> int:
             killed.write_text(str(os.getpid()))
             return kit.tick(self.place)
 
         def kill(message: bytes) -> bytes:
+            os.close(go_on)
             os.kill(int(killed.read_text()), signal.SIGKILL)
+            os.read(waiting, 1)
             return message
 
         with proxy.before(self.server.port, {at: kill}) as port:
             self._ticked(self._address(port), work=work)
+            if self.chance.random() < 0.5:
+                os.close(go_on)
             self.table.add(*self.table.script())
-            ended = self._ticked(self._address(port))
+            ended = self._ticked(self.server.address)
+            with suppress(OSError):  # it is closed
+                os.close(go_on)
+        os.close(waiting)
         return self._mended(ended)
 
     def killed(self, step: int) -> list[str]:
@@ -202,7 +210,7 @@ class Case:
         """The process that fetches is killed at a step of landing."""
         from attrition.sources import fetch
 
-        work = partial(fetch.main, str(self.place.root), self.place.name)
+        work = partial(fetch.main, str(self.place.root), self.place.name, str(os.getpid()))
         ended = self._ticked(self.server.address, Fault(Mode.KILL_BEFORE, step), work=work)
         return self._mended(ended)
 
