@@ -22,7 +22,7 @@ from typing import Any
 from attrition.home import REPOSITORY, Place
 from campaign import shim
 
-__all__ = ["Case", "Ended", "Found", "Result", "child", "copied", "scratch", "warm"]
+__all__ = ["Case", "Ended", "Found", "Result", "Started", "child", "copied", "scratch", "warm"]
 
 PATIENCE = 120  # seconds that a piece of work may take
 DATABASES = 32  # that a tick and the questions after it open
@@ -95,6 +95,66 @@ def warm() -> None:
     notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
 
 
+class Started:
+    """A piece of work in a fork of its own; what it returns must be plain."""
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        fault: shim.Fault | None = None,
+        root: Path | None = None,
+        log: Path | None = None,
+    ):
+        """Begin ``work``, with ``fault`` below ``root`` if one is given."""
+        self._folder = tempfile.TemporaryDirectory(prefix="attrition-child-")
+        self._said, self._value = Path(self._folder.name, "said"), Path(self._folder.name, "value")
+        self._status: int | None = None
+        self._held = False
+        self._pid = os.fork()
+        if self._pid == 0:
+            _in_child(work, fault, root, log, self._said, self._value)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was seen to end."""
+        return self._status is not None
+
+    def held(self, patience: float = PATIENCE) -> bool:
+        """Wait until it is held at its step, has ended, or ``patience`` is over; whether it is held."""
+        end = time.monotonic() + patience
+        while not self._held and self._status is None and time.monotonic() < end:
+            found, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED)
+            if found and os.WIFSTOPPED(status):
+                self._held = True
+            elif found:
+                self._status = os.waitstatus_to_exitcode(status)
+            else:
+                time.sleep(0.002)
+        return self._held
+
+    def go_on(self) -> None:
+        """Let it go on that is held."""
+        self._held = False
+        os.kill(self._pid, signal.SIGCONT)
+
+    def ended(self) -> Ended:
+        """Wait for its end; if it is held it goes on.
+
+        Raises:
+            TimeoutError: it did not come; it is killed.
+        """
+        while self.held():
+            self.go_on()
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            raise TimeoutError(f"a case did not end in {PATIENCE} s")
+        returned = json.loads(self._value.read_text()) if self._value.exists() else None
+        said = self._said.read_text(errors="replace") if self._said.exists() else ""
+        self._folder.cleanup()
+        return Ended(self._status, returned, said)
+
+
 def child(
     work: Callable[[], Any], fault: shim.Fault | None = None, root: Path | None = None, log: Path | None = None
 ) -> Ended:
@@ -103,14 +163,7 @@ def child(
     Raises:
         TimeoutError: it did not come to an end; it is killed.
     """
-    with tempfile.TemporaryDirectory(prefix="attrition-child-") as folder:
-        said, value = Path(folder, "said"), Path(folder, "value")
-        pid = os.fork()
-        if pid == 0:
-            _in_child(work, fault, root, log, said, value)
-        status = _waited(pid)
-        returned = json.loads(value.read_text()) if value.exists() else None
-        return Ended(status, returned, said.read_text(errors="replace") if said.exists() else "")
+    return Started(work, fault, root, log).ended()
 
 
 def _in_child(
@@ -134,18 +187,6 @@ def _in_child(
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _waited(pid: int) -> int:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    raise TimeoutError(f"a case did not end in {PATIENCE} s")
 
 
 @contextmanager
