@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from campaign import table
-from campaign.harness import Found, Result, warm
+from campaign.harness import JOBS, Found, Result, warm
 
 __all__ = ["ROWS", "Row", "main"]
 
@@ -74,8 +75,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int)
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that do the cases of rows 1, 2, 4, 5 and 10")
     parser.add_argument("--write", type=Path, help="put the rows into the table of this file")
     given = parser.parse_args(words)
+    os.environ[JOBS] = str(max(1, given.jobs))
     warm()
     failed = 0
     results: dict[int, Result] = {}

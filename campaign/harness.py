@@ -13,18 +13,23 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrition.home import REPOSITORY, Place
 from campaign import shim
 
-__all__ = ["Case", "Ended", "Found", "Result", "Started", "child", "copied", "scratch", "warm"]
+__all__ = ["JOBS", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "scratch", "warm"]
 
 PATIENCE = 120  # seconds that a piece of work may take
+JOBS = "CAMPAIGN_JOBS"
+"""Names how many processes do the cases of a row."""
+Named = tuple[str, list[str]]
+"""A case, and what was wrong in it."""
 DATABASES = 32  # that a tick and the questions after it open
 
 
@@ -53,6 +58,24 @@ class Result:
         self.failures += [f"{name}: {fault}" for fault in faults]
         if faults and os.environ.get("CAMPAIGN_FIRST"):
             raise Found(self)
+
+    def each(self, items: Sequence[Any], work: Callable[[Any, Path], Named], folder: Path) -> None:
+        """Count a case an item, done in JOBS processes, each in a folder of its own below ``folder``."""
+        jobs = int(os.environ.get(JOBS, "1"))
+        if jobs == 1:
+            for item in items:
+                self.case(*work(item, folder))
+            return
+        places = [folder / f"job{number}" for number in range(jobs)]
+        for place in places:
+            place.mkdir(exist_ok=True)
+        part = lambda number: [work(item, places[number]) for item in items[number::jobs]]  # noqa: E731
+        for each in [Started(partial(part, number)) for number in range(jobs)]:
+            ended = each.ended(patience=float("inf"))
+            if ended.status:
+                raise AssertionError(ended.said[-2000:])
+            for name, faults in ended.value:
+                self.case(name, faults)
 
 
 class Found(Exception):
@@ -137,18 +160,18 @@ class Started:
         self._held = False
         os.kill(self._pid, signal.SIGCONT)
 
-    def ended(self) -> Ended:
+    def ended(self, patience: float = PATIENCE) -> Ended:
         """Wait for its end; if it is held it goes on.
 
         Raises:
             TimeoutError: it did not come; it is killed.
         """
-        while self.held():
+        while self.held(patience):
             self.go_on()
         if self._status is None:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
-            raise TimeoutError(f"a case did not end in {PATIENCE} s")
+            raise TimeoutError(f"a case did not end in {patience} s")
         returned = json.loads(self._value.read_text()) if self._value.exists() else None
         said = self._said.read_text(errors="replace") if self._said.exists() else ""
         self._folder.cleanup()
