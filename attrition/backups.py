@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from attrition import bookkeeping, safe
 from attrition.book import Book, State
+from attrition.commits import mend_current
 from attrition.home import NAME, PARTS, Home, Place, UsageError
 
 __all__ = ["backup", "restore"]
@@ -116,6 +117,7 @@ def _portfolio(place: Place, into: Place) -> None:
     ended = {str(run["run"]) for run in runs if run["status"] != "running"}
     _tables(place, into, state, max((int(run["number"]) for run in runs if run["run"] in ended), default=0))
     _settle(into, [str(run["run"]) for run in runs])
+    _drops(place, into, ended)
     _folders(place, into, ended)
 
 
@@ -144,18 +146,29 @@ def _settle(into: Place, runs: Sequence[str]) -> None:
                         path.with_name(mark).unlink(missing_ok=True)
 
 
+def _drops(place: Place, into: Place, ended: set[str]) -> None:
+    """The drops that the copied book has taken in, and the rows that were rejected; also those of a run at work."""
+    with Book.open(into.book) as book:
+        at_work = [run for run in book.unfinished() if book.drops(run)]
+    for run in at_work:  # which may just be moving them: first from where they come, then from where they go
+        staged = place.staging / run / "quarantine"
+        for path in _walk(staged):
+            _put(path, into.quarantine / run / path.relative_to(staged))
+    known = ended.union(at_work)
+    for folder, copy in ((place.taken, into.taken), (place.quarantine, into.quarantine)):
+        for path in _walk(folder):
+            if path.relative_to(folder).parts[0] in known:
+                _put(path, copy / path.relative_to(folder))
+
+
 def _folders(place: Place, into: Place, ended: set[str]) -> None:
-    """Models, published runs, their drops, and the pages of the portfolio."""
+    """Models, published runs, and the pages of the portfolio."""
     with Book.open(into.book) as book:
         versions = [str(model["version"]) for model in book.models()]
+        mend_current(into, book)  # the home's own may speak of a newer deployment than the copied book
     for version in versions:
         for path in _walk(place.models / version):
             _put(path, into.models / path.relative_to(place.models))
-    _put(place.current, into.current)
-    for folder, copy in ((place.taken, into.taken), (place.quarantine, into.quarantine)):
-        for path in _walk(folder):
-            if path.relative_to(folder).parts[0] in ended:
-                _put(path, copy / path.relative_to(folder))
     for run in sorted(ended):
         for path in _walk(place.executed / run):
             _put(path, into.executed / path.relative_to(place.executed))

@@ -13,18 +13,24 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrition.home import Place
+from attrition.home import REPOSITORY, Place
 from campaign import shim
 
-__all__ = ["Case", "Ended", "Found", "Result", "child", "copied", "scratch", "warm"]
+__all__ = ["JOBS", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "scratch", "warm"]
 
 PATIENCE = 120  # seconds that a piece of work may take
+JOBS = "CAMPAIGN_JOBS"
+"""Names how many processes do the cases of a row."""
+Named = tuple[str, list[str]]
+"""A case, and what was wrong in it."""
+DATABASES = 32  # that a tick and the questions after it open
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,24 @@ class Result:
         if faults and os.environ.get("CAMPAIGN_FIRST"):
             raise Found(self)
 
+    def each(self, items: Sequence[Any], work: Callable[[Any, Path], Named], folder: Path) -> None:
+        """Count a case an item, done in JOBS processes, each in a folder of its own below ``folder``."""
+        jobs = int(os.environ.get(JOBS, "1"))
+        if jobs == 1:
+            for item in items:
+                self.case(*work(item, folder))
+            return
+        places = [folder / f"job{number}" for number in range(jobs)]
+        for place in places:
+            place.mkdir(exist_ok=True)
+        part = lambda number: [work(item, places[number]) for item in items[number::jobs]]  # noqa: E731
+        for each in [Started(partial(part, number)) for number in range(jobs)]:
+            ended = each.ended(patience=float("inf"))
+            if ended.status:
+                raise AssertionError(ended.said[-2000:])
+            for name, faults in ended.value:
+                self.case(name, faults)
+
 
 class Found(Exception):
     """The first failure is enough, as CAMPAIGN_FIRST asks for."""
@@ -63,13 +87,95 @@ class Found(Exception):
 
 
 def warm() -> None:
-    """Import all that a tick imports, so that each fork starts with it."""
+    """Import all that a tick imports, and compile the pages' templates, so that each fork starts with it."""
+    import narwhals._pandas_like.dataframe
+    import pandas.core.methods.to_dict
     import sklearn.pipeline
 
-    from attrition import attempt, commits, engine, overrides, policy, publish, stage_runner  # noqa: F401
-    from campaign import kit, oracle  # noqa: F401
+    from attrition import (  # noqa: F401
+        attempt,
+        chronicle,
+        commits,
+        dependencies,
+        engine,
+        overrides,
+        policy,
+        publish,
+        site,
+        stage_runner,
+    )
+    from attrition.pages import frame
+    from attrition.pages.notebook import notebook
+    from attrition.store import upkeep  # noqa: F401
+    from campaign import kit, oracle, ready  # noqa: F401
 
-    assert sklearn.pipeline
+    assert all((narwhals, pandas, sklearn))
+    ready.databases(DATABASES)
+    pages = frame._environment()
+    for name in pages.list_templates(extensions=["j2"]):
+        if not name.startswith("notebook."):  # whose environment is nbconvert's
+            pages.get_template(name)
+    notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
+
+
+class Started:
+    """A piece of work in a fork of its own; what it returns must be plain."""
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        fault: shim.Fault | None = None,
+        root: Path | None = None,
+        log: Path | None = None,
+    ):
+        """Begin ``work``, with ``fault`` below ``root`` if one is given."""
+        self._folder = tempfile.TemporaryDirectory(prefix="attrition-child-")
+        self._said, self._value = Path(self._folder.name, "said"), Path(self._folder.name, "value")
+        self._status: int | None = None
+        self._held = False
+        self._pid = os.fork()
+        if self._pid == 0:
+            _in_child(work, fault, root, log, self._said, self._value)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was seen to end."""
+        return self._status is not None
+
+    def held(self, patience: float = PATIENCE) -> bool:
+        """Wait until it is held at its step, has ended, or ``patience`` is over; whether it is held."""
+        end = time.monotonic() + patience
+        while not self._held and self._status is None and time.monotonic() < end:
+            found, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED)
+            if found and os.WIFSTOPPED(status):
+                self._held = True
+            elif found:
+                self._status = os.waitstatus_to_exitcode(status)
+            else:
+                time.sleep(0.002)
+        return self._held
+
+    def go_on(self) -> None:
+        """Let it go on that is held."""
+        self._held = False
+        os.kill(self._pid, signal.SIGCONT)
+
+    def ended(self, patience: float = PATIENCE) -> Ended:
+        """Wait for its end; if it is held it goes on.
+
+        Raises:
+            TimeoutError: it did not come; it is killed.
+        """
+        while self.held(patience):
+            self.go_on()
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            raise TimeoutError(f"a case did not end in {patience} s")
+        returned = json.loads(self._value.read_text()) if self._value.exists() else None
+        said = self._said.read_text(errors="replace") if self._said.exists() else ""
+        self._folder.cleanup()
+        return Ended(self._status, returned, said)
 
 
 def child(
@@ -80,14 +186,7 @@ def child(
     Raises:
         TimeoutError: it did not come to an end; it is killed.
     """
-    with tempfile.TemporaryDirectory(prefix="attrition-child-") as folder:
-        said, value = Path(folder, "said"), Path(folder, "value")
-        pid = os.fork()
-        if pid == 0:
-            _in_child(work, fault, root, log, said, value)
-        status = _waited(pid)
-        returned = json.loads(value.read_text()) if value.exists() else None
-        return Ended(status, returned, said.read_text(errors="replace") if said.exists() else "")
+    return Started(work, fault, root, log).ended()
 
 
 def _in_child(
@@ -111,18 +210,6 @@ def _in_child(
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _waited(pid: int) -> int:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    raise TimeoutError(f"a case did not end in {PATIENCE} s")
 
 
 @contextmanager

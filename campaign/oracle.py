@@ -40,6 +40,11 @@ def _drops(place: Place) -> list[Path]:
 
 
 def _rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        ((count,),) = (
+            duckdb.connect().execute("SELECT count(*) FROM read_parquet($file)", {"file": str(path)}).fetchall()
+        )
+        return int(count)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return max(0, sum(1 for line in csv.reader(file) if line) - 1)
 
@@ -78,8 +83,12 @@ def _committed(place: Place, version: str, digest: str) -> list[str]:
 # ---- when it was put right
 
 
-def settled(place: Place, drops: dict[str, int]) -> list[str]:
-    """Every row is accounted for, nothing is open, and each file that was committed is the one that was meant."""
+def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> list[str]:
+    """Every row is accounted for, nothing is open, and each file that was committed is the one that was meant.
+
+    A home that was ``restored`` lacks the parts that its table no longer names, and what a run that was at work had
+    staged.
+    """
     portfolio = params.load(place.params)
     with Book.open(place.book, read_only=True) as book:
         runs = book.runs(limit=10_000)
@@ -90,7 +99,7 @@ def settled(place: Place, drops: dict[str, int]) -> list[str]:
         deployed = book.deployments(1)
     faults = [*standing(place), *(f"{run} is still open" for run in open_runs)]
     faults += _ledger(place, ledger, drops)
-    faults += _table(place, portfolio, ledger)
+    faults += _table(place, portfolio, ledger, restored)
     for line in models:
         faults += _model(place, line)
     current = registry.current(place.models)
@@ -124,7 +133,7 @@ def _lies(place: Place, line: dict[str, Any]) -> bool:
     return any(safe.sha256(path) == line["sha256"] for path in folder.glob(f"{line['name']}*") if path.is_file())
 
 
-def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any]]) -> list[str]:
+def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any]], restored: bool) -> list[str]:
     clients = Clients(portfolio, place.clients)
     rows = clients.frame()
     columns = [*portfolio.columns, portfolio.target.column]
@@ -141,15 +150,18 @@ def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any
     if clients.version != version:
         faults.append(f"the table is at version {clients.version}, the book at {version}")
     for run in {line["run"] for line in ledger}:
-        faults += _parts(place, run)
+        faults += _parts(place, run, restored)
     return faults
 
 
-def _parts(place: Place, run: str) -> list[str]:
+def _parts(place: Place, run: str, restored: bool) -> list[str]:
     """What an ingest staged has the SHA-256 that its manifest says, and is what the table holds."""
-    manifest = json.loads((place.executed / run / "ingest.json").read_text())
+    account = place.executed / run / "ingest.json"
+    if restored and not account.exists():
+        return []
+    manifest = json.loads(account.read_text())
     parts = [(place.clients / part["path"], part["sha256"]) for part in manifest["files"]]
-    compacted = any(place.clients.glob("compact-*.parquet"))  # then a part may be gone after a while
+    compacted = restored or any(place.clients.glob("compact-*.parquet"))  # then a part may be gone after a while
     return [
         f"{path.name} is not what was staged"
         for path, digest in parts
@@ -231,14 +243,14 @@ def _predictions(place: Place) -> list[Any]:
         return []
     files = DeltaTable(str(place.scores)).file_uris()
     query = "SELECT _row, data_version, model_version, probability FROM read_parquet($files) ORDER BY ALL"
-    return duckdb.execute(query, {"files": files}).fetchall() if files else []
+    return duckdb.connect().execute(query, {"files": files}).fetchall() if files else []
 
 
 def _ranking(place: Place) -> list[Any]:
     if not place.ranking.exists():
         return []
     query = "SELECT rank, id, probability, model_version FROM read_parquet($file) ORDER BY rank"
-    return duckdb.execute(query, {"file": str(place.ranking)}).fetchall()
+    return duckdb.connect().execute(query, {"file": str(place.ranking)}).fetchall()
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

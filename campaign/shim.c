@@ -1,5 +1,5 @@
 /* Loaded before libc: counts every call that changes a file below one folder, whoever makes it (Python, SQLite,
- * DuckDB, Delta Lake), and at one of them kills the process, fails, or writes only a half. It can also keep a list of
+ * DuckDB, Delta Lake), and at one of them kills the process, holds it, fails, or writes only a half. It can also keep a list of
  * them all, with what was written and synced. Inactive until `shim_arm` is called.
  *
  * Linux, glibc. Calls that glibc makes by itself (fopen) pass it by; test_shim.py compares with what strace sees.
@@ -22,7 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum mode { OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT };
+enum mode { OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT, HOLD };
 enum kind { OPEN = 1, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK };
 
 #define FILES 4096
@@ -92,6 +92,7 @@ static int step(int kind) {
     if (mode == OFF || !(kinds & (1u << kind))) return 0;
     long mine = steps++;
     if (mode == KILL_BEFORE && mine == at) die();
+    if (mode == HOLD && mine == at) syscall(SYS_kill, getpid(), SIGSTOP); /* until SIGCONT */
     if (mode == FAIL && (mine == at || (lasting && mine > at))) { errno = error_number; return -1; }
     if ((mode == SHORT || mode == KILL_HALF) && mine == at) return 1;
     return 0;

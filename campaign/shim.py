@@ -26,7 +26,7 @@ LOADED = "CAMPAIGN_SHIM"
 class Mode(IntEnum):
     """What the library does at its step."""
 
-    OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT = range(7)
+    OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT, HOLD = range(8)
 
 
 class Kind(IntEnum):

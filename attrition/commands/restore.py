@@ -26,6 +26,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     for name in names:
         place = home.place(name)
         safe.make_folder(place.incoming)
+        safe.make_folder(place.executed)  # of a backup that is older than the first run's page
         if place.book.exists():
             with Book.open(place.book) as book:
                 site.write(place, params.load(place.params), book)

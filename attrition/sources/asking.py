@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def ask(place: Place, book: Book, stop: Stop, say: Callable[[str], None]) -> boo
     Raises:
         Interrupted: a signal came meanwhile.
     """
-    command = [sys.executable, "-m", "attrition.sources.fetch", str(place.root), place.name]
+    command = [sys.executable, "-m", "attrition.sources.fetch", str(place.root), place.name, str(os.getpid())]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             answer = _answer(process, stop)

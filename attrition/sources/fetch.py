@@ -6,7 +6,9 @@ document: an account a source, and the ``seen`` marks of what turned out to be k
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +22,8 @@ from attrition.params import Portfolio, Source
 from attrition.sources.landing import Landing, SourceError
 
 __all__ = ["fetch", "main"]
+
+SET_DEATH_SIGNAL = 1  # prctl(2)
 
 
 def fetch(place: Place, portfolio: Portfolio, book: Book) -> dict[str, Any]:
@@ -61,8 +65,11 @@ def _guarded(kind: Callable[[Source, Landing], None], source: Source, landing: L
     return None
 
 
-def main(root: str, name: str) -> None:
-    """Fetch for one portfolio, within the time that a stage may take."""
+def main(root: str, name: str, runner: str) -> None:
+    """Fetch for one portfolio, within the time that a stage may take, and not longer than the runner lives."""
+    ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)  # or a drop would land when nobody awaits it
+    if os.getppid() != int(runner):
+        return
     place = Home(Path(root)).place(name)
     portfolio = params.load(place.params)
     signal.alarm(portfolio.deadline)

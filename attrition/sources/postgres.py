@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -60,8 +61,12 @@ def fetch(source: Source, landing: Landing) -> None:
     try:
         with connection, connection.cursor() as cursor:
             _Reading(source, cursor).fetch(landing)
-    except dbapi.Error as error:
+    except (dbapi.Error, _Broken) as error:
         raise SourceError(_said(error, source.postgres or "", address)) from None
+
+
+class _Broken(Exception):
+    """The rows ended before their end; the text is the driver's."""
 
 
 class _Reading:
@@ -143,8 +148,16 @@ class _Reading:
         self._cursor.execute(f"SELECT {texts} {self._from} {self._window(watermark)}")
         rows = self._cursor.fetch_record_batch()
         with pyarrow.parquet.ParquetWriter(target, rows.schema, compression="zstd") as writer:
-            for batch in rows:
+            for batch in _batches(rows):
                 writer.write_batch(batch)
+
+
+def _batches(rows: Any) -> Iterator[Any]:
+    """The batches of a result, whose stream raises what is no error of the driver's."""
+    try:
+        yield from rows
+    except OSError as error:
+        raise _Broken(str(error)) from None
 
 
 def _driver() -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -13,7 +15,7 @@ from attrition import params
 from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import kit, oracle
-from campaign.harness import Result, child, scratch
+from campaign.harness import Named, Result, child, scratch
 
 SETTLE = 0.3
 
@@ -22,16 +24,20 @@ def run(count: int, seed: int) -> Result:
     """``count`` schedules: files arrive while ticks run; in the end each row is in the table once."""
     result = Result()
     with scratch() as folder:
-        for number in range(count):
-            place = kit.home(folder / f"home{number}")
-            place.params.write_text(place.params.read_text().replace("settle: 0", f"settle: {SETTLE}"))
-            ticks = _ticking(place)
-            final, ever = _arrive(place, Random(seed * 100_003 + number))
-            status = os.waitstatus_to_exitcode(os.waitpid(ticks, 0)[1])
-            wrong = [] if status == 0 else [f"the ticks ended with {status}"]
-            ended = child(lambda p=place, f=final, e=ever: _whole(p, f, e))  # type: ignore[misc]
-            result.case(f"schedule {number}", wrong + (ended.value if ended.status == 0 else [ended.said[-600:]]))
+        result.each(range(count), partial(_schedule, seed), folder)
     return result
+
+
+def _schedule(seed: int, number: int, folder: Path) -> Named:
+    place = kit.home(folder / f"home{number}")
+    place.params.write_text(place.params.read_text().replace("settle: 0", f"settle: {SETTLE}"))
+    ticks = _ticking(place)
+    final, ever = _arrive(place, Random(seed * 100_003 + number))
+    status = os.waitstatus_to_exitcode(os.waitpid(ticks, 0)[1])
+    wrong = [] if status == 0 else [f"the ticks ended with {status}"]
+    ended = child(lambda: _whole(place, final, ever))
+    shutil.rmtree(place.root)
+    return f"schedule {number}", wrong + (ended.value if ended.status == 0 else [ended.said[-600:]])
 
 
 def _ticking(place: Place) -> int:

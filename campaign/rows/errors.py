@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from campaign import kit, oracle, shim
 from campaign.cases import CASES, case, mended
-from campaign.harness import Case, Result, child, copied, scratch
+from campaign.harness import Case, Named, Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
 
 MAKES = (Kind.CREATE, Kind.MKDIR, Kind.LINK, Kind.RENAME)
@@ -36,8 +37,7 @@ def run(count: int, seed: int) -> Result:
             faults = [*_faults(given, folder)]
             if len(faults) > count // len(CASES):
                 faults = chance.sample(faults, count // len(CASES))
-            for fault in faults:
-                result.case(f"{name}, {fault} of {len(fault.kinds)} kinds", _one(given, fault, folder))
+            result.each(faults, partial(_named, given), folder)
     return result
 
 
@@ -57,6 +57,10 @@ def _made(given: Case, kinds: tuple[Kind, ...], folder: Path) -> int:
             lambda: [kit.tick(place), shim.steps()], Fault(Mode.NOTE, kinds=kinds), place.root
         ).value
     return made[1]
+
+
+def _named(given: Case, fault: Fault, folder: Path) -> Named:
+    return f"{given.name}, {fault} of {len(fault.kinds)} kinds", _one(given, fault, folder)
 
 
 def _one(given: Case, fault: Fault, folder: Path) -> list[str]:

@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+from functools import partial
+from pathlib import Path
 from random import Random
 
 from attrition.home import Place
 from campaign import kit, shim
 from campaign.cases import CASES, case, mended
-from campaign.harness import Case, Result, child, copied, scratch
+from campaign.harness import Case, Named, Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
 
 
@@ -24,17 +26,20 @@ def steps(count: int, seed: int) -> Result:
             faults = _faults(given, folder)
             if len(faults) > count // len(CASES):
                 faults = chance.sample(faults, count // len(CASES))
-            for fault in faults:
-                with copied(given.start, folder / "home") as place:
-                    ended = child(lambda place=place: kit.tick(place), fault, place.root)  # type: ignore[misc]
-                    wrong = mended(place, given)
-                    if ended.status != -signal.SIGKILL:
-                        wrong.append(f"it was not killed but ended with {ended.status}")
-                    result.case(f"{name}, {fault}", wrong)
+            result.each(faults, partial(_step, given), folder)
     return result
 
 
-def _faults(given: Case, folder) -> list[Fault]:  # type: ignore[no-untyped-def]
+def _step(given: Case, fault: Fault, folder: Path) -> Named:
+    with copied(given.start, folder / "home") as place:
+        ended = child(lambda: kit.tick(place), fault, place.root)
+        wrong = mended(place, given)
+    if ended.status != -signal.SIGKILL:
+        wrong.append(f"it was not killed but ended with {ended.status}")
+    return f"{given.name}, {fault}", wrong
+
+
+def _faults(given: Case, folder: Path) -> list[Fault]:
     with copied(given.start, folder / "counted") as place:
         made = child(lambda: [kit.tick(place), shim.steps()], Fault(Mode.NOTE), place.root).value[1]
     with copied(given.start, folder / "counted") as place:
@@ -51,17 +56,23 @@ def moments(count: int, seed: int) -> Result:
     with scratch() as folder:
         given = {name: case(name, folder) for name in CASES}
         length = {name: _seconds(each, folder) for name, each in given.items()}
-        for number in range(count):
-            name = chance.choice(CASES)
-            with copied(given[name].start, folder / "home") as place:
-                killed = 0
-                for _ in range(1 if number % 2 else chance.randint(2, 3)):
-                    killed += _killed(place, chance.uniform(0, length[name]))
-                result.case(f"{name}, case {number}, {killed} kills", mended(place, given[name]))
+        items = [
+            (number, name, [chance.uniform(0, length[name]) for _ in range(1 if number % 2 else chance.randint(2, 3))])
+            for number in range(count)
+            for name in [chance.choice(CASES)]
+        ]
+        result.each(items, partial(_moments, given), folder)
     return result
 
 
-def _seconds(given: Case, folder) -> float:  # type: ignore[no-untyped-def]
+def _moments(given: dict[str, Case], item: tuple[int, str, list[float]], folder: Path) -> Named:
+    number, name, seconds = item
+    with copied(given[name].start, folder / "home") as place:
+        killed = sum(_killed(place, each) for each in seconds)
+        return f"{name}, case {number}, {killed} kills", mended(place, given[name])
+
+
+def _seconds(given: Case, folder: Path) -> float:
     with copied(given.start, folder / "timed") as place:
         begun = time.monotonic()
         child(lambda: kit.tick(place))

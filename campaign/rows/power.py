@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from attrition.home import Place
 from campaign import disk, kit, shim
 from campaign.cases import CASES, case, mended
-from campaign.harness import Case, Result, child, scratch
+from campaign.harness import Case, Named, Result, child, scratch
 
 
 def run(count: int, seed: int) -> Result:
@@ -23,12 +24,17 @@ def run(count: int, seed: int) -> Result:
             result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
             shutil.rmtree(place.root)
             states = _sample([*_states(whole, chance)], count // len(CASES), chance)
-            for number, (words, tree) in enumerate(states):
-                place = Place(folder / f"{name}-{number}", given.start.name)
-                disk.materialise(tree, place.root)
-                result.case(f"{name}, {words}", mended(place, given))
-                shutil.rmtree(place.root)
+            result.each(states, partial(_one, given), folder)
     return result
+
+
+def _one(given: Case, state: tuple[str, disk.Tree], folder: Path) -> Named:
+    words, tree = state
+    place = Place(folder / "home", given.start.name)
+    disk.materialise(tree, place.root)
+    wrong = mended(place, given)
+    shutil.rmtree(place.root)
+    return f"{given.name}, {words}", wrong
 
 
 def recorded(given: Case, folder: Path) -> tuple[disk.Disk, Place]:

@@ -1,0 +1,162 @@
+"""Row 16: a backup that is made while a tick is at work, and restored into an empty folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import runner
+from attrition import safe
+from attrition.commands import backup, restore
+from attrition.home import Home, Place
+from attrition.served import Served
+from campaign import kit, oracle, shim
+from campaign.cases import CASES, case
+from campaign.harness import Case, Ended, Result, Started, child, copied, scratch
+from campaign.shim import Fault, Kind, Mode
+
+GOLDEN = json.dumps(
+    [{"plan": plan, "seats": seats, "fee": seats * 9.5} for plan in ("Basic", "Team") for seats in (2, 40)]
+)
+LOOKS = (Kind.LOOK,)
+WAITED = 5.0  # seconds that a backup is waited for which may itself wait for the book, locked by a tick that is held
+
+
+def run(count: int, seed: int) -> Result:
+    """``count`` backups, tick and backup held at a step each, so that each part of the one meets parts of the other."""
+    result, chance = Result(), Random(seed)
+    with scratch() as folder:
+        given = [_Given(case(name, folder), folder) for name in CASES]
+        for number in range(count):
+            one = given[number // len(ORDERS) % len(given)]
+            order = list(ORDERS)[number % len(ORDERS)]
+            steps, looks = chance.randrange(one.steps), chance.randrange(one.looks)
+            with copied(one.case.start, folder / "home") as place:
+                name = f"{one.case.name}, {order}, step {steps} of {one.steps}, look {looks} of {one.looks}"
+                result.case(name, _one(one, place, order, steps, looks))
+                shutil.rmtree(folder / "backup", ignore_errors=True)
+                shutil.rmtree(folder / "restored", ignore_errors=True)
+    return result
+
+
+class _Given:
+    """A home, how many steps its tick takes and a backup looks at, and what is served before and after."""
+
+    def __init__(self, case: Case, folder: Path):
+        self.case = case
+        with copied(case.start, folder / "home") as place:
+            self.before = child(lambda: _served(place)).value
+            noted = Fault(Mode.NOTE, kinds=LOOKS)
+            copy = folder / "backup"
+            self.looks = child(lambda: [_backed_up(place, copy), shim.steps()], noted, place.root).value[1]
+            shutil.rmtree(copy)
+            self.steps = child(lambda: [kit.tick(place), shim.steps()], Fault(Mode.NOTE), place.root).value[1]
+            self.after = child(lambda: _served(place)).value
+
+
+def _served(place: Place) -> list[Any]:
+    """The version that the API would serve from a home, and its probabilities for fixed rows."""
+    served = Served.load(place)
+    if served is None:
+        return []
+    answer, _ = served.answer(GOLDEN.encode(), "application/json")
+    return [served.current.version, [each.probability for each in answer.predictions]]  # type: ignore[union-attr]
+
+
+def _backed_up(place: Place, target: Path) -> int:
+    given = argparse.Namespace(dest=target, portfolio=None)
+    return runner.told(lambda: backup.main(given, Home(place.root)))
+
+
+def _restored(root: Path, source: Path) -> int:
+    given = argparse.Namespace(src=source, portfolio=[])
+    return runner.told(lambda: restore.main(given, Home(root)))
+
+
+def _one(given: _Given, place: Place, order: str, steps: int, looks: int) -> list[str]:
+    copy, restored = place.root.with_name("backup"), Place(place.root.with_name("restored"), place.name)
+    tick = partial(Started, lambda: kit.tick(place), Fault(Mode.HOLD, steps), place.root)
+    copying = partial(Started, lambda: _backed_up(place, copy), Fault(Mode.HOLD, looks, kinds=LOOKS), place.root)
+    ticked, backed_up, served = ORDERS[order](place, tick, copying)
+    wrong = [
+        f"{what}: {ended.status}, {ended.value}: {ended.said[-400:]}"
+        for what, ended in (("tick", ticked), ("backup", backed_up))
+        if (ended.status, ended.value) != (0, 0)
+    ]
+    if wrong:
+        return wrong
+    wrong += child(lambda: oracle.differences(oracle.outcome(place), given.case.wanted)).value
+    restored.root.mkdir()
+    ended = child(lambda: _restored(restored.root, copy))
+    if (ended.status, ended.value) != (0, 0):
+        return [*wrong, f"restore: {ended.status}, {ended.value}: {ended.said[-400:]}"]
+    ended = child(lambda: _whole(given, place, restored, served))
+    return wrong + (ended.value if ended.status == 0 else [ended.said.strip()[-600:]])
+
+
+def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | None) -> list[str]:
+    """What is wrong with what was restored, as it is and after a tick."""
+    wrong = [*oracle.standing(restored), *_hashes(place, restored)]
+    found = _served(restored)
+    if found not in ([given.before, given.after] if served is None else [served]):
+        wrong.append(f"it serves {found}, the original {given.before}, then {given.after}")
+    kit.until_quiet(restored)
+    wrong += oracle.settled(restored, given.case.given, restored=True)
+    return wrong + oracle.differences(oracle.outcome(restored), given.case.wanted)
+
+
+def _hashes(place: Place, restored: Place) -> list[str]:
+    """What never changes once it is there is the same in both homes: models, published runs, rows, predictions."""
+    lasting = [*restored.models.glob("[0-9]*/*"), *restored.executed.glob("2*/**/*"), *restored.data.rglob("part-*")]
+    return [
+        f"{path} was another file when it was backed up"
+        for path in lasting
+        if path.is_file() and _there(path, restored, place) not in (None, safe.sha256(path))
+    ]
+
+
+def _there(path: Path, restored: Place, place: Place) -> str | None:
+    there = place.root / path.relative_to(restored.root)
+    return safe.sha256(there) if there.exists() else None
+
+
+def _still(place: Place, tick: Any, copying: Any) -> tuple[Ended, Ended, list[Any] | None]:
+    """The tick stands still during the backup."""
+    ticking = tick()
+    ticking.held()
+    served = child(lambda: _served(place)).value
+    copying = copying()
+    if copying.held(WAITED):
+        copying.go_on()
+        copying.held(WAITED)
+    still = copying.over
+    return ticking.ended(), copying.ended(), served if still else None
+
+
+def _goes_on(place: Place, tick: Any, copying: Any) -> tuple[Ended, Ended, list[Any] | None]:
+    """The tick comes to its end between two steps of the backup, which began in its middle."""
+    ticking = tick()
+    ticking.held()
+    copying = copying()
+    copying.held(WAITED)
+    return ticking.ended(), copying.ended(), None
+
+
+def _comes(place: Place, tick: Any, copying: Any) -> tuple[Ended, Ended, list[Any] | None]:
+    """The backup began before the tick, and comes to its end in its middle."""
+    copying = copying()
+    copying.held()
+    ticking = tick()
+    ticking.held()
+    if not copying.over:
+        copying.go_on()
+        copying.held(WAITED)
+    return ticking.ended(), copying.ended(), None
+
+
+ORDERS = {"the tick stands still": _still, "the tick goes on": _goes_on, "the tick comes": _comes}
