@@ -26,7 +26,7 @@ from attrition.scale.sums import Encoding, Number, total
 from attrition.scale.table import Query, Table, WideTable, rows_of
 from attrition.store.engine import literal, quoted
 
-__all__ = ["MOST_CELLS", "MOST_TERMS", "by_sums", "fit", "fitted"]
+__all__ = ["FIRST", "MOST_CELLS", "MOST_TERMS", "by_sums", "coefficients", "fit", "fitted"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def fit(table: Table) -> Pipeline:
         numbers = measures(ask, sample, [table.number(name) for name in given.numeric], rows)
         scaled = tuple(_number(name, found) for name, found in zip(given.numeric, numbers, strict=True))
         encoding = replace(encoding, numbers=scaled)
-        beta, steps = _coefficients(table, few, encoding)
+        beta, steps = coefficients(table, few, encoding)
     variances = [found.filled(number.fill)[1] for found, number in zip(numbers, scaled, strict=True)]
     return fitted(table, encoding, np.array(variances), rows, beta, steps)
 
@@ -140,7 +140,7 @@ def _scale(mean: float, variance: float, rows: int) -> float:
     return 1.0 if constant else float(np.sqrt(variance))
 
 
-def _coefficients(table: Table, few: Table, encoding: Encoding) -> tuple[Floats, int]:
+def coefficients(table: Table, few: Table, encoding: Encoding) -> tuple[Floats, int]:
     """The coefficients, intercept first, and how many steps over all rows they took, begun where ``few`` led."""
     given, start = table.portfolio.model, np.zeros(1 + encoding.terms)
     if few is not table:
