@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input campaign-properties bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -101,6 +101,9 @@ lock: .venv/dev ## compile the locks from pyproject.toml
 
 campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
 	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
+
+campaign-properties: .venv/dev ## properties of the tests with ten times as many examples, 100 runs killed at random (hours)
+	@ATTRITION_EXAMPLES=10 ATTRITION_KILLS=100 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
