@@ -17,7 +17,7 @@ run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, 
 	@$(BIN)/python runner.py
 
 test: .venv/dev ## all tests, offline
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 demo: .venv/run ## 208 weeks of a simulated history, in a home of its own: .demo/
 	@$(BIN)/python runner.py simulate --history .demo
@@ -103,7 +103,7 @@ campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every
 	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
 
 campaign-properties: .venv/dev ## properties of the tests with ten times as many examples, 100 runs killed at random (hours)
-	@ATTRITION_EXAMPLES=10 ATTRITION_KILLS=100 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@ATTRITION_EXAMPLES=10 ATTRITION_KILLS=100 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py
