@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input campaign-properties bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -17,7 +17,7 @@ run: .venv/run ## new clients arrive, one tick of the portfolio demo: decision, 
 	@$(BIN)/python runner.py
 
 test: .venv/dev ## all tests, offline
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 demo: .venv/run ## 208 weeks of a simulated history, in a home of its own: .demo/
 	@$(BIN)/python runner.py simulate --history .demo
@@ -54,7 +54,7 @@ check: .venv/dev ## ruff, mypy, imports, the form of the notebooks
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest tests/test_notebooks.py
+	@$(BIN)/python -m pytest tests/test_notebooks.py -k "not by_itself"
 
 bench-decision: .venv/telco ## delays, false alarms, promotions, losses, stress streams and peers: docs/benchmarks.md (an hour)
 	@$(BIN)/python -m benchmarks.decision --seeds 20 --first 2000
@@ -101,6 +101,9 @@ lock: .venv/dev ## compile the locks from pyproject.toml
 
 campaign-input: .venv/dev ## 10,000 spoilt files through the client store, every row of them accounted for
 	@ATTRITION_CAMPAIGN=10000 $(BIN)/python -m pytest tests/test_bad_input.py
+
+campaign-properties: .venv/dev ## properties of the tests with ten times as many examples, 100 runs killed at random (hours)
+	@ATTRITION_EXAMPLES=10 ATTRITION_KILLS=100 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 sample: .venv/run ## make the committed sample home (tests/data/home) anew
 	@$(BIN)/python tests/make_sample.py

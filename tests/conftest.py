@@ -8,8 +8,26 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says more of the machine than of the code; timings live in benchmarks/.
-settings.register_profile("any machine", deadline=None)
+# Where an example takes long, a run of the tests has few; `make campaign-properties` has ten times as many of those,
+# and of all that name no number of their own.
+TIMES = int(os.environ.get("ATTRITION_EXAMPLES", "1"))
+settings.register_profile("any machine", deadline=None, max_examples=100 * TIMES)
 settings.load_profile("any machine")
+
+
+LONGEST = ["keep", "faults", "by_hand", "docs", "runner", "pages_browser", "pipeline", "classifiers", "cycle"]
+"""Files that take a minute or more, that with the most first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that at the end no worker waits for the other."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def examples(number: int) -> int:
+    """How many examples a property has that names a number of its own."""
+    return number * TIMES
 
 
 def require(available: bool, reason: str) -> None:

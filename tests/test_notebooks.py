@@ -7,11 +7,12 @@ import sys
 
 import nbformat
 import pytest
-from pipeline_kit import BARE, tree
+from pipeline_kit import BARE, environment, kept_ready, tree
 
 import runner
-from attrition import record
+from attrition import kernels, record
 from attrition.home import REPOSITORY
+from attrition.signals import Stop
 from attrition.stages import SAMPLE
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -169,13 +170,28 @@ def test_a_breach_is_told_by_cell_and_rule(said):
     assert any(said in fault for fault in found), found
 
 
-def test_it_runs_by_itself_on_the_sample_and_touches_nothing(path, tmp_path):
+def by_the_runners_engine(path, output):
+    with kept_ready(print) as forked:
+        kernels.execute(path, output, {}, forks=forked, deadline=kernels.Deadline(300, "took too long"), stop=Stop())
+
+
+def by_papermills_command(path, output):
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", str(path), str(output)]
+    done = subprocess.run(command, cwd=output.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("path", "execute"),
+    # The command costs ten times as much: it starts an ordinary kernel. One is enough, with all that a page draws.
+    [*((path, by_the_runners_engine) for path in NOTEBOOKS), (NOTEBOOKS[-1], by_papermills_command)],
+    ids=[*(path.stem for path in NOTEBOOKS), "by papermill's command"],
+)
+def test_it_runs_by_itself_on_the_sample_and_touches_nothing(path, execute, tmp_path):
     before = tree(SAMPLE)
     output = tmp_path / path.name
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", str(path), str(output)]
-    environment = {**BARE, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    with environment(**BARE, HOME=str(tmp_path), TMPDIR=str(tmp_path)):
+        execute(path, output)
     assert set(record.read(output)) == left(loaded(path))
     assert tree(SAMPLE) == before
     scratch = [folder for folder in tmp_path.iterdir() if folder.name.startswith("attrition-sample-")]

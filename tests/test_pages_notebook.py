@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from conftest import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_markdown_cell, new_output
 from pages_kit import (
@@ -191,6 +192,7 @@ def test_a_stage_without_an_answer_has_none(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from(["text", "html", "messages", "recorded"]), max_size=30), st.integers(1, 40))
+@settings(max_examples=examples(30))
 def test_a_page_has_30_kilobytes_at_most_whatever_was_printed(kinds: list[str], cells: int) -> None:
     rows = "".join(f"<tr><td>{n}</td><td>{'word ' * 20}</td></tr>" for n in range(300))
     made = {

@@ -6,7 +6,7 @@ import urllib.request
 
 import nbformat
 import pytest
-from pipeline_kit import CAPSTONE, capstone, cli, drop, notebooks, recorded, reports, served, statuses, tree
+from pipeline_kit import CAPSTONE, capstone, cli, drop, here, notebooks, recorded, reports, served, statuses, tree
 
 from attrition import registry
 from attrition.book import Book, Outcome
@@ -39,8 +39,8 @@ def later(tmp_path_factory, first):
 
 
 def ticked(home, status, *words, **environment):
-    """One tick by the command line, which must end with this status."""
-    done = cli(home, "tick", "capstone", *words, **environment)
+    """One tick, which must end with this status."""
+    done = here(home, "tick", "capstone", *words, **environment)
     assert done.returncode == status, done.stdout + done.stderr
 
 
@@ -215,13 +215,13 @@ def test_a_run_that_failed_leaves_the_same_evidence_to_the_next(first, later, tm
 
 def test_rollback_needs_a_version_that_can_serve(later):
     home = Home(later[0].root)
-    refused = cli(home, "rollback", "capstone", "--reason", "as a test")
+    refused = here(home, "rollback", "capstone", "--reason", "as a test")
     assert refused.returncode == 2
     assert "no earlier model to go back to" in refused.stderr
-    assert cli(home, "rollback", "capstone", "0001", "--reason", "x").stderr.strip().endswith("serves already")
-    assert "never served" in cli(home, "rollback", "capstone", "0002", "--reason", "x").stderr
-    assert "no model '0009'" in cli(home, "rollback", "capstone", "0009", "--reason", "x").stderr
-    assert cli(home, "rollback", "capstone", "0002", "--reason", " ").returncode == 2
+    assert here(home, "rollback", "capstone", "0001", "--reason", "x").stderr.strip().endswith("serves already")
+    assert "never served" in here(home, "rollback", "capstone", "0002", "--reason", "x").stderr
+    assert "no model '0009'" in here(home, "rollback", "capstone", "0009", "--reason", "x").stderr
+    assert here(home, "rollback", "capstone", "0002", "--reason", " ").returncode == 2
 
 
 def test_a_champion_that_cannot_be_loaded_any_more_gives_way(first, tmp_path):
@@ -259,14 +259,14 @@ def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later
     shutil.copytree(later[0].root, home.root)
     place = home.place("capstone")
     promoted(home)
-    done = cli(home, "rollback", "capstone", "--reason", "the board asked")
+    done = here(home, "rollback", "capstone", "--reason", "the board asked")
     assert done.returncode == 0, done.stderr
     current = registry.current(place.models)
     assert (current.version, current.proven) == ("0001", False)  # as unproven as it was
     report = next(report for report in reports(place) if report["decision"] == "rolled_back")
     assert (report["manual"], report["champion_before"]) == (True, "0002")
     assert report["reason"].endswith("rolled back from 0002 to 0001: the board asked")
-    refused = cli(home, "rollback", "capstone", "0002", "--reason", "back again")
+    refused = here(home, "rollback", "capstone", "0002", "--reason", "back again")
     assert refused.returncode == 2
     assert "barred" in refused.stderr
     with Book.open(place.book, read_only=True) as book:

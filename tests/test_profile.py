@@ -4,6 +4,7 @@ import random
 
 import pytest
 import yaml
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,7 +186,7 @@ names = st.text(min_size=1, max_size=12).map(str.strip).filter(bool)
     names.filter(lambda name: name.lower() != "usage" and name[0] != "_"),
     st.booleans(),
 )
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 def test_whatever_a_file_holds_a_good_portfolio_comes_of_it(tmp_path_factory, columns, target, excel):
     columns = {name: [value.strip() for value in values] for name, values in columns.items()} | {
         "usage": [str(n % 5) for n in range(12)],

@@ -4,7 +4,7 @@ import getpass
 import json
 
 import pytest
-from pipeline_kit import capstone, cli
+from pipeline_kit import capstone, here
 from test_commits import AT, STAMP
 
 from attrition import params
@@ -45,7 +45,7 @@ def take(place):
 
 
 def as_json(home, *words):
-    done = cli(home, "quarantine", "capstone", "--json", *words)
+    done = here(home, "quarantine", "capstone", "--json", *words)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -62,19 +62,19 @@ def test_rows_are_listed_with_file_line_reason_and_text(home):
 
 
 def test_a_person_reads_it_and_no_text_steers_the_terminal(home):
-    said = cli(home, "quarantine", "capstone", "--limit", "1").stdout
+    said = here(home, "quarantine", "capstone", "--limit", "1").stdout
     assert "words.csv (20260301T031500Z-0001): 2 of 3 rows set aside" in said
     assert 'line 3: lastmonth_activity: \'many\' is not a whole number: ["bb", "many", "2", "3", "0"]' in said
     assert "… and 1 more" in said
     assert "semicolons.csv (20260301T031500Z-0001): all of it set aside" in said
-    assert "\x1b" not in cli(home, "quarantine", "capstone").stdout
+    assert "\x1b" not in here(home, "quarantine", "capstone").stdout
 
 
 def test_a_corrected_file_is_taken_in_and_recorded(home, tmp_path):
     place = home.place("capstone")
     corrected = tmp_path / "words.csv"
     corrected.write_text(WORDS.replace("many", "7"))
-    done = cli(home, "quarantine", "capstone", "--release", str(corrected))
+    done = here(home, "quarantine", "capstone", "--release", str(corrected))
     assert (done.returncode, done.stderr) == (0, "")
     assert len(as_json(home)) == 3, "until its rows are committed nothing is released"
     (line,) = take(place)
@@ -99,7 +99,7 @@ def test_a_corrected_file_is_taken_in_and_recorded(home, tmp_path):
 def test_a_whole_file_comes_back(home, tmp_path):
     corrected = tmp_path / "semicolons.csv"
     corrected.write_text(SEMICOLONS.replace(";", ","))
-    assert cli(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    assert here(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
     (line,) = take(home.place("capstone"))
     assert (line["ingested"], line["moved_to"]) == (1, "taken")
     assert {row["file"] for row in as_json(home)} == {"words.csv"}
@@ -112,9 +112,9 @@ def test_the_same_file_comes_back_if_it_was_the_yaml_that_was_wrong(home, tmp_pa
     place.executed.joinpath(aside["run"]).mkdir(parents=True)
     about = {"params_sha256": params.load(place.params).sha256}
     place.executed.joinpath(aside["run"], "run.json").write_text(json.dumps(about))
-    assert cli(home, "quarantine", "capstone", "--release", str(same)).returncode == 2
+    assert here(home, "quarantine", "capstone", "--release", str(same)).returncode == 2
     place.params.write_text(place.params.read_text() + "\ndelimiter: ';'\n")
-    assert cli(home, "quarantine", "capstone", "--release", str(same)).returncode == 0
+    assert here(home, "quarantine", "capstone", "--release", str(same)).returncode == 0
     (line,) = take(place)
     assert (line["ingested"], line["moved_to"]) == (1, "taken")
 
@@ -130,7 +130,7 @@ def test_the_same_file_comes_back_if_it_was_the_yaml_that_was_wrong(home, tmp_pa
 def test_what_cannot_be_released_says_why(home, tmp_path, name, content, says):
     if content:
         (tmp_path / name).write_text(content)
-    done = cli(home, "quarantine", "capstone", "--release", str(tmp_path / name))
+    done = here(home, "quarantine", "capstone", "--release", str(tmp_path / name))
     assert done.returncode == 2
     assert says in done.stderr
     assert [path for path in home.place("capstone").incoming.iterdir() if is_drop(path.name)] == []
@@ -139,17 +139,17 @@ def test_what_cannot_be_released_says_why(home, tmp_path, name, content, says):
 def test_a_second_release_waits_for_the_first(home, tmp_path):
     corrected = tmp_path / "words.csv"
     corrected.write_text(WORDS.replace("many", "7"))
-    assert cli(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
-    again = cli(home, "quarantine", "capstone", "--release", str(corrected))
+    assert here(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    again = here(home, "quarantine", "capstone", "--release", str(corrected))
     assert again.returncode == 2
     assert "is there already: it waits for the next tick" in again.stderr
 
 
 def test_nothing_set_aside(tmp_path):
     home = capstone(tmp_path)
-    assert "no tick has run yet" in cli(home, "quarantine", "capstone").stderr
+    assert "no tick has run yet" in here(home, "quarantine", "capstone").stderr
     take(home.place("capstone"))
-    assert cli(home, "quarantine", "capstone").stdout == "capstone: nothing is set aside\n"
+    assert here(home, "quarantine", "capstone").stdout == "capstone: nothing is set aside\n"
 
 
 def test_a_book_of_an_earlier_version_gets_what_it_lacks(home):

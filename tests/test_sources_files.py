@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import require
-from pipeline_kit import CAPSTONE, capstone, cli, quick, reports, tree
+from pipeline_kit import CAPSTONE, capstone, here, quick, reports, tree
 from test_commits import AT, STAMP
 
 from attrition import params
@@ -208,13 +208,13 @@ def test_one_source_that_fails_stops_neither_the_next_nor_the_drops(tmp_path: Pa
     place = shop(tmp_path / "home", "file:///nowhere/at/all", "  - name: second", f"    url: file://{folder}/*.csv")
     (place.incoming / "laid.csv").write_bytes(ONE)
     stages = str(quick(tmp_path / "notebooks"))
-    done = cli(Home(place.root), "tick", "capstone", ATTRITION_NOTEBOOKS=stages)
+    done = here(Home(place.root), "tick", "capstone", ATTRITION_NOTEBOOKS=stages)
     assert done.returncode == 1, "cron is to know"
     assert "source exports: there is no such file or folder; nothing is lost, the next tick asks again" in done.stdout
     assert "source second: 2 new" in done.stdout
     (report,) = reports(place)
     assert (report["status"], report["rows"]["in"]) == ("completed", 53)
     before = tree(place.taken)
-    again = cli(Home(place.root), "tick", "capstone", ATTRITION_NOTEBOOKS=stages)
+    again = here(Home(place.root), "tick", "capstone", ATTRITION_NOTEBOOKS=stages)
     assert (again.returncode, len(reports(place)), tree(place.taken)) == (1, 1, before)
     assert "quiet: no drop waits" in again.stdout

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from conftest import examples
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,7 +91,7 @@ def test_current_is_the_newest_row_of_each_client(shop: Shop, tmp_path: Path) ->
     assert shop.clients.current(after_version=1)["client"].tolist() == ["bob"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     versions=st.lists(
         st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=4), min_size=1, max_size=4

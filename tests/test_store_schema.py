@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -173,7 +174,7 @@ def test_equal_rows_are_one_where_the_yaml_drops_them(tmp_path: Path) -> None:
     assert (done.rows["ingested"], done.rows["duplicates"]) == (2, 2)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ticks=st.lists(st.lists(st.lists(st.sampled_from([A, B]), max_size=4), min_size=1, max_size=3), max_size=3))
 def test_the_store_has_a_row_as_often_as_the_file_that_has_it_most(
     tmp_path_factory: pytest.TempPathFactory, ticks: list[list[list[str]]]

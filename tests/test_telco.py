@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 from conftest import require
-from pipeline_kit import cli, recorded, reports
+from pipeline_kit import here, recorded, reports
 
 from attrition.commands import telco
 from attrition.home import REPOSITORY, Home, UsageError
@@ -36,7 +36,7 @@ def test_every_row_is_accounted_for_and_the_model_tells_who_leaves(package, tmp_
     home = Home(tmp_path)
     (tmp_path / "params").mkdir()
     shutil.copy(REPOSITORY / "params" / "telco.yaml", tmp_path / "params")
-    done = cli(home, "telco", "--ticks", "2")
+    done = here(home, "telco", "--ticks", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout.splitlines()[-1]
     assert said.startswith("rows: 7,043 in, 7,043 ingested, 0 duplicates, 0 quarantined; AUC ")
@@ -50,7 +50,7 @@ def test_every_row_is_accounted_for_and_the_model_tells_who_leaves(package, tmp_
     assert top[0]["probability"] == max(client["probability"] for client in top)
     assert all(client["reasons"].count("odds of leaving ×") == 3 for client in top)
     assert "contract Month-to-month" in " ".join(client["reasons"] for client in top)
-    again = cli(home, "telco")
+    again = here(home, "telco")
     assert "14 drops wait" in again.stdout
 
 
