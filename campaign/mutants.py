@@ -4,7 +4,8 @@
 
 Each mutant is run in a process of its own, forked from one that has the libraries imported, in a copy of the project,
 so that the processes that a test starts see it too. It is given the tests of its room that reach its line, the quick
-ones first, until one fails, raises, or hangs. `equivalents.txt` lists those that do no other thing, each with why.
+ones first, until one fails or hangs; what takes long is left to the test run. `equivalents.txt` lists those that do no
+other thing, each with why.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,6 +38,7 @@ __all__ = ["ROOMS", "Room", "Survey", "equivalents", "survey", "tried"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 COPIED = ("attrition", "campaign", "notebooks", "params", "tests", "runner.py", "api.py", "pyproject.toml")
 OURS = {"attrition", "campaign", "runner", "api", "conftest"}
+WORTH = 20.0  # seconds of tests that a mutant is given: the quick ones
 PATIENCE = 20.0  # seconds that the tests of a mutant have, and ten times what they take without it
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 
@@ -56,8 +59,14 @@ ROOMS = {
     ),
     "ledger": Room(
         ("attrition/store/manifest.py", "attrition/store/ingest.py", "attrition/commits.py"),
-        ("tests/test_store_ingest.py", "tests/test_store_outcomes.py", "tests/test_commits.py"),
         (
+            "tests/test_store_ingest.py",
+            "tests/test_store_outcomes.py",
+            "tests/test_commits.py",
+            "tests/test_commit_steps.py",
+        ),
+        (
+            "tests/test_store_outcomes.py::test_each_row_is_accounted_for_and_no_order_matters",
             "tests/test_store_ingest.py::test_each_drop_is_accounted_for_to_the_row",
             "tests/test_commits.py::test_a_tick_stopped_before_any_step_is_made_good_by_the_next",
             "tests/test_commits.py::test_a_log_entry_that_a_power_cut_tore_is_taken_back",
@@ -77,10 +86,12 @@ class Survey:
     libraries: list[str] = field(default_factory=list)
 
     def tests(self, file: str, mutant: Mutant) -> list[str]:
-        """Those that reach a mutant, quick ones first; all, where it runs when the module is imported."""
+        """Those that reach a mutant, quick ones first; of all, where it runs when the module is imported."""
         lines = set(mutant.lines)
         found = [test for test in self.seconds if not lines or lines & set(self.reached[test].get(file, ()))]
-        return sorted(found, key=self.seconds.__getitem__)
+        found.sort(key=self.seconds.__getitem__)
+        spent = accumulate((self.seconds[test] for test in found), initial=0.0)
+        return [test for test, before in zip(found, spent, strict=False) if before < WORTH]
 
 
 class _Surveyor:

@@ -193,9 +193,9 @@ def _of_statement(node: ast.stmt) -> Iterator[list[ast.AST]]:
 
 def _other_constants(place: _Place, value: object) -> Iterator[object]:
     if isinstance(value, bool):
-        yield from [] if isinstance(place.parent, ast.keyword) else [not value]  # without it says the same
+        yield from [] if isinstance(place.parent, ast.keyword) else [not value]  # its default says the same
     elif isinstance(value, int | float):
-        yield value + 1
+        yield from [] if getattr(place.parent, "arg", "") in WAITS else [value + 1]
     elif isinstance(value, str) and place.compared:
         yield f"{value}x"
     elif isinstance(value, str) and SQL.search(value) and not isinstance(place.parent, ast.Expr):

@@ -184,7 +184,8 @@ def test_a_run_is_told_as_it_ended(book):
     assert book.runs() == [{**told, "quiet": {"since": None, "last": None, "ticks": None}}]
     assert book.run("none") is None
     another, _ = book.begin("20260301T031500Z", AT)
-    assert (book.run(another)["manual"], book.run(another)["rows"]) == (False, None)
+    assert book.run(another)["manual"] is False
+    assert book.run(another)["rows"] is None
 
 
 def test_what_was_decided_stands_though_the_run_fails_after_it(book):
@@ -388,3 +389,23 @@ def test_a_name_of_a_run_is_given_once(book):
         book._db.execute(
             "INSERT INTO runs (number, run, status, manual, started_at) SELECT 2, run, '', 0, '' FROM runs"
         )
+
+
+def test_a_list_has_a_length_that_a_person_can_read_unless_more_is_asked_for(book):
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)"
+    for table, columns in (
+        ("runs (number, run, status, manual, started_at)", "i, i, '', 0, ''"),
+        ("deployments (version, run, since, proven, why, data_version)", "i, '', '', 0, '', 0"),
+        (
+            "drops (run, name, size, rows_in, ingested, duplicates, quarantined, reasons, notes, moved_to, data_version)",  # noqa: E501
+            "'', i, 0, 1, 0, 0, 1, '{}', '[]', 'taken', 0",
+        ),
+    ):
+        book._db.execute(f"{numbers} INSERT INTO {table} SELECT {columns} FROM n")
+    assert (len(book.runs()), len(book.runs(2000)), len(book.found(limit=2000))) == (100, 1100, 1100)
+    assert (len(book.deployments()), len(book.set_aside())) == (100, 1000)
+
+
+def test_a_state_of_before_there_were_sources_has_none(book):
+    facts = vars(book.state())
+    assert State(**{name: value for name, value in facts.items() if name != "sources"}).sources == 0

@@ -68,6 +68,7 @@ def test_a_book_is_wound_back_to_what_it_was_before_a_run(tmp_path, number):
         assert asdict(book.state()) == before[number - 1]
         assert [run["number"] for run in book.runs()] == list(range(number - 1, 0, -1))
         assert all(run["quiet"]["ticks"] == 1 for run in book.runs())
+        assert len(content(tmp_path / "book.db")["quiet"]) == number - 1
         assert book.drop_count() == number - 1
         wanted = {"0001": "champion", "0002": "challenger"}
         assert {each["version"]: each["status"] for each in book.models()} == dict([*wanted.items()][: number - 1])

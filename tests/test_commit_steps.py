@@ -1,0 +1,215 @@
+"""What each commit does by itself: where drops go, what current.json and latest.json say, what is done twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_commits import AT, STAMP, home
+
+from attrition import params, runs, safe
+from attrition.book import Book, Outcome, Overtaken
+from attrition.commits import commit_decision, commit_run, finish_ingest, keep_up, mend_current, settle_drops
+from attrition.home import Home
+from attrition.runs import Run
+
+NUMBERS = {"ingests": 1, "data_version": 1}
+
+
+def noted(root: Path, *names: str, **facts: Any):
+    """A run whose ingest.json speaks of these drops as they are now, each of two rows; and its place."""
+    place = Home(root).place("shop")
+    safe.make_folder(place.incoming)
+    run = Run.start(place, f"{STAMP}-0001", AT, {})
+    counts = {"rows_in": 2, "ingested": 1, "duplicates": 1, "quarantined": 0, "size": 1, "reasons": {}, "notes": []}
+    drops = []
+    for name in names:
+        path = place.incoming / name
+        whole = path.is_file() and not path.is_symlink()
+        drops.append({"name": name, "sha256": safe.sha256(path) if whole else None, "to": "taken", **counts, **facts})
+    safe.write(run.folder / "ingest.json", json.dumps({"ingest": 1, "data_version": 1, "files": [], "drops": drops}))
+    return place, run
+
+
+def laid(root: Path, *names: str) -> Path:
+    incoming = safe.make_folder(Home(root).place("shop").incoming)
+    for name in names:
+        (incoming / name).write_text(name)
+    return incoming
+
+
+@pytest.mark.parametrize("to", ["taken", "quarantine"])
+def test_a_drop_goes_where_the_ledger_says_and_its_marks_go_with_it(tmp_path, to):
+    incoming = laid(tmp_path, "a.csv", "b.csv", "a.csv.done", ".a.csv.mark")
+    place, run = noted(tmp_path, "a.csv", to=to)
+    for _ in range(2):  # it may be repeated
+        settle_drops(place, run)
+        assert [path.name for path in incoming.iterdir()] == ["b.csv"]
+        assert [path.read_text() for path in (getattr(place, to) / run.name).iterdir()] == ["a.csv"]
+    other = {"taken": place.quarantine, "quarantine": place.taken}[to]
+    assert not other.exists()
+
+
+def test_rejected_rows_go_into_the_quarantine_of_their_run(tmp_path):
+    place, run = noted(tmp_path)
+    settle_drops(place, run)
+    rejected = safe.make_folder(run.folder / "quarantine")
+    settle_drops(place, run)
+    assert not place.quarantine.exists(), "there is nothing to keep"
+    (rejected / "a.csv.jsonl").write_text("{}")
+    for _ in range(2):
+        settle_drops(place, run)
+        assert (place.quarantine / run.name / "a.csv.jsonl").read_text() == "{}"
+        assert not rejected.exists()
+
+
+def test_what_is_no_file_is_moved_as_it_is(tmp_path):
+    incoming = laid(tmp_path)
+    (incoming / "folder.csv").mkdir()
+    (incoming / "link.csv").symlink_to(tmp_path / "nowhere")
+    place, run = noted(tmp_path, "folder.csv", "link.csv", "gone.csv", to="quarantine")
+    settle_drops(place, run)
+    assert list(incoming.iterdir()) == []
+    away = place.quarantine / run.name
+    assert sorted(path.name for path in away.iterdir()) == ["folder.csv", "link.csv"]
+    assert (away / "link.csv").is_symlink()
+
+
+def test_a_drop_of_other_content_stays_and_the_others_go(tmp_path):
+    incoming = laid(tmp_path, "a.csv", "b.csv", "c.csv")
+    place, run = noted(tmp_path, "a.csv", "b.csv", "c.csv")
+    (incoming / "b.csv").write_text("other")
+    (incoming / "b.csv.done").touch()
+    settle_drops(place, run)
+    assert sorted(path.name for path in incoming.iterdir()) == ["b.csv", "b.csv.done"]
+    assert sorted(path.name for path in (place.taken / run.name).iterdir()) == ["a.csv", "c.csv"]
+
+
+def test_a_second_drop_of_the_same_content_stands_beside_the_first(tmp_path):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    settle_drops(place, run)
+    laid(tmp_path, "a.csv")
+    settle_drops(place, run)
+    assert list(incoming.iterdir()) == []
+    assert sorted(path.name for path in (place.taken / run.name).iterdir()) == ["a.csv", "a.csv.again"]
+
+
+def begun(book: Book) -> int:
+    return book.begin(STAMP, AT)[1]
+
+
+def promoted(version: str = "0001", **facts: Any) -> Outcome:
+    trained = {"version": version, "sha256": "ab"}
+    return Outcome("promoted", "first", 0, version, None, {}, proven=False, **{"trained": trained, **facts})
+
+
+def test_a_model_gets_its_version_in_the_place_of_what_a_dead_run_left(tmp_path):
+    place, run = noted(tmp_path)
+    for folder, text in ((run.folder / "model", "new"), (place.models / "0001", "of a dead run")):
+        (safe.make_folder(folder) / "model.pkl").write_text(text)
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        with pytest.raises(Overtaken):
+            commit_decision(place, book, sequence - 1, run, promoted(), AT)
+        assert (place.models / "0001" / "model.pkl").read_text() == "of a dead run"
+        assert commit_decision(place, book, sequence, run, promoted(), AT) == sequence + 1
+        assert (place.models / "0001" / "model.pkl").read_text() == "new"
+        assert book.state().champion == "0001"
+        assert commit_decision(place, book, sequence + 1, run, promoted(trained=None), AT) == sequence + 2
+
+
+def test_current_json_says_what_the_book_has_and_is_written_only_where_it_differs(tmp_path):
+    place, run = noted(tmp_path)
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        mend_current(place, book)
+        assert not place.models.exists(), "there is no champion yet"
+        book.decided(sequence, run.name, promoted(), AT)
+        mend_current(place, book)
+        wanted = {"portfolio": "shop", "version": "0001", "sha256": "ab", "run": run.name, "deployed_at": AT}
+        assert place.current.read_text() == json.dumps({**wanted, "proven": False}, indent=1) + "\n"
+        before = place.current.stat().st_ino
+        mend_current(place, book)
+        assert place.current.stat().st_ino == before
+
+
+def test_a_run_that_was_overtaken_is_not_published(tmp_path):
+    place, run = noted(tmp_path)
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        begun(book)
+        run.end("completed", AT)
+        with pytest.raises(Overtaken):
+            commit_run(place, book, run, sequence)
+        assert not (place.executed / run.name).exists()
+        assert run.folder.parent == place.staging
+
+
+def ended(place, number: int, status: str = "completed", **facts: Any) -> Run:
+    """A run with two stages, of which the first completed, that has said how it ended."""
+    run = Run.start(place, f"{STAMP}-{number:04d}", AT, {"monitor": "20_monitor.ipynb", "report": "80_report.ipynb"})
+    safe.make_folder(run.folder / "work")
+    run.stage("monitor", "completed", seconds=0.1)
+    run.end(status, f"{AT}{number}", **facts)
+    return run
+
+
+def test_the_newest_run_of_each_stage_is_that_of_the_last_that_completed(tmp_path):
+    place, _ = noted(tmp_path)
+    with Book.open(place.book) as book:
+        known = {}
+        for number, (status, facts) in enumerate(
+            [
+                ("completed", {"performance": {"loss": 0.1}}),
+                ("completed", {}),
+                ("failed", {"performance": {"loss": 0.1}}),
+                ("completed", {"based_on": "another"}),
+            ],
+            start=1,
+        ):
+            sequence = begun(book)
+            run = ended(place, number, status, **facts)
+            commit_run(place, book, run, sequence)
+            assert book.run(run.name)["status"] == status
+            assert run.folder == place.executed / run.name
+            assert not (run.folder / "work").exists()
+            if number < 3:
+                known |= {"monitor": run.name, "run": run.name, "finished_at": f"{AT}{number}"}
+                known.setdefault("judged", run.name)
+            assert json.loads((place.executed / "latest.json").read_text()) == known
+        assert (place.executed / "latest.json").read_text() == json.dumps(runs.latest(place), indent=1)
+
+
+def test_rows_that_are_not_in_the_table_are_not_in_the_ledger_and_stay(tmp_path):
+    laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        finish_ingest(place, book, run)
+        assert book.drops(run.name) == []
+        assert (place.incoming / "a.csv").exists()
+        book.ingested(sequence, run.name, json.loads((run.folder / "ingest.json").read_text())["drops"], **NUMBERS)
+        finish_ingest(place, book, run)
+        assert len(book.drops(run.name)) == 1
+    assert not (place.incoming / "a.csv").exists()
+    again = Run.read(run.folder).report
+    assert again["rows"] == {"in": 2, "ingested": 1, "duplicates": 1, "quarantined": 0}
+    assert again["data_version"] == 1
+
+
+def test_a_run_without_an_ingest_has_none_to_finish(tmp_path):
+    place, run = noted(tmp_path)
+    (run.folder / "ingest.json").unlink()
+    with Book.open(place.book) as book:
+        finish_ingest(place, book, run)
+        assert book.drop_count() == 0
+
+
+def test_tables_that_cannot_be_kept_up_are_told_and_stop_nothing(tmp_path):
+    place = home(tmp_path)
+    portfolio = params.load(place.params)
+    assert keep_up(place, portfolio) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attrition.store.upkeep.keep_up", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+        assert keep_up(place, portfolio) == "the tables could not be kept up: OSError: [Errno 28] No space"
