@@ -179,7 +179,7 @@ def _tests(root: Path, tests: Sequence[str], *plugins: object) -> int:
 
 
 def _forked(root: Path, work: Callable[[], int], limit: float) -> int:
-    """Do ``work`` in a fork that sees the copy of the project only; its status, 124 where it hung and was killed."""
+    """Do ``work`` in a fork that sees the copy of the project only; its status, negative where it hung and was killed."""
     pid = os.fork()
     if pid == 0:
         status = 70
@@ -202,8 +202,10 @@ def _forked(root: Path, work: Callable[[], int], limit: float) -> int:
             os._exit(status)
     killer = threading.Timer(limit, os.killpg, (pid, signal.SIGKILL))
     killer.start()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     killer.cancel()
+    os.killpg(pid, signal.SIGKILL)  # what it started and did not end; its number is not given away yet
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise ValueError(f"no test was run: {(root / 'said').read_text()[-500:]}")
     return status

@@ -51,7 +51,7 @@ from pathlib import Path
 from campaign import mutants
 from campaign.mutations import mutants as of
 
-mutants.PATIENCE = 2.0
+mutants.PATIENCE = 5.0
 root, room = Path(sys.argv[1]), mutants.Room(("toy.py",), ("test_toy.py",))
 found = mutants.survey(root, room)
 print(json.dumps({each.name: mutants.tried(root, "toy.py", each, found) for each in of("toy.py", room_source)}))
