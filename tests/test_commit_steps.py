@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commits import AT, STAMP, home
+from test_commits import AT, STAMP, home, staged, tick
 
 from attrition import params, runs, safe
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_run, finish_ingest, keep_up, mend_current, settle_drops
 from attrition.home import Home
 from attrition.runs import Run
+from attrition.store.clients import commit_rows
 
 NUMBERS = {"ingests": 1, "data_version": 1}
 
@@ -213,3 +214,35 @@ def test_tables_that_cannot_be_kept_up_are_told_and_stop_nothing(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attrition.store.upkeep.keep_up", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
         assert keep_up(place, portfolio) == "the tables could not be kept up: OSError: [Errno 28] No space"
+
+
+def test_the_book_knows_up_to_where_a_source_was_read_with_the_rows_of_its_drop(tmp_path):
+    place = home(tmp_path)
+    with Book.open(place.book) as book:
+        assert book.mark("crm", "") is None
+        tick(place)
+        assert book.mark("crm", "") == {"watermark": "7"}
+
+
+@pytest.mark.parametrize("closed", ["by the next tick", "by its own"])
+@pytest.mark.parametrize("rows", ["committed", "staged"])
+def test_rows_that_are_in_the_table_come_into_the_ledger_when_their_run_is_closed(tmp_path, closed, rows):
+    place = home(tmp_path)
+    portfolio = params.load(place.params)
+    with Book.open(place.book) as book:
+        run, sequence = staged(place, portfolio, book)
+        if rows == "committed":  # and then something stopped it before the book
+            commit_rows(place.clients, portfolio, run.folder, json.loads((run.folder / "ingest.json").read_text()))
+        run.end("interrupted" if closed == "by the next tick" else "failed", AT)
+        before = book.state()
+        commit_run(place, book, run, None if closed == "by the next tick" else sequence)
+        state = book.state()
+        if rows == "committed":
+            assert (state.ingests, state.data_version) == (before.ingests + 1, before.data_version + 1)
+            assert len(book.drops(run.name)) == 2
+            assert book.run(run.name)["rows"] == {"in": 26, "ingested": 26, "duplicates": 0, "quarantined": 0}
+            assert list(place.incoming.glob("*.csv")) == []
+        else:
+            assert (state.ingests, state.data_version) == (before.ingests, before.data_version)
+            assert book.drops(run.name) == []
+            assert len(list(place.incoming.glob("*.csv"))) == 2
