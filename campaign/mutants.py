@@ -179,7 +179,7 @@ def _tests(root: Path, tests: Sequence[str], *plugins: object) -> int:
 
 
 def _forked(root: Path, work: Callable[[], int], limit: float) -> int:
-    """Do ``work`` in a fork that sees the copy of the project only; its status, negative where it hung and was killed."""
+    """Do ``work`` in a fork that sees the copy of the project only; its status, negative where it hung."""
     pid = os.fork()
     if pid == 0:
         status = 70

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commits import AT, STAMP, home, staged, tick
+from test_commits import AT, STAMP, assess, home, staged, tick
 
 from attrition import params, runs, safe
 from attrition.book import Book, Outcome, Overtaken
@@ -246,3 +246,26 @@ def test_rows_that_are_in_the_table_come_into_the_ledger_when_their_run_is_close
             assert (state.ingests, state.data_version) == (before.ingests, before.data_version)
             assert book.drops(run.name) == []
             assert len(list(place.incoming.glob("*.csv"))) == 2
+
+
+def test_predictions_of_a_run_that_failed_before_they_were_committed_are_owed_still(tmp_path):
+    place = home(tmp_path)
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        run = Run.start(place, f"{STAMP}-0002", AT, {"assess": "70_assess.ipynb"})
+        assess(place, params.load(place.params), book.state(), run)
+        run.end("failed", AT)
+        before = len(list(place.scores.glob("part-*")))
+        commit_run(place, book, run, sequence)
+        assert len(list(place.scores.glob("part-*"))) == before
+        assert book.run(run.name)["status"] == "failed"
+
+
+def test_a_file_of_predictions_without_a_table_is_none_of_it(tmp_path):
+    place, _ = noted(tmp_path)
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        run = ended(place, 1, "failed")
+        (safe.make_folder(place.scores) / f"part-000001-{run.name}.parquet").touch()
+        commit_run(place, book, run, sequence)
+        assert book.run(run.name)["status"] == "failed"
