@@ -269,3 +269,24 @@ def test_a_file_of_predictions_without_a_table_is_none_of_it(tmp_path):
         (safe.make_folder(place.scores) / f"part-000001-{run.name}.parquet").touch()
         commit_run(place, book, run, sequence)
         assert book.run(run.name)["status"] == "failed"
+
+
+def test_the_ranking_and_the_call_lists_are_the_newest_once_they_are_on_the_disk(tmp_path, monkeypatch):
+    place = home(tmp_path)
+    place.ranking.unlink()
+    synced, sync = [], safe.sync
+    with Book.open(place.book) as book:
+        sequence = begun(book)
+        run = Run.start(place, f"{STAMP}-0002", AT, {"assess": "70_assess.ipynb"})
+        assess(place, params.load(place.params), book.state(), run)
+        (run.folder / "call_list.json").write_text("[]")
+        run.end("completed", AT)
+        monkeypatch.setattr(safe, "sync", lambda path: (synced.append(path.name), sync(path)))
+        staged_ranking = (run.folder / "ranking.parquet").read_bytes()
+        commit_run(place, book, run, sequence)
+        state = book.state()
+    assert place.ranking.read_bytes() == staged_ranking
+    assert place.call_list.read_text() == "[]"
+    assert "ranking.parquet" in synced
+    assert (state.scored_version, state.scored_model) == (state.data_version, state.champion)
+    assert not (run.folder / "ranking.parquet").exists()
