@@ -38,7 +38,7 @@ __all__ = ["ROOMS", "Room", "Survey", "equivalents", "survey", "tried"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 COPIED = ("attrition", "campaign", "notebooks", "params", "tests", "runner.py", "api.py", "pyproject.toml")
 OURS = {"attrition", "campaign", "runner", "api", "conftest"}
-WORTH = 20.0  # seconds of tests that a mutant is given: the quick ones
+WORTH = 30.0  # seconds of tests that a mutant is given: the quick ones
 PATIENCE = 20.0  # seconds that the tests of a mutant have, and ten times what they take without it
 BROKEN = 70  # the status of a process that did not come to its tests
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
@@ -80,7 +80,7 @@ ROOMS = {
 
 @dataclass
 class Survey:
-    """Which tests reach which lines of the files, and how many seconds each takes, unchanged."""
+    """Which tests reach which lines of the files, and how many seconds of the processor each takes, unchanged."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     reached: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # test: file: lines
@@ -104,7 +104,7 @@ class _Surveyor:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.lines, begun = defaultdict(set), time.monotonic()
+        self.lines, begun = defaultdict(set), time.process_time()
         sys.settrace(self._entered)
         threading.settrace(self._entered)
         try:
@@ -112,7 +112,7 @@ class _Surveyor:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
-            self.survey.seconds[item.nodeid] = time.monotonic() - begun
+            self.survey.seconds[item.nodeid] = time.process_time() - begun
             self.survey.reached[item.nodeid] = {file: sorted(lines) for file, lines in self.lines.items()}
 
     def _entered(self, frame: FrameType, _event: str, _given: Any) -> Callable[..., Any] | None:
