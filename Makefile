@@ -7,7 +7,7 @@ PEERS := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock"
 COMPILE := $(PEERS) pyproject.toml
 
-.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input campaign-properties bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted
+.PHONY: help run test demo docs serve lab hooks telco check bench-decision bench-short bench-runner bench-api fuzz-api lock sample clean screenshots bench-pages campaign-input campaign-properties bench-fit bench-scale cluster-demo cluster-kills bench-store campaign planted mutation
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -77,6 +77,9 @@ campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: d
 
 planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
+
+mutation: .venv/dev ## changes of one operator, constant or statement, each of which a test must notice (20 minutes; ROOM=book: a part)
+	@$(BIN)/python -m campaign.mutants $(ROOM)
 
 bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.fit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -37,3 +38,9 @@ def require(available: bool, reason: str) -> None:
     if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def open_below(folder: Path) -> list[Path]:
+    """Files and folders at or below ``folder`` that this process holds open."""
+    found = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+    return [path for path in found if path.is_relative_to(folder)]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from attrition.policy import (
     DECISIONS,
+    NO_PACE,
     Standing,
     Trial,
     Verdict,
@@ -17,6 +18,7 @@ from attrition.policy import (
     grown,
     learning,
     promises,
+    proof,
 )
 
 HOLDS = Verdict("holds", "It holds.")
@@ -193,3 +195,73 @@ def test_what_the_yaml_does_not_say_is_an_assumption():
     assert "nobody acted on the scores" in assumptions(treated=False, horizon=True, named=True)[0]
     assert assumptions(treated=True, horizon=True, named=True) == []
     assert len(assumptions(treated=False, horizon=False, named=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("log10", "said"),
+    [
+        (0.0, "at 1.0 of"),
+        (0.99, "at 9.8 of"),
+        (1.0, "at 10 of"),
+        (1.02, "at 10 of"),
+        (6.0, "at 1,000,000 of"),
+        (6.01, "at over a million of"),
+    ],
+)
+def test_the_proof_is_said_as_odds(log10, said):
+    assert said in proof(trial(log10=log10, needed=7.5), "0002")
+    assert proof(trial(log10=log10, needed=2.3), "0002").endswith(" of the 200 that a promotion needs")
+
+
+def test_without_clients_there_is_no_proof_and_no_gain_is_no_loss():
+    assert "no client that counts" in proof(trial(n=0, gain=None), "0002")
+    assert "0.000 lower" in proof(trial(gain=0.0), "0002")
+
+
+@pytest.mark.parametrize(
+    ("n", "log10", "more"),
+    [(0, 1.0, None), (1, 1.0, 2), (10, 1e-7, None), (10, NO_PACE, 21_999_991), (412, 1.0, 495), (412, 2.2, 1)],
+)
+def test_the_clients_that_are_missing_follow_from_the_pace(n, log10, more):
+    found = trial(n=n, log10=log10)
+    assert found.clients_needed == more
+    assert [found.on_pace(n + (more or 0) + extra) for extra in (-1, 0)] == [False, more is not None]
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(None, "less than 1%"), (0.0099, "less than 1%"), (0.01, "at 1%"), (1.0, "at 100%")]
+)
+def test_the_evidence_is_said_in_percent(share, said):
+    assert said in champion_verdict(standing(share=share)).sentence
+
+
+@pytest.mark.parametrize(
+    ("ticks", "rate", "said"),
+    [
+        (1, 365, "1 ticks (a day)"),
+        (3, 730, "3 ticks (2 days)"),
+        (2, 365, "2 ticks (2 days)"),
+        (729, 365, "729 ticks (729 days)"),
+        (730, 365, "730 ticks (2 years)"),
+    ],
+)
+def test_ticks_are_said_in_days_or_years(ticks, rate, said):
+    assert said in promises(alpha=0.01, tolerance=0.3, ticks_a_year=rate, give_up=(ticks, 4000))[-1]
+
+
+def test_one_client_is_one_and_one_tick_is_a_pace():
+    assert "on 1 new client its" in champion_verdict(standing(n=1)).sentence
+    assert "on 2 new clients its" in champion_verdict(standing(n=2)).sentence
+    assert "about 495 more such clients at this pace, a day;" in decided(trial(ticks=1)).needs
+
+
+def test_nothing_is_known_of_a_champion_at_first():
+    found = Standing("0001")
+    assert (found.n, found.change, found.alarm, found.stale, found.harmed) == (0, 0, False, False, False)
+
+
+def test_a_decision_is_recorded_field_by_field():
+    assert decided(trial(proven=True)).to_dict() | {"reason": ""} == {
+        **{"decision": "promoted", "reason": "", "champion": "0002", "challenger": None, "proven": True},
+        **{"needs": "nothing", "ended": {"0001": "retired"}},
+    }

@@ -187,10 +187,42 @@ def test_golden_rows_that_cannot_be_scored_refuse_the_model(folder, rows, told):
     assert why(folder) == f"scoring its golden rows raised {told}"
 
 
-def test_a_model_larger_than_any_is_not_read(folder):
+def test_a_model_larger_than_any_is_not_read(folder, monkeypatch):
     with (folder / "model.pkl").open("r+b") as file:
         file.truncate(registry.LARGEST + 1)
-    assert why(folder) == f"it is larger than {registry.LARGEST} bytes"
+    assert why(folder) == f"it is larger than {64 * 2**20} bytes"
+    monkeypatch.setattr(registry, "LARGEST", (folder / "manifest.json").stat().st_size)
+    assert registry.read_manifest(folder).version == "0001"
+
+
+def test_a_manifest_can_be_read_by_a_person(folder):
+    text = (folder / "manifest.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
+    assert json.loads(text)["change_version"] == 0, "where nobody knew of a change"
+
+
+def test_facts_that_are_changed_later_leave_the_rest_and_the_signature(tmp_path, pipeline, monkeypatch):
+    monkeypatch.setenv("ATTRITION_MODEL_KEY", "a key")
+    before = registry.write(tmp_path, pipeline, **homes.facts())
+    registry.rewrite(tmp_path, not_replayable="forgotten")
+    _, after = registry.load(tmp_path)
+    assert after == msgspec.structs.replace(before, not_replayable="forgotten")
+
+
+def test_a_refusal_says_which_file_why_and_what_to_do(folder):
+    (folder / "model.pkl").unlink()
+    with pytest.raises(ModelRefused) as caught:
+        registry.load(folder)
+    path = folder / "model.pkl"
+    assert str(caught.value) == f"{path}: it cannot be read: No such file or directory; restore it from a backup"
+
+
+def test_rows_become_a_table_of_values_as_they_were_given(folder):
+    manifest = msgspec.structs.replace(registry.read_manifest(folder), features=["usage", "plan"])
+    table = registry.frame([{"usage": 1, "plan": "plus", "more": 2}, {}], manifest)
+    assert table.columns.tolist() == ["usage", "plan"]
+    assert table.to_numpy().tolist() == [[1, "plus"], [None, None]]
+    assert [type(value) for value in table["usage"]] == [int, type(None)]
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "manifest.json"])
@@ -212,6 +244,10 @@ def test_a_broken_manifest_is_refused(folder, text):
 def test_only_digits_become_a_version_path(tmp_path, version):
     with pytest.raises(ValueError, match="no model version"):
         registry.version_path(tmp_path, version)
+
+
+def test_a_version_has_a_folder_of_its_name(tmp_path):
+    assert registry.version_path(tmp_path, "0012") == tmp_path / "0012"
 
 
 def test_current_is_what_was_set(tmp_path):

@@ -1,10 +1,15 @@
 """A file appears whole or not at all, and a lock belongs to one process."""
 
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from conftest import open_below
 
 from attrition import safe
 
@@ -17,10 +22,17 @@ def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["current.json"]
 
 
-def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [(os, "fsync"), (Path, "open"), (Path, "replace")])
+def test_a_write_that_fails_says_so_and_keeps_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "current.json"
     safe.write(path, "old")
-    monkeypatch.setattr(os, "fsync", lambda _handle: (_ for _ in ()).throw(OSError(28, "No space left")))
+    owner, name = step
+
+    def fails(*_given):
+        monkeypatch.undo()
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr(owner, name, fails)
     with pytest.raises(OSError, match="No space"):
         safe.write(path, "new" * 1000)
     assert path.read_text() == "old"
@@ -66,14 +78,161 @@ def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
 def test_sweep_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
     below = tmp_path / "below"
     below.mkdir()
-    gone, alive = f".a.json.{2**22 + 1}.tmp", f".a.json.{os.getppid()}.tmp"
-    for name in (gone, alive, ".a.json.tmp", "a.tmp"):
-        (tmp_path / name).touch()
-        (below / name).touch()
-    safe.sweep(tmp_path)
-    assert not (tmp_path / gone).exists()
-    assert (below / gone).exists()
-    safe.sweep(tmp_path, deep=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        gone, alive, before = (f".a.json.{pid}.tmp" for pid in (2**22 + 1, other.pid, os.getpid()))
+        for name in (gone, alive, before, ".a.json.tmp", "a.tmp"):
+            (tmp_path / name).touch()
+            (below / name).touch()
+        safe.sweep(tmp_path)
+        assert not (tmp_path / gone).exists()
+        assert not (tmp_path / before).exists(), "an earlier process had our number"
+        assert (below / gone).exists()
+        safe.sweep(tmp_path, deep=True)
+        assert other.poll() is None
+        other.communicate(b"\n")
     kept = {alive, ".a.json.tmp", "a.tmp"}
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "below"}
     assert {path.name for path in below.iterdir()} == kept
+
+
+def test_sweep_spares_what_a_process_of_another_user_writes(tmp_path, monkeypatch):
+    (tmp_path / ".a.json.7.tmp").touch()
+    monkeypatch.setattr(os, "kill", lambda _pid, _signal: (_ for _ in ()).throw(PermissionError))  # root may signal all
+    safe.sweep(tmp_path)
+    assert (tmp_path / ".a.json.7.tmp").exists()
+
+
+def test_sweep_is_not_disturbed_by_another_that_was_quicker(tmp_path, monkeypatch):
+    left = tmp_path / f".a.json.{2**22 + 1}.tmp"
+    left.touch()
+
+    def goes(_pid, _signal):
+        left.unlink()
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", goes)
+    safe.sweep(tmp_path)
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """What is synced and renamed from here on, in order, by its name in the folder."""
+    made, fsync, replace = [], os.fsync, Path.replace
+
+    def synced(handle):
+        made.append(os.path.relpath(Path(f"/proc/self/fd/{handle}").readlink(), tmp_path))
+        assert os.fstat(handle).st_size > 0, "what is still in a buffer is not synced"
+        fsync(handle)
+
+    def renamed(source, target):
+        made.append(f"{os.path.relpath(source, tmp_path)} -> {os.path.relpath(target, tmp_path)}")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    return made
+
+
+def test_a_file_is_synced_before_it_has_its_name_and_its_name_is_after(tmp_path, steps):
+    safe.write(tmp_path / "a", "é")
+    beside = f".a.{os.getpid()}.tmp"
+    assert steps == [beside, f"{beside} -> a", "."]
+    assert (tmp_path / "a").read_bytes() == b"\xc3\xa9"
+
+
+def test_a_move_is_synced_in_both_folders(tmp_path, steps):
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "from" / "a").write_text("a")
+    safe.move(tmp_path / "from" / "a", tmp_path / "to" / "a")
+    assert steps == ["from/a -> to/a", "to", "from"]
+    steps.clear()
+    safe.move(tmp_path / "to" / "a", tmp_path / "to" / "b")
+    assert steps == ["to/a -> to/b", "to"]
+
+
+def test_a_folder_is_made_with_those_above_it_each_synced_into_its_parent(tmp_path, steps, monkeypatch):
+    assert safe.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert steps == [".", "a"]
+    assert safe.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert steps == [".", "a"]
+    is_dir, asked = Path.is_dir, []
+
+    def made_right_after(path):
+        asked.append(path)
+        return is_dir(path) and len(asked) > 1
+
+    monkeypatch.setattr(Path, "is_dir", made_right_after)
+    assert safe.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+
+
+def test_all_of_a_folder_is_synced_before_it_is_published(tmp_path, steps):
+    (tmp_path / "staging" / "model").mkdir(parents=True)
+    for name in ("model/a", "b"):
+        (tmp_path / "staging" / name).write_text(name)
+    safe.publish(tmp_path / "staging", tmp_path / "run")
+    *synced, renamed, last = steps
+    assert sorted(synced) == ["staging", "staging/b", "staging/model", "staging/model/a"]
+    assert (renamed, last) == ("staging -> run", ".")
+
+
+def test_a_folder_is_removed_and_its_name_is_synced_away(tmp_path, steps):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    safe.remove(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert steps == ["."]
+    safe.remove(tmp_path / "a")
+    assert steps == ["."]
+
+
+def test_no_handle_stays_open(tmp_path):
+    for _ in range(3):
+        safe.sync(tmp_path)
+        with safe.lock(tmp_path / "lock", "now"):
+            pass
+    assert open_below(tmp_path) == []
+
+
+def test_the_hash_of_a_file_is_of_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert safe.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("held", ["", "{", "[1]", "{}"])
+def test_a_holder_that_has_not_written_its_line_yet_is_another_process(tmp_path, held):
+    with safe.lock(tmp_path / "lock", "now"):
+        (tmp_path / "lock").write_text(held)
+        with pytest.raises(safe.Held, match="another process holds") as caught, safe.lock(tmp_path / "lock", "now"):
+            pass
+        assert caught.value.holder == {}
+
+
+def test_the_line_of_the_last_holder_replaces_a_longer_one_whole(tmp_path):
+    for since in ("a long moment" * 5, "now"):
+        with safe.lock(tmp_path / "new" / "lock", since):
+            pass
+    assert json.loads((tmp_path / "new" / "lock").read_text()) == {"pid": os.getpid(), "since": "now"}
+    assert (tmp_path / "new" / "lock").stat().st_mode & 0o777 == 0o644
+
+
+MOUNT = "{number} 1 {device} / {at} rw,relatime {optional}- {kind} none rw\n"
+
+
+def test_a_lock_is_refused_where_other_machines_see_it(tmp_path, monkeypatch):
+    device = tmp_path.stat().st_dev
+    own = f"{os.major(device)}:{os.minor(device)}"
+    mounts = tmp_path / "mounts"
+    lines = [("0:999", "/else", "", "tmpfs"), (own, "/below", "", "ext4"), (own, "/caf\udce9", "shared:1 ", "nfs4")]
+    text = "".join(
+        MOUNT.format(number=number, device=at, at=where, optional=optional, kind=kind)
+        for number, (at, where, optional, kind) in enumerate(lines)
+    )
+    mounts.write_bytes(text.encode(errors="surrogateescape"))
+    assert safe.file_system(tmp_path, mounts) == "nfs4"  # the last one lies over the others
+    mounts.write_text(text.splitlines()[0])
+    assert safe.file_system(tmp_path, mounts) == ""
+    assert safe.file_system(tmp_path, tmp_path / "none") == ""
+    monkeypatch.setattr(safe, "file_system", lambda _path: "nfs4")
+    with pytest.raises(safe.NotLocal, match="nfs4"), safe.lock(tmp_path / "lock", "now"):
+        pass
+    assert not (tmp_path / "lock").exists()

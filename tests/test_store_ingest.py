@@ -15,7 +15,7 @@ from store_kit import COLUMNS, DATA, HEADER, PARAMS, ROW, SEED, SOURCE, Shop, cs
 
 from attrition import params
 from attrition.store.check import Checked, accounted
-from attrition.store.ingest import Ingest
+from attrition.store.ingest import Ingest, _buckets
 
 
 @pytest.fixture
@@ -245,3 +245,43 @@ def test_columns_of_any_name(tmp_path: Path) -> None:
     done = shop.take(csv(tmp_path, ROW + "".join(f",{place}" for place in range(len(names))), header=header))
     assert done.rows["ingested"] == 1
     assert shop.clients.frame(names).iloc[0][names].tolist() == list(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "buckets"),
+    [
+        ([], 1),
+        ([0], 1),
+        ([1], 1),
+        ([48 * 2**20], 1),
+        ([48 * 2**20 - 1, 1, 1], 2),
+        ([96 * 2**20], 2),
+        ([96 * 2**20 + 1], 4),
+        ([200 * 48 * 2**20], 256),
+        ([300 * 48 * 2**20], 256),
+    ],
+)
+def test_rows_are_sorted_into_as_many_buckets_as_the_drops_are_large(
+    tmp_path: Path, sizes: list[int], buckets: int
+) -> None:
+    drops = [tmp_path / f"{number}.csv" for number in range(len(sizes))]
+    for path, size in zip(drops, sizes, strict=True):
+        with path.open("wb") as file:
+            file.truncate(size)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "link.csv").symlink_to(drops[0] if drops else tmp_path / "nowhere")
+    assert _buckets([*drops, tmp_path / "folder.csv", tmp_path / "link.csv"]) == buckets
+
+
+def test_the_account_of_an_ingest_can_be_read_by_a_person(shop: Shop, tmp_path: Path) -> None:
+    _, staging = shop.stage(csv(tmp_path, ROW))
+    text = (staging / "ingest.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=1) + "\n"
+    assert not (staging / "work").exists()
+
+
+def test_drops_are_taken_in_the_order_of_their_names(shop: Shop, tmp_path: Path) -> None:
+    for folder in ("y", "z"):
+        (tmp_path / folder).mkdir()
+    done = shop.take(csv(tmp_path / "y", ROW, name="b.csv"), csv(tmp_path / "z", ROW, name="a.csv"))
+    assert [(drop.name, drop.ingested, drop.duplicates) for drop in done.drops] == [("a.csv", 1, 0), ("b.csv", 0, 1)]

@@ -66,7 +66,7 @@ def test_what_joins_no_row_is_kept_with_its_line(shop: Shop, tmp_path: Path) -> 
     lines = ["bob,2026-01-31,1", "ann,2026-01-31,", "ann,2026-01-31, 1", "ann,2026-02-01,0", "ann,x,0"]
     done, staging = shop.stage(told(tmp_path, *lines))
     (drop,) = done.drops
-    assert (drop.rows_in, drop.ingested, drop.quarantined, drop.to) == (5, 1, 4, "taken")
+    assert (drop.rows_in, drop.ingested, drop.duplicates, drop.quarantined, drop.to) == (5, 1, 0, 4, "taken")
     assert drop.reasons == {
         "no row of this client and date": 2,
         "day: not a date as YYYY-MM-DD": 1,
