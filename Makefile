@@ -78,7 +78,7 @@ campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: d
 planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
 
-mutation: .venv/dev ## changes of one operator, constant or statement, each of which a test must notice (20 minutes; ROOM=book: a part)
+mutation: .venv/dev ## changes of one operator, constant or statement, each of which a test must notice (half an hour; ROOM=book: a part)
 	@$(BIN)/python -m campaign.mutants $(ROOM)
 
 bench-fit: .venv/run ## fit and statistics of 20M rows beside scikit-learn and pandas: docs/benchmarks.md

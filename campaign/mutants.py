@@ -237,20 +237,20 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="campaign.mutants")
     parser.add_argument("rooms", nargs="*", help=f"of {', '.join(ROOMS)}; all without")
     parser.add_argument("--every", type=int, default=1, help="each n-th mutant, for a first look")
-    parser.add_argument("--only", default="", help="mutants with this in their name")
+    parser.add_argument("--only", action="append", help="mutants with this in their name; may be given again")
     given = parser.parse_args(words)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a mutant may send one to its parent
     memory = Path("/dev/shm")
     poor = 0
     for name in given.rooms or ROOMS:
         with tempfile.TemporaryDirectory(prefix="mutants-", dir=memory if memory.exists() else None) as folder:
-            killed, count, spared = _room(copied(Path(folder)), ROOMS[name], given.every, given.only)
+            killed, count, spared = _room(copied(Path(folder)), ROOMS[name], given.every, given.only or [""])
         poor += killed < 0.9 * count
-        print(f"{name}: {killed} of {count} killed, {killed / max(count, 1):.0%}; {spared} equivalent", flush=True)
+        print(f"{name}: {killed} of {count} killed, {100 * killed // max(count, 1)}%; {spared} equivalent", flush=True)
     return 1 if poor else 0
 
 
-def _room(root: Path, room: Room, every: int, only: str) -> tuple[int, int, int]:
+def _room(root: Path, room: Room, every: int, only: Sequence[str]) -> tuple[int, int, int]:
     """Killed, of how many, and how many were not tried as they are equivalent."""
     found, equal = survey(root, room), equivalents()
     killed = count = spared = 0
@@ -258,7 +258,7 @@ def _room(root: Path, room: Room, every: int, only: str) -> tuple[int, int, int]
         for mutant in list(mutants(file, (root / file).read_text()))[::every]:
             if mutant.name in equal:
                 spared += 1
-            elif only in mutant.name:
+            elif any(text in mutant.name for text in only):
                 count += 1
                 noticed = tried(root, file, mutant, found)
                 killed += noticed
