@@ -67,7 +67,8 @@ def _guarded(kind: Callable[[Source, Landing], None], source: Source, landing: L
 
 def main(root: str, name: str, runner: str) -> None:
     """Fetch for one portfolio, within the time that a stage may take, and not longer than the runner lives."""
-    ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)  # or a drop would land when nobody awaits it
+    if sys.platform == "linux":  # or a drop would land when nobody awaits it
+        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != int(runner):
         return
     place = Home(Path(root)).place(name)
