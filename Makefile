@@ -73,7 +73,7 @@ bench-api: .venv/run ## the API beside other servers, swaps under load (wants wr
 	@$(BIN)/python -m benchmarks.serving
 
 campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part; JOBS=2)
-	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --jobs $(or $(JOBS),1) --write docs/faults.md
+	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --jobs $(or $(JOBS),1) --write docs/faults.md --write README.md
 
 planted: .venv/dev ## 28 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted

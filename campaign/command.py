@@ -76,24 +76,23 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="processes that do the cases of rows 1, 2, 4, 5 and 10")
-    parser.add_argument("--write", type=Path, help="put the rows into the table of this file")
+    parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
     given = parser.parse_args(words)
     os.environ[JOBS] = str(max(1, given.jobs))
     warm()
     failed = 0
-    results: dict[int, Result] = {}
     for number in given.row or sorted(ROWS):
         count = given.count or (ROWS[number].short if given.short else ROWS[number].full)
         if count:
-            results[number] = done = _done(ROWS[number], count, given.seed)
+            done = _done(ROWS[number], count, given.seed)
             failed += len(done.failures)
             print(_line(number, done, given.seed), flush=True)
+            for path in given.write:  # at once: all rows take hours
+                table.write(path, [_line(number, done, given.seed)])
             for note in done.notes:
                 print(f"  {note}")
             for failure in done.failures[:SHOWN]:
                 print(f"  {failure}", file=sys.stderr)
-    if given.write:
-        table.write(given.write, [_line(number, done, given.seed) for number, done in results.items()])
     return 1 if failed else 0
 
 
