@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_kit import cli, recorded, reports, served
+from pipeline_kit import here, recorded, reports, served
 from sklearn.ensemble import GradientBoostingClassifier
 
 from attrition import assessment, classifiers, model, params, pickles, provenance, registry, shapley
@@ -248,8 +248,8 @@ def test_boosting_comes_through_a_tick_to_the_api_with_reasons(way, tmp_path):
     place.params.parent.mkdir(parents=True)
     shutil.copy(REPOSITORY / "params" / "demo.yaml", place.params)
     environment = way(home, tmp_path / "notebooks")
-    assert cli(home, "simulate").returncode == 0
-    done = cli(home, "tick", "demo", **environment)
+    assert here(home, "simulate").returncode == 0
+    done = here(home, "tick", "demo", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     run = reports(place)[-1]["run"]
     pipeline, manifest = registry.load(place.models / "0001")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline_kit import BARE, CAPSTONE, capstone, cli, quick, reports, statuses
+from pipeline_kit import BARE, CAPSTONE, capstone, cli, here, quick, reports, statuses
 from runner_kit import WAIT, at_work, family, started, survivors
 
 from attrition import safe
@@ -57,7 +57,7 @@ def test_a_signal_ends_the_run_as_interrupted_and_the_next_tick_goes_on(home, tm
     assert (report["status"], statuses(report)["monitor"]) == ("interrupted", "interrupted")
     assert (place.executed / report["run"] / "index.html").exists()
 
-    assert cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "good"))).returncode == 0
+    assert here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "good"))).returncode == 0
     assert reports(place)[1]["status"] == "completed"
     assert statuses(reports(place)[1])["ingest"] == "skipped"
 
@@ -68,9 +68,9 @@ def test_a_runner_that_was_killed_is_told_as_interrupted_by_the_next_tick(home, 
     with started(home, "tick", "capstone", **slow) as process:
         run = at_work(place, "monitor", process)
         process.kill()
-    shown = cli(home, "show", "capstone", run)
+    shown = here(home, "show", "capstone", run)
     assert "running" in shown.stdout
-    assert cli(home, "tick", "capstone", **stages).returncode == 0
+    assert here(home, "tick", "capstone", **stages).returncode == 0
     killed, after = reports(place)
     assert (killed["run"], killed["status"], killed["rows"]["ingested"]) == (run, "interrupted", 26)
     assert (after["status"], statuses(after)["ingest"]) == ("completed", "skipped")
@@ -82,7 +82,7 @@ def test_a_runner_that_was_killed_is_told_as_interrupted_by_the_next_tick(home, 
 def test_a_kernel_that_dies_fails_its_stage(home, tmp_path):
     place = home.place("capstone")
     dying = "import os, signal\nfrom attrition import record\nos.kill(os.getpid(), signal.SIGKILL)"
-    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "dying", monitor=dying)))
+    done = here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "dying", monitor=dying)))
     (report,) = reports(place)
     assert done.returncode == 1
     assert (report["status"], statuses(report)["monitor"]) == ("failed", "failed")
@@ -92,7 +92,7 @@ def test_a_kernel_that_dies_fails_its_stage(home, tmp_path):
 def test_a_stage_has_a_deadline(home, tmp_path):
     place = home.place("capstone")
     place.params.write_text(place.params.read_text() + "deadline: 5\n")
-    done = cli(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "slow", monitor=WAIT)))
+    done = here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(quick(tmp_path / "slow", monitor=WAIT)))
     (report,) = reports(place)
     assert done.returncode == 1
     assert report["error"]["name"] == "DeadlineExceeded"
@@ -138,7 +138,7 @@ def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
     another.incoming.mkdir(parents=True)
     shutil.copy(CAPSTONE / "testdata" / "testdata.csv", another.incoming)
     os.utime(another.incoming / "testdata.csv", (0, 0))
-    done = cli(home, "tick", "--all", **stages)
+    done = here(home, "tick", "--all", **stages)
     assert done.returncode == 2
     assert "wrong.yaml: colour: unknown key" in done.stderr
     order = [line.split()[1] for line in done.stdout.splitlines() if "completed," in line or "quiet" in line]
@@ -155,7 +155,7 @@ def patched(home, code, *words, **environment):
 def test_drops_that_a_killed_run_had_taken_in_are_not_taken_in_again(home, stages):
     killed = patched(home, "runner.settle_drops = lambda *_: os._exit(9)", "tick", "capstone", **stages)
     assert killed.returncode == 9
-    done = cli(home, "tick", "capstone", **stages)
+    done = here(home, "tick", "capstone", **stages)
     assert done.returncode == 0, done.stdout
     first, second = reports(home.place("capstone"))
     assert (first["status"], first["rows"]["ingested"]) == ("interrupted", 26)
@@ -204,7 +204,7 @@ def test_what_a_cell_prints_cannot_drive_a_terminal_nor_fail_for_its_signs(home,
 
 
 def test_a_quiet_tick_imports_nothing_heavy(home, stages):
-    cli(home, "tick", "capstone", **stages)
+    here(home, "tick", "capstone", **stages)
     code = "import sys, runner; runner.main(['tick', 'capstone']); print(*sys.modules)"
     environment = {**BARE, "ATTRITION_HOME": str(home.root)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -216,13 +216,13 @@ def test_a_quiet_tick_imports_nothing_heavy(home, stages):
 
 def test_columns_that_no_longer_fit_the_store_are_told_before_anything_starts(home, stages):
     place = home.place("capstone")
-    cli(home, "tick", "capstone", **stages)
+    here(home, "tick", "capstone", **stages)
     place.params.write_text(
         place.params.read_text().replace("number_of_employees: {type: integer", "staff: {type: integer")
     )
     shutil.copy(CAPSTONE / "testdata" / "testdata.csv", place.incoming)
     os.utime(place.incoming / "testdata.csv", (0, 0))
-    done = cli(home, "tick", "capstone", **stages)
+    done = here(home, "tick", "capstone", **stages)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "capstone.yaml" in done.stderr
     assert "staff" in done.stderr
@@ -236,25 +236,25 @@ def test_a_run_that_was_killed_has_its_pages_after_the_next_tick(home, tmp_path)
         process.kill()
     for path in place.incoming.iterdir():
         path.unlink()
-    assert "closed as interrupted" in cli(home, "tick", "capstone").stdout
+    assert "closed as interrupted" in here(home, "tick", "capstone").stdout
     assert "interrupted" in (place.executed / run / "index.html").read_text()
     assert run in (place.executed / "index.html").read_text()
 
 
 def test_runs_and_show_tell_the_record(home, stages):
-    cli(home, "tick", "capstone", **stages)
-    cli(home, "tick", "capstone", **stages)
-    listed = json.loads(cli(home, "runs", "capstone", "--json").stdout)
+    here(home, "tick", "capstone", **stages)
+    here(home, "tick", "capstone", **stages)
+    listed = json.loads(here(home, "runs", "capstone", "--json").stdout)
     assert (listed["quiet"]["ticks"], listed["runs"][0]["decision"]) == (1, "learning")
     assert listed["runs"][0]["rows"] == {"in": 36, "ingested": 26, "duplicates": 10, "quarantined": 0}
-    assert "quiet since" in cli(home, "runs", "capstone").stdout
-    shown = cli(home, "show", "capstone").stdout
+    assert "quiet since" in here(home, "runs", "capstone").stdout
+    shown = here(home, "show", "capstone").stdout
     assert "learning" in shown
     assert "36 in, 26 ingested, 10 duplicates, 0 quarantined" in shown
 
 
 def test_the_lists_of_runs_are_pages(home, stages):
-    cli(home, "tick", "capstone", **stages)
+    here(home, "tick", "capstone", **stages)
     place = home.place("capstone")
     run = reports(place)[0]["run"]
     assert f'href="{run}/index.html"' in (place.executed / "index.html").read_text()

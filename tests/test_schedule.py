@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from conftest import require
-from pipeline_kit import capstone, cli
+from pipeline_kit import capstone, here
 
 from attrition import crontab
 from attrition.book import Book
@@ -39,7 +39,7 @@ def command(line):
 
 def test_what_is_installed_ticks_in_an_empty_environment(table, tmp_path):
     home = awkward(tmp_path)
-    done = cli(home, "schedule", "--install", "--every", "5m")
+    done = here(home, "schedule", "--install", "--every", "5m")
     assert done.returncode == 0, done.stderr
     assert "0 lines taken out of the crontab, 2 put in" in done.stdout
     assert crontab.lines()[: len(table)] == table
@@ -58,23 +58,23 @@ def test_what_is_installed_ticks_in_an_empty_environment(table, tmp_path):
 
 def test_again_changes_nothing_another_time_replaces_and_removal_leaves_the_others(table, tmp_path):
     home = awkward(tmp_path)
-    cli(home, "schedule", "--install")
+    here(home, "schedule", "--install")
     installed = crontab.lines()
-    assert "nothing was changed" in cli(home, "schedule", "--install").stdout
+    assert "nothing was changed" in here(home, "schedule", "--install").stdout
     assert crontab.lines() == installed
     other = capstone(tmp_path / "other")
-    cli(other, "schedule", "--install")
-    cli(home, "schedule", "--install", "--every", "1h")
+    here(other, "schedule", "--install")
+    here(home, "schedule", "--install", "--every", "1h")
     assert sum(line.endswith(crontab.mark(home)) for line in crontab.lines()) == 2
     assert any(line.startswith("0 * * * * ") for line in crontab.lines())
     for each in (home, other):
-        assert "2 lines taken out of the crontab, 0 put in" in cli(each, "schedule", "--remove").stdout
+        assert "2 lines taken out of the crontab, 0 put in" in here(each, "schedule", "--remove").stdout
     assert crontab.lines() == table
 
 
 def test_without_a_wish_the_lines_are_only_shown(tmp_path):
     home = Home(tmp_path / "home")
-    done = cli(home, "schedule", ATTRITION_TOKEN="top secret", ATTRITION_MODEL_KEY_FILE="/run/key")
+    done = here(home, "schedule", ATTRITION_TOKEN="top secret", ATTRITION_MODEL_KEY_FILE="/run/key")
     assert len(done.stdout.splitlines()) == 2
     assert "top secret" not in done.stdout + done.stderr
     assert "ATTRITION_TOKEN is a secret and does not go into a crontab" in done.stderr
@@ -106,7 +106,7 @@ def test_a_time_that_cron_cannot_keep_is_refused(tmp_path, every):
 
 
 def said(home, **environment):
-    done = cli(home, "doctor", "--json", **environment)
+    done = here(home, "doctor", "--json", **environment)
     found = json.loads(done.stdout)
     assert done.returncode == (0 if found["ok"] else 1)
     return {each["check"]: each for each in found["findings"]}
@@ -114,7 +114,7 @@ def said(home, **environment):
 
 def test_the_doctor_says_what_is_well_and_what_to_do(tmp_path):
     home = capstone(tmp_path / "home")
-    assert cli(home, "tick", "capstone").returncode == 0
+    assert here(home, "tick", "capstone").returncode == 0
     found = said(home)
     for check in ("python", "lock", "kernel", "permissions", "file system", "disk", "clock", "capstone: params"):
         assert found[check]["ok"], found[check]
@@ -128,7 +128,7 @@ def test_the_doctor_says_what_is_well_and_what_to_do(tmp_path):
 
 def test_the_doctor_finds_what_is_broken(tmp_path):
     home = capstone(tmp_path / "home")
-    assert cli(home, "tick", "capstone").returncode == 0
+    assert here(home, "tick", "capstone").returncode == 0
     place = home.place("capstone")
     place.params.write_text(place.params.read_text() + "model: {class: GaussianNB, params: {depth: 3}}\n")
     with Book.open(place.book) as book:

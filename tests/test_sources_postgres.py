@@ -14,9 +14,9 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_kit import cli, quick, reports, tree
+from pipeline_kit import cli, here, quick, reports, tree
 from postgres_kit import ESCAPED, PASSWORD, Server, running
-from runner_kit import family, started, survivors
+from runner_kit import ended, family, started, survivors
 
 from attrition import params
 from attrition.book import Book
@@ -314,7 +314,7 @@ def test_a_signal_ends_a_fetch(place: Place, server: Server) -> None:
     place.params.write_text(place.params.read_text().replace("FROM clients;", SLOW))
     with started(Home(place.root), "tick", "shop", CRM=server.address) as process:
         while not psutil.Process(process.pid).children():
-            assert process.poll() is None
+            assert not ended(process)
         left = family(process.pid)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
@@ -330,22 +330,22 @@ def test_the_runner_takes_rows_of_a_server_and_tells_its_address_nobody(
     stages = str(quick(tmp_path / "notebooks"))
     home = Home(place.root)
     given = {"CRM": server.address, "ATTRITION_NOTEBOOKS": stages}
-    first = cli(home, "tick", "shop", **given)
+    first = here(home, "tick", "shop", **given)
     assert first.returncode == 0, first
     assert "source crm: 1 new" in first.stdout
     assert reports(place)[0]["rows"] == {"in": 3, "ingested": 3, "duplicates": 0, "quarantined": 0}
-    quiet = cli(home, "tick", "shop", **given)
+    quiet = here(home, "tick", "shop", **given)
     assert (quiet.returncode, quiet.stdout.count("quiet: ")) == (0, 1)
-    broken = cli(home, "tick", "shop", **given | {"CRM": server.address.replace(str(server.port), "1")})
+    broken = here(home, "tick", "shop", **given | {"CRM": server.address.replace(str(server.port), "1")})
     assert broken.returncode == 1
     assert "source crm: the server behind CRM lets nobody in: nothing listens there; nothing is lost" in broken.stdout
     refused = place.params.read_text()
     place.params.write_text(refused.replace("FROM clients;", "FROM nowhere"))
-    wrong = cli(home, "tick", "shop", **given)
+    wrong = here(home, "tick", "shop", **given)
     assert wrong.returncode == 1
     place.params.write_text(refused)
     add(server, "d", "2026-01-04 00:00+00")
-    shown = cli(home, "show", "shop", **given)
+    shown = here(home, "show", "shop", **given)
     told = "".join(done.stdout + done.stderr for done in (first, quiet, broken, wrong, shown))
     told += "".join(content.decode(errors="replace") for content in tree(place.root).values())
     assert "CRM" in told
