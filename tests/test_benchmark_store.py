@@ -23,7 +23,7 @@ def test_the_ways_agree_on_the_rows(tmp_path: Path, wide: int) -> None:
 def test_ours_and_pandas_leave_out_what_the_store_has(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra bench (make .venv/bench)")
     generate(tmp_path / "drops", 5_000, 2, 0)
-    fill(tmp_path, 2_000)
+    fill(tmp_path, 2_000, 0, first=3_000)
     found = []
     for way in (ours, by_pandas):
         (tmp_path / way.__name__).mkdir()
