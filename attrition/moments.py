@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ask", "Measures", "measures"]
+__all__ = ["SAMPLE", "SMALLER", "Ask", "Measures", "measures"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from attrition.moments import SAMPLE, measures
+from attrition.moments import SAMPLE, SMALLER, measures
 from attrition.params import Portfolio
 
 __all__ = ["Queried", "summarise", "summarise_store"]
@@ -112,7 +112,8 @@ def _measures(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float 
         return dict.fromkeys(MEASURES)
     with np.errstate(over="ignore", invalid="ignore"):
         std = values.std(ddof=1) if len(values) > 1 else math.nan
-        found = (values.mean(), np.median(values), std, values.min(), values.max())
+        mean = (values * SMALLER).mean() / SMALLER  # in whatever order they come, no sum is beyond a double
+        found = (mean, np.median(values), std, values.min(), values.max())
     return {measure: _number(value) for measure, value in zip(MEASURES, found, strict=True)}
 
 

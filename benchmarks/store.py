@@ -51,7 +51,7 @@ def generate(folder: Path, rows: int, files: int, wide: int, first: int = 0) -> 
         source = (
             f"SELECT CASE WHEN k % 100 = 7 AND k > 1000 THEN k - 950 ELSE k END AS i, k FROM range({low}, {high}) t(k)"
         )
-        duckdb.execute(
+        duckdb.connect().execute(
             "COPY (SELECT 'c' || i AS client, DATE '2026-01-01' + CAST(i * 7919 % 28 AS INT) AS day, "
             "round(i * 31337 % 100000 / 100.0, 2) AS usage, "
             "CASE WHEN k % 1000 = 3 THEN 'x' ELSE CAST(i * 17 % 120 AS VARCHAR) "

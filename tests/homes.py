@@ -143,7 +143,7 @@ def ranking(place: Place) -> None:
         for rank, row, name, risk, band in rows
     )
     table = f"(VALUES {values}) AS clients(rank, _row, id, probability, band, reasons, since, run, model_version)"
-    duckdb.sql(f"COPY (SELECT * FROM {table} ORDER BY id) TO '{place.ranking}' (FORMAT parquet)")
+    duckdb.connect().sql(f"COPY (SELECT * FROM {table} ORDER BY id) TO '{place.ranking}' (FORMAT parquet)")
 
 
 def make(root: Path) -> Home:

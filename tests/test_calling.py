@@ -30,7 +30,7 @@ def ranked(folder: Path, owners: list[str | None], **columns: Any) -> Path:
     )
     frame["band"] = ["high" if p >= 0.6 else "medium" if p >= 0.3 else "low" for p in frame["probability"]]
     path = folder / "ranking.parquet"
-    duckdb.sql(f"COPY (SELECT *, ['usage 3'] AS reasons FROM frame) TO '{path}' (FORMAT parquet)")
+    duckdb.connect().sql(f"COPY (SELECT *, ['usage 3'] AS reasons FROM frame) TO '{path}' (FORMAT parquet)")
     return path
 
 
@@ -81,7 +81,9 @@ def test_a_column_that_does_not_part_the_clients_makes_no_lists(tmp_path: Path, 
 
 def test_a_ranking_of_nobody_makes_empty_lists(tmp_path: Path) -> None:
     path = ranked(tmp_path, ["Ann"])
-    duckdb.sql(f"COPY (SELECT * FROM read_parquet('{path}') WHERE false) TO '{tmp_path}/none.parquet' (FORMAT parquet)")
+    duckdb.connect().sql(
+        f"COPY (SELECT * FROM read_parquet('{path}') WHERE false) TO '{tmp_path}/none.parquet' (FORMAT parquet)"
+    )
     found = made(tmp_path / "none.parquet")
     assert listed(found, "everybody") == {
         **{"kind": "everybody", "column": "", "name": "", "clients": 0, "callable": 0, "ranks": []}

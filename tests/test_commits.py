@@ -83,7 +83,9 @@ def outcome(place) -> dict:
         deployed = [(each["version"], each["until"]) for each in book.deployments()]
         open_runs, mark = book.unfinished(), book.mark("crm", "")
     scores = DeltaTable(str(place.scores)).file_uris()
-    predictions = duckdb.execute("SELECT _row, data_version FROM read_parquet($files) ORDER BY ALL", {"files": scores})
+    predictions = duckdb.connect().execute(
+        "SELECT _row, data_version FROM read_parquet($files) ORDER BY ALL", {"files": scores}
+    )
     return {
         "rows": Clients(portfolio, place.clients).frame().drop(columns="_version").to_dict("list"),
         "ledger": sorted((line["name"], line["rows_in"], line["ingested"], line["duplicates"]) for line in ledger),

@@ -101,7 +101,7 @@ def test_a_page_is_the_same_with_a_filter_that_all_pass(place):
 def test_a_page_reads_neither_history_nor_more_than_its_part_of_the_ranking(place):
     """The first half of a large ranking is spoilt: a page of the second half is not hindered by it."""
     many = 4 * ROWS
-    whole = duckdb.execute("FROM read_parquet(?)", [str(place.ranking)]).df().drop(columns=["rank", "trail"])
+    whole = duckdb.connect().execute("FROM read_parquet(?)", [str(place.ranking)]).df().drop(columns=["rank", "trail"])
     rows = pd.concat([whole.head(1)] * many, ignore_index=True)
     rows["_row"], rows["id"] = range(many), [f"c-{number}" for number in range(many)]
     rows["probability"] = [1 - number / many for number in range(many)]
@@ -109,11 +109,15 @@ def test_a_page_reads_neither_history_nor_more_than_its_part_of_the_ranking(plac
     write_ranking([place.root / "staging" / "many.parquet"], place.root / "staging", place.root / "none")
     (place.root / "staging" / "ranking.parquet").replace(place.ranking)
     content = bytearray(place.ranking.read_bytes())
-    for first, length in duckdb.execute(
-        "SELECT data_page_offset, total_compressed_size FROM parquet_metadata(?)"
-        " WHERE row_group_id < 2 AND path_in_schema LIKE 'reasons%'",
-        [str(place.ranking)],
-    ).fetchall():
+    for first, length in (
+        duckdb.connect()
+        .execute(
+            "SELECT data_page_offset, total_compressed_size FROM parquet_metadata(?)"
+            " WHERE row_group_id < 2 AND path_in_schema LIKE 'reasons%'",
+            [str(place.ranking)],
+        )
+        .fetchall()
+    ):
         content[first : first + length // 2] = b"\xff" * (length // 2)
     place.ranking.write_bytes(content)
     with pytest.raises(listing.Refused):

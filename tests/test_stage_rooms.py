@@ -71,7 +71,7 @@ def assessed(*clients, model="0001"):
 
 def ranking(folder, name="ranking.parquet", first="rank"):
     found = f"SELECT {first}, id, probability FROM read_parquet($path) ORDER BY {first}"
-    return duckdb.execute(found, {"path": str(folder / name)}).fetchall()
+    return duckdb.connect().execute(found, {"path": str(folder / name)}).fetchall()
 
 
 def test_a_client_assessed_again_takes_the_place_of_its_earlier_line(tmp_path):
@@ -110,10 +110,10 @@ def test_a_ranking_of_before_there_were_trails_is_gone_on_from(tmp_path):
     ranked(assessed((1, "a", 0.9), (2, "b", 0.5)).assign(as_of=pd.Timestamp("2026-01-01")), tmp_path / "1", NONE)
     old = tmp_path / "old.parquet"
     columns = "* EXCLUDE (change, change_since, trail)"
-    duckdb.execute(f"COPY (SELECT {columns} FROM '{tmp_path / '1' / 'ranking.parquet'}') TO '{old}'")
+    duckdb.connect().execute(f"COPY (SELECT {columns} FROM '{tmp_path / '1' / 'ranking.parquet'}') TO '{old}'")
     ranked(assessed((3, "a", 0.7)).assign(as_of=pd.Timestamp("2026-01-08")), tmp_path / "2", old)
     query = f"SELECT id, round(change, 9) FROM '{tmp_path / '2' / 'ranking.parquet'}' ORDER BY id"
-    assert duckdb.sql(query).fetchall() == [("a", -0.2), ("b", None)]
+    assert duckdb.connect().sql(query).fetchall() == [("a", -0.2), ("b", None)]
 
 
 DAYS = st.lists(
@@ -141,7 +141,9 @@ def test_the_change_is_what_all_that_was_ever_scored_would_give(tmp_path_factory
         staging.mkdir()
         ranked(assessed(*rows).assign(as_of=day), staging, previous, anew=anew)
         previous = staging / "ranking.parquet"
-        found = duckdb.execute("SELECT id, change, change_since, len(trail) FROM read_parquet(?)", [str(previous)])
+        found = duckdb.connect().execute(
+            "SELECT id, change, change_since, len(trail) FROM read_parquet(?)", [str(previous)]
+        )
         lines = {name: (change, since, kept) for name, change, since, kept in found.fetchall()}
         assert lines.keys() == expected.keys()
         for name, (change, since) in expected.items():
@@ -171,13 +173,20 @@ def index(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
 def ended():
-    """Wait for what this process has started."""
-    _, left = psutil.wait_procs(psutil.Process().children(), timeout=60)
-    assert left == []
+    """To wait for what this process has started since; other tests may have started what lasts."""
+    before = psutil.Process().children()
+
+    def wait():
+        started = [child for child in psutil.Process().children() if child not in before]
+        _, left = psutil.wait_procs(started, timeout=60)
+        assert left == []
+
+    return wait
 
 
-def test_the_index_is_asked_once_a_day(index):
+def test_the_index_is_asked_once_a_day(index, ended):
     answers = index / "cache" / "newest.json"
     assert dependencies.newest(answers) is None
     with dependencies.asking(answers):
@@ -194,7 +203,7 @@ def test_the_index_is_asked_once_a_day(index):
     assert psutil.Process().children() == []
 
 
-def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch):
+def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch, ended):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     answers = index / "newest.json"
     with dependencies.asking(answers):

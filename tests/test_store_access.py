@@ -57,7 +57,7 @@ def test_others_read_the_table_as_it_is(home: Home) -> None:
     lazily = polars.scan_delta(str(folder)).filter(polars.col("_version") == 1).collect()
     assert sorted(lazily["_row"]) == list(range(1, 27))
     query = f"SELECT {', '.join(names)} FROM read_parquet($1) ORDER BY _row"
-    assert duckdb.execute(query, [DeltaTable(str(folder)).file_uris()]).fetchall() == rows
+    assert duckdb.connect().execute(query, [DeltaTable(str(folder)).file_uris()]).fetchall() == rows
 
 
 def test_pandas_reads_the_table_as_it_is(home: Home) -> None:

@@ -261,7 +261,7 @@ def scores(
     path: Path, columns: str = "1::BIGINT AS _row, 'ann' AS id, DATE '2026-01-31' AS as_of, 3::BIGINT AS data_version"
 ) -> Path:
     rest = "'0001' AS model_version, 0.5::DOUBLE AS probability, 'run1' AS run"
-    duckdb.execute(f"COPY (SELECT {columns}, {rest}) TO '{path}' (FORMAT parquet)")
+    duckdb.connect().execute(f"COPY (SELECT {columns}, {rest}) TO '{path}' (FORMAT parquet)")
     return path
 
 

@@ -57,7 +57,7 @@ def found(folder: Path, content: bytes, *, quick: bool, name: str, **changes: An
         done, staging = shop.stage(path)
     rejected = {each.name: each.read_text() for each in (staging / "quarantine").iterdir()}
     parts = sorted((staging / "rows").iterdir())
-    rows = [duckdb.execute("SELECT * FROM read_parquet($1)", [str(each)]).fetchall() for each in parts]
+    rows = [duckdb.connect().execute("SELECT * FROM read_parquet($1)", [str(each)]).fetchall() for each in parts]
     return {"drops": [vars(drop) for drop in done.drops], "rejected": rejected, "rows": rows}
 
 
@@ -156,4 +156,4 @@ def test_a_large_part_is_in_order_of_its_rows(tmp_path: Path) -> None:
     _, staging = Shop(tmp_path, portfolio()).stage(csv(tmp_path, *rows))
     (part,) = (staging / "rows").iterdir()
     query = "SELECT bool_and(_row = file_row_number + 1) FROM read_parquet($1, file_row_number = true)"
-    assert duckdb.execute(query, [str(part)]).fetchone() == (True,)
+    assert duckdb.connect().execute(query, [str(part)]).fetchone() == (True,)

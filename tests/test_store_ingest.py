@@ -137,7 +137,7 @@ def test_the_manifest_says_what_is_staged(shop: Shop, tmp_path: Path) -> None:
     assert part.path == staged.name
     assert part.sha256 == hashlib.sha256(staged.read_bytes()).hexdigest()
     assert (part.bytes, part.rows, part.stats["numRecords"]) == (staged.stat().st_size, 1, 1)
-    described = duckdb.sql(f"DESCRIBE SELECT * FROM '{staged}'").fetchall()
+    described = duckdb.connect().sql(f"DESCRIBE SELECT * FROM '{staged}'").fetchall()
     kinds = ["VARCHAR", "DATE", "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TINYINT", "BIGINT", "BIGINT", "BIGINT"]
     names = [*HEADER.split(","), "_row", "_version", "_hash"]
     assert [row[:2] for row in described] == list(zip(names, kinds, strict=True))

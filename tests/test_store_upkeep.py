@@ -93,11 +93,15 @@ def test_predictions_are_kept_up_too(tmp_path: Path) -> None:
     shop = filled(tmp_path, 1)
     for number in range(1, 4):
         predictions(tmp_path / "scores", [(number, "ann", "2026-01-01", number, "0001", 0.5)], number)
-    before = duckdb.execute("SELECT * FROM read_parquet($1) ORDER BY ALL", [_files(tmp_path / "scores")]).fetchall()
+    before = (
+        duckdb.connect()
+        .execute("SELECT * FROM read_parquet($1) ORDER BY ALL", [_files(tmp_path / "scores")])
+        .fetchall()
+    )
     assert kept_up(shop, many=3) == 3
     files = _files(tmp_path / "scores")
     assert len(files) == 1
-    assert duckdb.execute("SELECT * FROM read_parquet($1) ORDER BY ALL", [files]).fetchall() == before
+    assert duckdb.connect().execute("SELECT * FROM read_parquet($1) ORDER BY ALL", [files]).fetchall() == before
 
 
 def _files(folder: Path) -> list[str]:

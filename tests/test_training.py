@@ -182,7 +182,7 @@ def test_scores_of_batches_are_those_of_all(tmp_path, monkeypatch, store):
 
 
 def _read(path):
-    return duckdb.execute("SELECT * FROM read_parquet($path)", {"path": str(path)}).df()
+    return duckdb.connect().execute("SELECT * FROM read_parquet($path)", {"path": str(path)}).df()
 
 
 def test_the_engine_of_the_portfolio_scores(tmp_path, monkeypatch, store):

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,14 @@ __all__ = ["Bucket", "New", "Numbering", "number", "number_days", "settle", "sta
 class New:
     """The new rows of a bucket, how many of each drop: all rows of the arrived ``files`` but for the ``others``.
 
-    ``others``: a file of places (_file, _place) in these, None if there are none; ``days``: of the rows a day.
-    ``alike``: some have one hash and yet differ.
+    ``columns``: SQL for what there is of each row; ``others``: a file of places (_file, _place), None if none are;
+    ``days``: of the rows a day. ``alike``: some have one hash and yet differ.
     """
 
     bucket: int
     told: bool
     drops: dict[int, int]
+    columns: str
     files: list[Path]
     others: Path | None
     days: Path
@@ -41,10 +41,12 @@ class New:
     @property
     def rows(self) -> str:
         """SQL for them."""
-        arrived = f"SELECT * FROM {_read(self.files)}"
+        listing = ", ".join(map(literal, self.files))
+        read = f"read_parquet([{listing}], hive_partitioning = false, filename = true, file_row_number = true)"
+        arrived = f"SELECT {self.columns}, filename AS _file, file_row_number AS _place FROM {read}"
         if self.others is None:
             return arrived
-        return f"{arrived} ANTI JOIN read_parquet({literal(self.others)}) USING (_file, _place)"
+        return f"SELECT * FROM ({arrived}) ANTI JOIN read_parquet({literal(self.others)}) USING (_file, _place)"
 
 
 @dataclass(frozen=True)
@@ -81,26 +83,19 @@ def settle(task: Bucket) -> New:
     The hashes tell which rows may have an equal; of these alone the other columns are read and compared.
     """
     files = files_of(task.folders, task.number)
-    found = New(task.number, task.told, {}, files, None, task.target("days"), alike=False)
+    columns = f"_drop, {listed(fields(task.portfolio))}, _hash"
+    found = New(task.number, task.told, {}, columns, files, None, task.target("days"), alike=False)
     if not files:
         return found
     with connect(MEMORY, task.target("spilt")) as connection:
         connection.execute(f"CREATE VIEW arrived AS {found.rows}")
         others, alike = _others(connection, task)
-        new = New(task.number, task.told, {}, files, others, found.days, alike)
+        new = replace(found, others=others, alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
         _written(connection, "SELECT _day, sum(_rows) AS _rows FROM counted GROUP BY ALL", new.days)
         drops = connection.execute("SELECT _drop, sum(_rows) FROM counted GROUP BY _drop ORDER BY _drop").fetchall()
-    new.drops.update((drop, int(rows)) for drop, rows in drops)
-    return new
-
-
-def _read(files: Sequence[Path]) -> str:
-    listing = ", ".join(map(literal, files))
-    names = "* RENAME (filename AS _file, file_row_number AS _place)"
-    read = f"read_parquet([{listing}], hive_partitioning = false, filename = true, file_row_number = true)"
-    return f"(SELECT {names} FROM {read})"
+    return replace(new, drops={drop: int(rows) for drop, rows in drops})
 
 
 def _others(connection: Any, task: Bucket) -> tuple[Path | None, bool]:
