@@ -60,7 +60,7 @@ def alone(path: Path) -> list[float]:
     from attrition.scale.sums import Encoding, Number
 
     table = Table(portfolio(NUMBERS), (path,))
-    (rows,) = duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}')").fetchone() or (0,)
+    ((rows,),) = duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}')").fetchall()
     encoding = Encoding("left", tuple(Number(name, 0.0, 0.0, 1.0) for name in NUMBERS), (), (), ((),))
     with tempfile.TemporaryDirectory() as folder:
         few = table.sample(100.0 * FIRST / rows, Path(folder, "rows.parquet"))
