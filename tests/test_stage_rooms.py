@@ -174,44 +174,38 @@ def index(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ended():
-    """To wait for what this process has started since; other tests may have started what lasts."""
+def started():
+    """What this process has started since and is still there; other tests may have started what lasts."""
     before = psutil.Process().children()
-
-    def wait():
-        started = [child for child in psutil.Process().children() if child not in before]
-        _, left = psutil.wait_procs(started, timeout=60)
-        assert left == []
-
-    return wait
+    return lambda: [child for child in psutil.Process().children() if child not in before]
 
 
-def test_the_index_is_asked_once_a_day(index, ended):
+def test_the_index_is_asked_once_a_day(index, started):
     answers = index / "cache" / "newest.json"
     assert dependencies.newest(answers) is None
     with dependencies.asking(answers):
-        ended()
+        assert psutil.wait_procs(started(), timeout=60)[1] == []
     at, known = dependencies.newest(answers)
     assert datetime.now(UTC) - at < timedelta(minutes=5)
     assert {row["newest"] for row in dependencies.table(known)} == {"999"}
     with dependencies.asking(answers):
-        assert psutil.Process().children() == []
+        assert started() == []
     os.utime(answers.with_suffix(".asked"), (0, 0))
     answers.write_text(json.dumps({"at": "2026-01-01T00:00:00+00:00", "newest": {}}))
     with dependencies.asking(answers):
-        assert len(psutil.Process().children()) == 1
-    assert psutil.Process().children() == []
+        assert len(started()) == 1
+    assert started() == []
 
 
-def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch, ended):
+def test_an_index_that_cannot_be_reached_reads_not_checked_and_is_left_alone_for_an_hour(index, monkeypatch, started):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     answers = index / "newest.json"
     with dependencies.asking(answers):
-        ended()
+        assert psutil.wait_procs(started(), timeout=60)[1] == []
     assert dependencies.newest(answers) is None
     assert {row["newest"] for row in dependencies.table(None)} == {dependencies.NOT_CHECKED}
     with dependencies.asking(answers):
-        assert psutil.Process().children() == []
+        assert started() == []
 
 
 def test_what_is_installed_is_what_is_locked():
