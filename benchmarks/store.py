@@ -22,8 +22,8 @@ from typing import Any
 import duckdb
 
 from attrition.params import Portfolio
-from attrition.store.arrivals import MEMORY
 from attrition.store.clients import Clients, commit_rows
+from attrition.store.engine import ALONE
 from attrition.store.ingest import ingest
 from attrition.store.upkeep import keep_up
 
@@ -107,7 +107,7 @@ def by_hand(drops: Path, root: Path, wide: int) -> int:
     kinds |= {f"n{at}": "DOUBLE" for at in range(wide)} | {"churn": "TINYINT"}
     spilt = {
         "temp_directory": str(root / "spilt"),
-        "memory_limit": MEMORY,
+        "memory_limit": ALONE.memory,
         "threads": 2,
         "preserve_insertion_order": False,
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from store_kit import COLUMNS, HEADER, ROW, Shop, csv, portfolio
 
@@ -69,6 +69,8 @@ def found(folder: Path, content: bytes, *, quick: bool, name: str, **changes: An
     start=st.sampled_from(["", "\ufeff", "\n"]),
     name=st.sampled_from(["drop.csv", "drop.csv.gz"]),
 )
+@example(lines=[LINES[0], "", LINES[1]], end="\n", last="", start="", name="drop.csv")
+@example(lines=[LINES[0], "", LINES[1]], end="\r\n", last="\r\n", start="", name="drop.csv.gz")
 def test_both_ways_find_the_same(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, last: str, start: str, name: str
 ) -> None:
@@ -89,7 +91,8 @@ PLAIN = {
     "text after a closing quote": (HEADER + "\n" + ROW.replace("ann", '"ann" '), None),
     "a quote that stays open": (HEADER + "\n" + ROW[:-1] + '"1', None),
     "a line's end within quotes": (HEADER + "\n" + ROW.replace("ann", '"a\nnn"'), None),
-    "an empty line between": (HEADER + "\n" + ROW + "\n\n" + ROW, None),
+    "an empty line at the start": ("\n" + HEADER + "\n" + ROW, None),
+    "an empty line between, which DuckDB will miss": (HEADER + "\n" + ROW + "\n\n" + ROW, 3),
     "a return alone": (HEADER + "\n" + ROW + "\r" + ROW, None),
     "returns in part": (HEADER + "\r\n" + ROW + "\n", None),
 }
@@ -109,7 +112,7 @@ def test_rows_that_duckdb_loses_are_read_again(tmp_path: Path, monkeypatch: pyte
     def loses(*given: Any) -> Any:
         source = real(*given)
         assert source
-        return fast.Source(f"(SELECT * FROM {source.rows} LIMIT 1)", source.records, source.tight)
+        return fast.Source(f"(SELECT * FROM {source.rows} LIMIT 1)", source.records, source.texts)
 
     monkeypatch.setattr(fast, "source", loses)
     done = Shop(tmp_path, portfolio()).take(csv(tmp_path, *(ROW.replace("ann", f"c{n}") for n in range(5))))
@@ -151,9 +154,17 @@ def test_any_number_of_buckets_makes_the_same_table(tmp_path: Path, monkeypatch:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_a_large_part_is_in_order_of_its_rows(tmp_path: Path) -> None:
-    rows = (f"c{n},2026-01-{n * 7 % 28 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(250_000))
-    _, staging = Shop(tmp_path, portfolio()).stage(csv(tmp_path, *rows))
-    (part,) = (staging / "rows").iterdir()
-    query = "SELECT bool_and(_row = file_row_number + 1) FROM read_parquet($1, file_row_number = true)"
-    assert duckdb.connect().execute(query, [str(part)]).fetchone() == (True,)
+@pytest.mark.parametrize("buckets", [1, 4])
+def test_large_parts_are_numbered_by_day_then_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int
+) -> None:
+    monkeypatch.setattr("attrition.store.ingest._buckets", lambda _: buckets)
+    rows = [f"c{n},2026-01-{n * 7 % 28 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(300_000)]
+    _, staging = Shop(tmp_path, portfolio()).stage(csv(tmp_path, *rows[::2]), csv(tmp_path, *rows[1::2], name="b.csv"))
+    parts = sorted(map(str, (staging / "rows").iterdir()))
+    query = "SELECT day, _hash, _row, filename FROM read_parquet($1, filename = true)"
+    frame = duckdb.connect().execute(query, [parts]).df()
+    assert len(parts) == buckets
+    assert frame["_row"].groupby(frame["filename"]).is_monotonic_increasing.all()
+    assert frame.sort_values("_row")["_row"].tolist() == list(range(1, 300_001))
+    assert frame.sort_values("_row", ignore_index=True).equals(frame.sort_values(["day", "_hash"], ignore_index=True))

@@ -62,15 +62,12 @@ def hash_of(texts: list[str], values: list[int]) -> int:
     for value in values:
         fold = ((fold & (2**40 - 1)) * 8_388_593) ^ value
     digest = hashlib.md5("\x1f".join([*texts, str(fold)]).encode()).digest()
-    return int.from_bytes(digest[8:], "little", signed=True)
-
-
-def of_text(number: str) -> int:
-    return int.from_bytes(hashlib.md5(number.encode()).digest()[8:], "little") >> 2
+    return int.from_bytes(digest[8:], "little") >> 1
 
 
 NONE = 0x5DEECE66D
-FEES = [("9.5", 95_000), ("-0.0001", -1), ("", NONE), ("1e300", of_text("1e+300")), ("0.12345", of_text("0.12345"))]
+FEES = [("9.5", 95_000), ("-0.0001", -1), ("", NONE), ("1e300", NONE), ("4e15", 4 * 10**15), ("1e-7", 2**52 // 1000)]
+FEES += [("0.12345", round(1234.5) ^ round((0.12345 * 10_000 - 1234) * 2**52))]
 
 
 @pytest.mark.parametrize(("fee", "value"), FEES)

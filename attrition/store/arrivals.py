@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,11 @@ from attrition.params import Portfolio
 from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
 from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused
 
-__all__ = ["MEMORY", "Arrival", "Taken", "bucketed", "files_of", "into_buckets", "quarantine", "rows_of", "take"]
-
-MEMORY = "224MB"
-"""What DuckDB may hold while it takes in one drop or one bucket; the rest lies in files."""
+__all__ = ["Arrival", "Taken", "bucketed", "files_of", "into_buckets", "quarantine", "rows_of", "take"]
 
 MANY = 50_000
 """Rows of one drop with faults, from which on the exact reader is as quick."""
@@ -42,6 +39,7 @@ class Arrival:
     path: Path
     staging: Path
     buckets: int
+    room: Room = ALONE
 
     @property
     def work(self) -> Path:
@@ -67,10 +65,10 @@ def take(task: Arrival) -> Taken:
     """
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(task.path)
-    with _whole(task.work / f"arrived-{task.number:06d}") as folder, connect(MEMORY, folder / "spilt") as connection:
+    with _whole(task.work / f"arrived-{task.number:06d}") as folder, connect(task.room, folder / "spilt") as connection:
         checked = _taken_fast(connection, task, folder)
         if checked is None:
-            with connect(MEMORY, folder / "spilt") as anew:  # some damage makes DuckDB give up a whole database
+            with connect(task.room, folder / "spilt") as anew:  # some damage makes DuckDB give up a whole database
                 return _taken(anew, task, folder, sha256, size)
         return _account(connection, task, checked, sha256, size)
 
@@ -153,7 +151,7 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
     connection.execute(f"CREATE TABLE none ({kinds})")
     if faulty := rows_of([folder], ASIDE):
         places = ", ".join(f"_raw[{place + 1}] AS c{place}" for place in range(len(drop.header)))
-        odd = judged(drop, f"(SELECT _line AS line, {places} FROM {faulty})", tight=found.tight)
+        odd = judged(drop, f"(SELECT _line AS line, {places} FROM {faulty})", replace(found.texts, nulls=False))
         connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM ({odd})")
     sources = ["none", *(rows for bucket in range(task.buckets) if (rows := rows_of([folder], bucket)))]
     good = " UNION ALL ".join(f"SELECT {listed(fields(task.portfolio))} FROM {rows}" for rows in sources)
@@ -174,7 +172,7 @@ def _nothing(folder: Path) -> None:
 def _rows(task: Arrival, drop: Opened, found: fast.Source) -> str:
     # Rows with faults belong to no drop, so that none is taken for the equal of a good one (`repeats`).
     number = f"CASE WHEN _bad THEN NULL ELSE CAST({task.number} AS BIGINT) END"
-    return f"SELECT {number} AS _drop, * FROM ({sorted_out(drop, found.rows, tight=found.tight)})"
+    return f"SELECT {number} AS _drop, * FROM ({sorted_out(drop, found.rows, found.texts)})"
 
 
 def _with_lines(connection: Any, task: Arrival) -> bool:
@@ -209,14 +207,14 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(
         f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
-        "(FORMAT parquet, COMPRESSION snappy, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
+        "(FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
     )
 
 
 def bucketed(buckets: int) -> str:
     """SQL for the bucket of a row: the leading bits of its hash, so that a bucket's hashes lie between two bounds."""
     bits = buckets.bit_length() - 1
-    return f"CAST((_hash >> {64 - bits}) + {buckets // 2} AS INTEGER)" if bits else "0"
+    return f"CAST(_hash >> {63 - bits} AS INTEGER)" if bits else "0"
 
 
 def files_of(folders: list[Path], bucket: int) -> list[Path]:

@@ -14,8 +14,8 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import hashes
-from attrition.store.arrivals import MEMORY, files_of
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.arrivals import files_of
+from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
 __all__ = ["Bucket", "New", "Numbering", "number", "number_days", "settle", "stats"]
@@ -60,6 +60,7 @@ class Bucket:
     beside: list[New]
     told: bool
     work: Path
+    room: Room = ALONE
 
     def target(self, what: str) -> Path:
         """Where something of it goes."""
@@ -75,6 +76,7 @@ class Numbering:
     days: Path
     version: int
     target: Path
+    room: Room = ALONE
 
 
 def settle(task: Bucket) -> New:
@@ -87,7 +89,7 @@ def settle(task: Bucket) -> New:
     found = New(task.number, task.told, {}, columns, files, None, task.target("days"), alike=False)
     if not files:
         return found
-    with connect(MEMORY, task.target("spilt")) as connection:
+    with connect(task.room, task.target("spilt")) as connection:
         connection.execute(f"CREATE VIEW arrived AS {found.rows}")
         others, alike = _others(connection, task)
         new = replace(found, others=others, alike=alike)
@@ -159,7 +161,7 @@ def number_days(new: list[New], last: int, target: Path) -> None:
     Numbers go on from ``last`` in order of the as-of date (unknown first), of a day those that an outcome made
     last, then of the hash; and since a bucket holds the hashes between two bounds, no sort of all rows is needed.
     """
-    with connect(MEMORY, target.with_suffix(".spilt")) as connection:
+    with connect(ALONE, target.with_suffix(".spilt")) as connection:
         connection.execute("CREATE TABLE days (_bucket BIGINT, _told BOOLEAN, _day DATE, _rows BIGINT)")
         for each in new:
             days = f"SELECT {each.bucket}, {each.told}, _day, _rows FROM read_parquet({literal(each.days)})"
@@ -176,11 +178,11 @@ def number(task: Numbering) -> Part:
     names = listed(fields(task.portfolio))
     rows = " UNION ALL ".join(_with_shift(task, each) for each in task.new)
     order = f"_day NULLS FIRST, _told, _hash{f', {names}' if any(each.alike for each in task.new) else ''}"
-    with connect(MEMORY, task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}.spilt")) as connection:
-        connection.execute(f"CREATE TABLE sorted AS SELECT {names}, _hash, _shift FROM ({rows}) ORDER BY {order}")
+    with connect(task.room, task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}.spilt")) as connection:
+        # Numbered as they come out of the sort: a window with an order of its own would hold all rows at once.
         numbered = (
-            f"SELECT {names}, CAST(_shift + rowid + 1 AS BIGINT) AS _row, "
-            f"CAST({task.version} AS BIGINT) AS _version, _hash FROM sorted"
+            f"SELECT {names}, CAST(_shift + row_number() OVER () AS BIGINT) AS _row, "
+            f"CAST({task.version} AS BIGINT) AS _version, _hash FROM (FROM ({rows}) ORDER BY {order})"
         )
         _written(connection, numbered, task.target, ", COMPRESSION zstd, COMPRESSION_LEVEL 1")
         count, found = stats(connection, task.portfolio, task.target)

@@ -23,7 +23,7 @@ SIGN = "\x1f"
 
 
 def hashed(portfolio: Portfolio) -> str:
-    """SQL for 64 bits of a row: the last 8 bytes of the MD5 of its canonical text, little-endian, signed.
+    """SQL for 63 bits of a row: the last 8 bytes of the MD5 of its canonical text, little-endian, without the lowest.
 
     The text is that of the columns in order of their names, so that their order in the YAML means nothing: the texts,
     a missing one empty, then the number that is folded of the others, ``fold = (fold & KEPT) * FACTOR xor value``.
@@ -34,20 +34,18 @@ def hashed(portfolio: Portfolio) -> str:
     fold = reduce(lambda before, value: f"xor(({before} & {KEPT}) * {FACTOR}, {value})", values, "0::BIGINT")
     text = f"concat_ws({literal(SIGN)}, {', '.join([*texts, fold])}){repeats.suffix(portfolio)}"
     # These 64 bits are the upper ones of the MD5 as DuckDB reads it; md5_number_lower gives them too, and takes five
-    # times as long. A number with a sign has the same bits: those below the first, less 2^63 where that is set.
-    bits = f"CAST(md5_number({text}) >> 64 AS UBIGINT)"
-    sign = f"CASE WHEN {bits} >= {2**63}::UBIGINT THEN CAST({-(2**63)} AS BIGINT) ELSE 0::BIGINT END"
-    return f"(CAST({bits} & {2**63 - 1}::UBIGINT AS BIGINT) | {sign})"
+    # times as long.
+    return f"CAST(md5_number({text}) >> 65 AS BIGINT)"
 
 
 def _value(kind: str, name: str) -> str:
-    """SQL for a value as an integer: of a number its ten thousandths, where these are whole; else of its text."""
+    """SQL for a value as an integer: of a number its ten thousandths, xor 2^52 times what is left of them.
+
+    Beyond 64 bits so, it is the number itself, rounded, or what stands for a missing value. Half rounds to even.
+    """
     if kind == "DOUBLE":
-        text = f"CAST(md5_number(CAST({name} AS VARCHAR)) >> 66 AS BIGINT)"
-        whole = f"{name} * 10000 = trunc({name} * 10000) AND abs({name}) < 9e14"
-        value = f"CASE WHEN {whole} THEN CAST({name} * 10000 AS BIGINT) ELSE {text} END"
-    elif kind == "DATE":
-        value = f"({name} - DATE '1970-01-01')"
-    else:
-        value = f"CAST({name} AS BIGINT)"
+        parts = f"{name} * 10000"
+        rest = f"TRY_CAST(({parts} - trunc({parts})) * {2**52} AS BIGINT)"
+        return f"coalesce(xor(TRY_CAST({parts} AS BIGINT), {rest}), TRY_CAST({name} AS BIGINT), {NONE})"
+    value = f"({name} - DATE '1970-01-01')" if kind == "DATE" else f"CAST({name} AS BIGINT)"
     return f"coalesce({value}, {NONE})"

@@ -25,6 +25,7 @@ __all__ = [
     "BadRow",
     "Checked",
     "Opened",
+    "Texts",
     "accounted",
     "bad_rows",
     "check",
@@ -68,6 +69,19 @@ class Opened:
     outcomes: bool
     misfit: str | None
     made: str | None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is known of all fields of a source, so that it need not be asked of each.
+
+    ``tight``: none has spaces around; ``nulls``: a missing one is NULL, not empty; ``plain``: none has a ``_`` or a
+    ``+`` in it.
+    """
+
+    tight: bool = False
+    nulls: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,7 @@ def _validate(connection: Any, drop: Opened) -> None:
     connection.execute("DROP TABLE raw; DROP TABLE checked")
 
 
-def judged(drop: Opened, source: str, *, tight: bool = False) -> str:
+def judged(drop: Opened, source: str, known: Texts = Texts()) -> str:
     """SQL for the rows of ``source`` (line, c0, c1 …, all text), each taken or with its faults.
 
     Its columns are those of `sorted_out`, and ``_faults`` (NULL: none).
@@ -195,25 +209,25 @@ def judged(drop: Opened, source: str, *, tight: bool = False) -> str:
         for name, text in _texts(drop)
     )
     listing = f"list_filter([{', '.join(faults)}], lambda _fault: _fault.fault IS NOT NULL)"
-    return f"SELECT *, CASE WHEN _bad THEN {listing} END AS _faults FROM ({sorted_out(drop, source, tight=tight)})"
+    return f"SELECT *, CASE WHEN _bad THEN {listing} END AS _faults FROM ({sorted_out(drop, source, known)})"
 
 
-def sorted_out(drop: Opened, source: str, *, tight: bool = False) -> str:
+def sorted_out(drop: Opened, source: str, known: Texts = Texts()) -> str:
     """SQL for the rows of ``source`` (line, c0, c1 …, all text), each to be taken or ``_bad``.
 
     Its columns are ``_line``, ``_raw`` (the fields as they stand, of a bad row or of outcomes alone), the portfolio's
-    columns and target in their types, ``_bad``, and the texts that those were read from (``_t0`` …). ``tight``: no
-    field has spaces around.
+    columns and target in their types, ``_bad``, and the texts that those were read from (``_t0`` …).
     """
     portfolio, texts = drop.portfolio, _texts(drop)
-    read = ", ".join(f"{_text(drop, name, tight)} AS {text}" for name, text in texts)
+    read = ", ".join(f"{_text(drop, name, known)} AS {text}" for name, text in texts)
     typed = ", ".join(f"{_typed(portfolio, name, text)} AS {quoted(name)}" for name, text in texts)
-    good = " AND ".join(_good(portfolio, name, text) for name, text in texts)
+    good = " AND ".join(_good(portfolio, name, text, known) for name, text in texts)
     places = range(len(drop.header))
     kept = ", ".join(f"c{place} AS _c{place}" for place in places)  # a column may be called c0
     raw = ", ".join(f"_c{place}" for place in places)
+    said = ", ".join(f"coalesce(_c{place}, '')" for place in places) if known.nulls else raw
     return (
-        f"SELECT * EXCLUDE ({raw}), CASE WHEN {'true' if drop.outcomes else '_bad'} THEN [{raw}] END AS _raw "
+        f"SELECT * EXCLUDE ({raw}), CASE WHEN {'true' if drop.outcomes else '_bad'} THEN [{said}] END AS _raw "
         f"FROM (SELECT *, NOT coalesce({good}, false) AS _bad FROM (SELECT *, {typed} "
         f"FROM (SELECT line AS _line, {kept}, {read} FROM {source})))"
     )
@@ -235,25 +249,29 @@ def _made(portfolio: Portfolio, path: Path) -> str | None:
     return f"{literal(f'{stem}-{safe.sha256(path)[:8]}:')} || line"
 
 
-def _text(drop: Opened, name: str, tight: bool) -> str:
+def _text(drop: Opened, name: str, known: Texts) -> str:
     """SQL for a field without the spaces around it; NULL if it is missing."""
     if name not in drop.header:
         return drop.made if drop.made and name == drop.portfolio.id else "CAST(NULL AS VARCHAR)"
     field, column = f"c{drop.header.index(name)}", drop.portfolio.columns.get(name)
-    text = field if tight else f"trim({field}, {literal(SPACES)})"
-    return text if column and column.empty == "text" else f"nullif({text}, '')"
+    text = field if known.tight else f"trim({field}, {literal(SPACES)})"
+    if column and column.empty == "text":
+        return f"coalesce({text}, '')" if known.nulls else text
+    return text if known.nulls and known.tight else f"nullif({text}, '')"
 
 
 @dataclass(frozen=True)
 class _Rule:
     """SQL for what must hold of a value that is not missing, and what is wrong where it does not.
 
-    ``quick`` says the same and costs less, if all that the other rules of the column say holds too.
+    ``quick`` says the same and costs less, if all that the other rules of the column say holds too; ``plain`` if no
+    field has a ``_`` or ``+`` either.
     """
 
     holds: str
     fault: str
     quick: str = ""
+    plain: str = ""
 
 
 def _nullable(portfolio: Portfolio, name: str) -> bool:
@@ -261,9 +279,10 @@ def _nullable(portfolio: Portfolio, name: str) -> bool:
     return column.nullable if column else portfolio.target.unlabelled == "accept"
 
 
-def _good(portfolio: Portfolio, name: str, text: str) -> str:
+def _good(portfolio: Portfolio, name: str, text: str, known: Texts) -> str:
     """SQL for whether a value can be taken: true, or else false or NULL."""
-    holds = " AND ".join(f"({rule.quick or rule.holds})" for rule in _rules(portfolio, name, text))
+    rules = _rules(portfolio, name, text)
+    holds = " AND ".join(f"({(known.plain and rule.plain) or rule.quick or rule.holds})" for rule in rules)
     return f"({text} IS NULL OR coalesce({holds}, false))" if _nullable(portfolio, name) else holds
 
 
@@ -306,6 +325,7 @@ def _of_type(portfolio: Portfolio, column: Column, text: str, value: str) -> Ite
             f"regexp_full_match({text}, {literal(_pattern(portfolio, form))})",
             "not a number",
             f"NOT contains({text}, '_') AND NOT starts_with({text}, '+-')" if plain else "",
+            "true" if plain else "",
         )
         yield _Rule(f"isfinite({value})", "beyond a double")
     elif column.type == "boolean":

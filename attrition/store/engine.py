@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
 from attrition.params import Portfolio
 
-__all__ = ["OWN", "StoreError", "connect", "fields", "listed", "literal", "quoted"]
+__all__ = ["ALONE", "BESIDE", "OWN", "Room", "StoreError", "connect", "fields", "listed", "literal", "quoted"]
 
 OWN = {"_row": "BIGINT", "_version": "BIGINT", "_hash": "BIGINT"}
 """Columns that the store adds to a portfolio's."""
@@ -27,22 +27,36 @@ _TYPES = {
 }
 
 
+class Room(NamedTuple):
+    """What DuckDB may use for one task: ``memory`` it may hold (the rest lies in files), and ``threads``."""
+
+    memory: str
+    threads: int
+
+
+ALONE = Room("224MB", 2)
+"""For a drop or a bucket by itself."""
+
+BESIDE = Room("136MB", 1)
+"""For one of two at a time."""
+
+
 class StoreError(Exception):
     """The store and what is asked of it do not fit; the message says what to do."""
 
 
-def connect(memory: str = "1GB", temp: Path | None = None) -> Any:
-    """A new DuckDB connection in memory: two threads, UTC, nothing fetched, no Python variable in scope.
+def connect(room: Room = Room("1GB", 2), temp: Path | None = None) -> Any:  # noqa: B008 -- it cannot change
+    """A new DuckDB connection in memory: UTC, nothing fetched, no Python variable in scope.
 
     Args:
-        memory: what it may hold; beyond that it goes on in files.
-        temp: the folder of these files; None: one of this process among the system's.
+        room: what it may use.
+        temp: the folder of the files that it goes on in; None: one of this process among the system's.
     """
     connection = duckdb.connect(
         ":memory:",
         config={
-            "memory_limit": memory,
-            "threads": 2,
+            "memory_limit": room.memory,
+            "threads": room.threads,
             "temp_directory": str(temp or Path(tempfile.gettempdir(), f"attrition-{os.getpid()}")),
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,

@@ -3,8 +3,8 @@
 
 DuckDB may lose a row, a quote or a header of an unusual file without a word. So a CSV is looked through first, and
 taken only if nothing in it is read in two ways: each quote opens a field, closes it or stands doubled within, no line
-ends within quotes, one kind of line end, no empty line between others. Its lines are counted on the way, and DuckDB
-must find as many rows. Whatever is otherwise is read by the exact reader.
+ends within quotes, one kind of line end. Its lines are counted on the way, and DuckDB must find as many rows: it
+passes over an empty line. Whatever is otherwise is read by the exact reader.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import csv
 import gzip
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import compress, count
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from attrition.store.check import Opened
+from attrition.store.check import Opened, Texts
 from attrition.store.engine import literal, quoted
 
 __all__ = ["Source", "lines_of", "source"]
@@ -37,7 +38,7 @@ class Source:
 
     rows: str
     records: int
-    tight: bool  # no field has spaces around it
+    texts: Texts
 
 
 def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
@@ -77,10 +78,11 @@ def _found(
     quotes: bool,
 ) -> Iterator[tuple[int, int]]:
     """Those of some lines, the ``first`` of which has this number, that are wanted; a header is none."""
-    for at, line in enumerate(lines, first):
-        if line in plain and at > 1:
-            yield at, plain[line]
-        elif quotes and b'"' in line and at > 1:
+    for at in compress(count(), map(plain.__contains__, lines)):  # a loop over all lines would take twice as long
+        if first + at > 1:
+            yield first + at, plain[lines[at]]
+    for at, line in enumerate(lines, first) if quotes else ():
+        if b'"' in line and at > 1 and line not in plain:
             fields = tuple(next(csv.reader([line.decode().rstrip("\r")], delimiter=delimiter)))
             if fields in whole:
                 yield at, whole[fields]
@@ -95,11 +97,16 @@ def _bare(fields: Iterable[str], delimiter: str) -> bool:
 class _Form:
     """What there is in a CSV that DuckDB can read."""
 
-    lines: int = 0  # that end, but for empty ones at the file's end
-    ended: bool = True  # the last one too
+    lines: int = 0  # that end
     returns: int = 0
-    tight: bool = True
+    ends: int = 0  # after the last line that is not empty
+    texts: Texts = field(default_factory=lambda: Texts(tight=True, nulls=True, plain=True))
     quoted: bool = False
+
+    @property
+    def records(self) -> int:
+        """Data lines, if the only empty ones are at its end."""
+        return self.lines - self.ends  # without the header, and perhaps with a last line that does not end
 
 
 def _speakable(path: Path) -> bool:
@@ -114,7 +121,7 @@ def _speakable(path: Path) -> bool:
 def _parquet(path: Path, drop: Opened) -> Source:
     texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS c{place}" for place, name in enumerate(drop.records.header))
     read = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
-    return Source(f"(SELECT file_row_number + 1 AS line, {texts} FROM {read})", drop.records.count(), tight=False)
+    return Source(f"(SELECT file_row_number + 1 AS line, {texts} FROM {read})", drop.records.count(), Texts())
 
 
 def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
@@ -129,9 +136,7 @@ def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
         f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
         f"compression = '{'gzip' if path.suffix.lower() == '.gz' else 'none'}')"
     )
-    texts = ", ".join(f"coalesce(c{place}, '') AS c{place}" for place in width)
-    records = form.lines + (not form.ended) - 1
-    return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, {texts} FROM {read})", records, form.tight)
+    return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, * FROM {read})", form.records, form.texts)
 
 
 def _bytes(path: Path) -> Any:
@@ -139,31 +144,31 @@ def _bytes(path: Path) -> Any:
 
 
 def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
-    """What a CSV is like; None if a quote, a line end or an empty line in it may mean two things."""
-    form, before, over, quotes = _Form(), b"\n", False, _Quotes(delimiter)
+    """What a CSV is like; None if a quote or a line end in it may mean two things."""
+    form, before, quotes = _Form(), b"\n", _Quotes(delimiter)
     with _bytes(path) as file:
         while piece := file.read(PIECE):
-            block = before + piece
-            if quotes.odd(piece) or (over and piece.strip(b"\r\n")):
+            if quotes.odd(piece) or (form.lines == 0 and piece.startswith((b"\n", b"\r"))):
                 return None
+            form.lines += piece.count(b"\n")
             form.returns += piece.count(b"\r")
-            ends = piece.count(b"\n")
-            if not over and (empty := _empty_line(block)) >= 0:
-                if block[empty:].strip(b"\r\n"):
-                    return None
-                over = True
-                ends -= block[empty + 1 :].count(b"\n")
-            elif over:
-                ends = 0
-            form.lines += ends
-            form.ended = piece.endswith(b"\n")
-            form.tight = form.tight and not _spaced(block, delimiter)
-            before = block[-3:]
-    form.tight, form.quoted = form.tight and not before.endswith(SPACES), quotes.seen
+            filled = piece.rstrip(b"\r\n")
+            form.ends = piece[len(filled) :].count(b"\n") + (0 if filled else form.ends)
+            form.texts = _kept(form.texts, before + piece, delimiter)
+            before = piece[-3:]
+    form.texts = replace(form.texts, tight=form.texts.tight and not before.endswith(SPACES))
+    form.quoted = quotes.seen
     if quotes.odd(b"\n"):  # the last line may have no end
         return None
-    whole = form.returns == 0 or (not over and form.ended and form.returns == form.lines and _paired(path))
+    whole = form.returns == 0 or (form.ends == 1 and form.returns == form.lines and _paired(path))
     return form if whole else None
+
+
+def _kept(texts: Texts, block: bytes, delimiter: bytes) -> Texts:
+    """What still holds of all fields after this block too."""
+    tight = texts.tight and not _spaced(block, delimiter)
+    plain = texts.plain and b"_" not in block and b"+" not in block
+    return replace(texts, tight=tight, plain=plain)
 
 
 class _Quotes:
@@ -187,19 +192,13 @@ class _Quotes:
         return b'"' in self._field.sub(b"", lines)
 
 
-def _empty_line(block: bytes) -> int:
-    """Where the end of the line before an empty one stands; -1: there is none."""
-    found = [place for mark in (b"\n\n", b"\n\r\n") if (place := block.find(mark)) >= 0]
-    return min(found, default=-1)
-
-
 def _spaced(block: bytes, delimiter: bytes) -> bool:
     """Whether a field begins or ends with a space of any kind."""
     edges = (delimiter, b"\n", b"\r", b'"')
     return any(
         space + edge in block or edge + space in block
         for space in SPACES
-        if space != delimiter and space in block
+        if space != delimiter and space[:1] in block and space in block  # one byte is found five times as fast as two
         for edge in edges
     )
 

@@ -18,10 +18,10 @@ from typing import Any
 from attrition import engine, safe
 from attrition.params import Portfolio
 from attrition.store import outcomes
-from attrition.store.arrivals import MEMORY, Arrival, Taken, into_buckets, quarantine, take
+from attrition.store.arrivals import Arrival, Taken, into_buckets, quarantine, take
 from attrition.store.buckets import Bucket, New, Numbering, number, number_days, settle
 from attrition.store.clients import Clients
-from attrition.store.engine import connect, fields, listed, quoted
+from attrition.store.engine import ALONE, BESIDE, connect, fields, listed, quoted
 from attrition.store.manifest import Drop, Ingest, Part
 
 __all__ = ["Drop", "Ingest", "Part", "ingest"]
@@ -58,10 +58,14 @@ class _Ingest:
     def __init__(self, portfolio: Portfolio, clients: Clients, drops: Sequence[Path], staging: Path):
         self.portfolio, self.clients, self.drops, self.staging = portfolio, clients, drops, staging
         self.work, self.buckets = staging / "work", _buckets(drops)
-        self.engine = engine.of(portfolio)
+        self.room = BESIDE if self.buckets > 1 else ALONE
+        self.engine = engine.of(portfolio, 2 if self.room is BESIDE else 1)
 
     def run(self, run: str) -> Ingest:
-        arrivals = [Arrival(self.portfolio, at, path, self.staging, self.buckets) for at, path in enumerate(self.drops)]
+        room = self.room if len(self.drops) > 1 else ALONE
+        arrivals = [
+            Arrival(self.portfolio, at, path, self.staging, self.buckets, room) for at, path in enumerate(self.drops)
+        ]
         taken = list(self.engine.map(take, arrivals))
         new = self._settled(sorted(self.work.glob("arrived-*")), {}, told=False)
         if any(each.told for each in taken):
@@ -80,14 +84,14 @@ class _Ingest:
 
     def _settled(self, folders: list[Path], beside: dict[int, list[New]], *, told: bool) -> list[New]:
         tasks = (
-            Bucket(self.portfolio, at, folders, self.clients.files, beside.get(at, []), told, self.work)
+            Bucket(self.portfolio, at, folders, self.clients.files, beside.get(at, []), told, self.work, self.room)
             for at in range(self.buckets)
         )
         return list(self.engine.map(settle, tasks))
 
     def _told(self, new: list[New], taken: list[Taken]) -> list[New]:
         """What outcomes that came alone make of the rows they join; ``taken`` is brought up to it."""
-        with connect(MEMORY, self.work / "joining.spilt") as connection:
+        with connect(ALONE, self.work / "joining.spilt") as connection:
             numbers = outcomes.load_told(connection, self.portfolio, self.work)
             connection.execute(f"CREATE VIEW new AS {self._all(new)}")
             outcomes.join(connection, self.portfolio, self.clients.files)
@@ -119,10 +123,10 @@ class _Ingest:
         """Files of the table, a bucket each: the same rows have the same numbers, however many there are."""
         if not new:
             return []
-        days, version = self.work / "days.parquet", self.clients.next
+        days, rows, version = self.work / "days.parquet", self.staging / "rows", self.clients.next
         number_days(new, self.clients.rows, days)
         tasks = (
-            Numbering(self.portfolio, mine, days, version, self.staging / "rows" / f"part-{version:06d}-{at}.parquet")
+            Numbering(self.portfolio, mine, days, version, rows / f"part-{version:06d}-{at}.parquet", self.room)
             for at in range(self.buckets)
             if (mine := [each for each in new if each.bucket == at])
         )

@@ -15,7 +15,7 @@ from attrition.store import delta, hashes
 from attrition.store.buckets import stats
 from attrition.store.clients import SCORES, score_stats
 from attrition.store.delta import InTable
-from attrition.store.engine import OWN, connect, fields, literal
+from attrition.store.engine import OWN, Room, connect, fields, literal
 
 __all__ = ["BUDGET", "MANY", "keep_up"]
 
@@ -28,7 +28,7 @@ MANY = 16
 SIZES = (4_096, 65_536, 1_000_000)
 """Rows below which a file is of the first size, the second, the third; larger ones stay as they are."""
 
-MEMORY = "256MB"
+ROOM = Room("256MB", 2)
 
 
 def keep_up(portfolio: Portfolio, clients: Path, scores: Path, *, budget: int = BUDGET, many: int = MANY) -> int:
@@ -52,7 +52,7 @@ def keep_up(portfolio: Portfolio, clients: Path, scores: Path, *, budget: int = 
             target = folder / f"compact-{table.version() + 1:06d}.parquet"
             _merge(chosen, order, target)
             if folder == clients:
-                with connect(MEMORY) as connection:
+                with connect(ROOM) as connection:
                     _, found = stats(connection, portfolio, target)
             else:
                 found = score_stats(target)
@@ -93,7 +93,7 @@ def _chosen(parts: Sequence[InTable], budget: int, many: int) -> list[Path]:
 def _merge(parts: Sequence[Path], order: str, target: Path) -> None:
     beside = target.with_name(f".{target.name}")  # a name that no reader looks at
     listing = ", ".join(map(literal, parts))
-    with connect(MEMORY, target.with_name(f".{target.name}.spilt")) as connection:
+    with connect(ROOM, target.with_name(f".{target.name}.spilt")) as connection:
         connection.execute(
             f"COPY (SELECT * FROM read_parquet([{listing}], hive_partitioning = false) ORDER BY {order}) "
             f"TO {literal(beside)} (FORMAT parquet, COMPRESSION zstd)"
