@@ -112,8 +112,7 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
         _empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
     _validate(connection, drop)
-    (rows,) = connection.execute("SELECT (SELECT count(*) FROM good) + (SELECT count(*) FROM bad)").fetchone()
-    return accounted(connection, drop, rows)
+    return accounted(connection, drop)
 
 
 def opened(portfolio: Portfolio, path: Path) -> Opened:
@@ -131,9 +130,12 @@ def opened(portfolio: Portfolio, path: Path) -> Opened:
     return Opened(records, header, portfolio, outcomes, headers.misfit(portfolio, header), _made(portfolio, path))
 
 
-def accounted(connection: Any, drop: Opened, rows: int) -> Checked:
+def accounted(connection: Any, drop: Opened) -> Checked:
     """What to say of a drop whose rows are in ``good`` and ``bad``."""
-    return Checked(rows, tuple(_notes(connection, drop.portfolio, drop.header, rows)), outcomes=drop.outcomes)
+    target = quoted(drop.portfolio.target.column)
+    asked = f"SELECT count(*) + (SELECT count(*) FROM bad), min({target}), max({target}) FROM good"
+    rows, low, high = connection.execute(asked).fetchone()  # ``good`` may be many files: they are opened once
+    return Checked(rows, tuple(_notes(drop, rows, low, high)), outcomes=drop.outcomes)
 
 
 def bad_rows(connection: Any) -> Iterator[BadRow]:
@@ -180,12 +182,10 @@ def _as_written(portfolio: Portfolio, *, typed: bool) -> Portfolio:
     return portfolio.model_copy(update={"decimal": ".", "thousands": None}) if typed else portfolio
 
 
-def _notes(connection: Any, portfolio: Portfolio, header: list[str], rows: int) -> Iterator[str]:
-    target = portfolio.target.column
-    yield from headers.notes(portfolio, header)
+def _notes(drop: Opened, rows: int, low: int | None, high: int | None) -> Iterator[str]:
+    yield from headers.notes(drop.portfolio, drop.header)
     if rows == 0:
         yield "no rows"
-    low, high = connection.execute(f"SELECT min({quoted(target)}), max({quoted(target)}) FROM good").fetchone()
     if low is not None and low == high:
         yield f"every outcome is {low}"
 

@@ -34,10 +34,10 @@ class Room(NamedTuple):
     threads: int
 
 
-ALONE = Room("224MB", 2)
+ALONE = Room("288MB", 2)
 """For a drop or a bucket by itself."""
 
-BESIDE = Room("136MB", 1)
+BESIDE = Room("152MB", 1)
 """For one of two at a time."""
 
 

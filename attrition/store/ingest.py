@@ -26,7 +26,7 @@ from attrition.store.manifest import Drop, Ingest, Part
 
 __all__ = ["Drop", "Ingest", "Part", "ingest"]
 
-SHARE = 48 * 2**20
+SHARE = 24 * 2**20
 """Bytes of drops for one bucket."""
 
 MOST = 256
