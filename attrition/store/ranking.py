@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from attrition.store.clients import SCORES
-from attrition.store.engine import connect, listed, literal, quoted
+from attrition.store.engine import Room, connect, listed, literal, quoted
 
 __all__ = ["COLUMNS", "write_ranking"]
 
@@ -23,6 +24,7 @@ risks, a day each, as far back as that: what the next change needs, so that nobo
 WEEK = "INTERVAL 7 DAY"
 DAY = "coalesce({0}.as_of, try_strptime(left({0}.run, 8), '%Y%m%d')::DATE)"
 """The day that a line speaks of: its as-of date, or that of the run where the portfolio has none."""
+ROOM = Room("768MB", 2)
 ROWS = 10_240
 """Rows that are compressed together. A page of the list reads one such group, whatever the number of clients."""
 
@@ -40,8 +42,8 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
             earlier line, of which its trail is kept.
         anew: all clients are assessed: of the previous ranking only the trails count.
     """
-    by_risk = "ORDER BY probability DESC, _row"
-    with connect() as db:  # its tables go to the disk where memory does not hold them
+    ranking, assessed = staging / "ranking.parquet", staging / "assessed.parquet"
+    with connect(ROOM) as db:  # its tables go to the disk where memory does not hold them
         declared = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items())
         listing, rows = f"[{', '.join(map(literal, files))}]", "*"
         if not files and previous.exists():  # nobody to assess: the columns to show are the earlier ranking's
@@ -50,20 +52,27 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
         more = f"UNION ALL BY NAME (SELECT {rows} FROM read_parquet({listing}, hive_partitioning = false) {none})"
         if not files and not previous.exists():
             more = ""
-        db.execute(f"CREATE TABLE everybody AS SELECT {declared} WHERE false {more}")
+        kept = "TABLE" if previous.exists() else "VIEW"  # only what an earlier ranking adds to need be held
+        db.execute(f"CREATE {kept} everybody AS SELECT {declared} WHERE false {more}")
         db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
         if previous.exists():
             _go_on(db, previous, anew)
-        ranks = f"row_number() OVER ({by_risk}) AS rank"
-        db.execute(f"CREATE TABLE ranked AS SELECT {ranks}, * FROM everybody")
-        queries = {
-            "ranking": "SELECT * FROM ranked ORDER BY rank",
-            "assessed": "SELECT * FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY rank",
-            "scores": f"SELECT {listed(SCORES)} FROM ranked WHERE _row IN (SELECT _row FROM mine) ORDER BY _row",
-        }
-        for name, query in queries.items():
-            path = literal(staging / f"{name}.parquet")
-            db.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS})")
+        # One sort of whole lines, numbered as they come out of it.
+        _write(
+            db, "SELECT row_number() OVER () AS rank, * FROM (FROM everybody ORDER BY probability DESC, _row)", ranking
+        )
+        mine = "WHERE _row IN (SELECT _row FROM mine)"
+        scores = f"SELECT {listed(SCORES)} FROM everybody {mine} ORDER BY _row"
+        _write(db, scores, staging / "scores.parquet")
+        (all_mine,) = db.execute("SELECT (SELECT count(*) FROM mine) = (SELECT count(*) FROM everybody)").fetchone()
+        if all_mine:
+            shutil.copyfile(ranking, assessed)
+        else:
+            _write(db, f"SELECT * FROM read_parquet({literal(ranking)}) {mine} ORDER BY rank", assessed)
+
+
+def _write(db: Any, query: str, path: Path) -> None:
+    db.execute(f"COPY ({query}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS})")
 
 
 def _go_on(db: Any, previous: Path, anew: bool) -> None:
