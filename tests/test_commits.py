@@ -315,3 +315,15 @@ def test_the_lists_name_no_page_that_is_not_there(tmp_path):
         site.write(place, params.load(place.params), book)
     assert all((path.parent / "index.html").exists() for path in place.executed.glob("2*/run.json"))
     assert not place.at_work.exists()
+
+
+def test_what_a_run_left_that_another_has_closed_stops_no_tick(tmp_path):
+    """A process that slept while somebody took its lock away wakes up, and writes where its run was."""
+    place = home(tmp_path)
+    tick(place)
+    name = max(path.name for path in place.executed.glob("2*"))
+    shutil.copytree(place.executed / name, place.staging / name)
+    before = (place.executed / name / "run.json").read_bytes()
+    assert not tick(place)
+    assert not list(place.staging.iterdir())
+    assert (place.executed / name / "run.json").read_bytes() == before
