@@ -99,7 +99,7 @@ def of(portfolio: Portfolio, abreast: int = 1) -> Engine:
     """The engine that a portfolio names under ``engine``: a Dask cluster, or this process if it names none.
 
     Args:
-        abreast: tasks at a time in this process; each then has that share of the memory.
+        abreast: tasks at a time in this process; what each may use, it is told itself. A cluster has its own number.
     """
     return Dask(portfolio.engine.dask) if portfolio.engine else Here(abreast)
 

@@ -25,6 +25,7 @@ WEEK = "INTERVAL 7 DAY"
 DAY = "coalesce({0}.as_of, try_strptime(left({0}.run, 8), '%Y%m%d')::DATE)"
 """The day that a line speaks of: its as-of date, or that of the run where the portfolio has none."""
 ROOM = Room("768MB", 2)
+"""So that the process that assesses 20 million clients stays below 1.5 GB."""
 ROWS = 10_240
 """Rows that are compressed together. A page of the list reads one such group, whatever the number of clients."""
 
