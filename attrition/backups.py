@@ -125,8 +125,8 @@ def _tables(place: Place, into: Place, state: State, number: int) -> None:
     """Both tables: the rows up to the book's data version, the predictions of runs that it knows to have ended."""
     from attrition.store import past
 
-    same = past.ingests(place.clients) == state.ingests  # no run has committed rows since the book was copied
-    at = past.version(place.clients) if same else state.data_version
+    newest, ingests = past.moment(place.clients)
+    at = newest if ingests == state.ingests else state.data_version  # else a run has committed rows since
     rows = {"to_version": state.data_version, "ingests": state.ingests, "at": at}
     past.clients(place.clients, into.clients, **rows, put=_put)
     past.predictions(place.scores, into.scores, to_run=number, put=_put)

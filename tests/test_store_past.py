@@ -56,3 +56,16 @@ def test_before_the_first_rows_there_was_no_table(shop, tmp_path):
     past.predictions(tmp_path / "scores", tmp_path / "neither", to_run=3, put=shutil.copy)
     assert not (tmp_path / "none").exists()
     assert not (tmp_path / "neither").exists()
+
+
+def test_version_and_ingests_are_of_one_moment_though_rows_come_right_after_each_look(shop, tmp_path, monkeypatch):
+    class ThenRowsCome(DeltaTable):
+        def __init__(self, folder):
+            super().__init__(folder)
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(past, "DeltaTable", DeltaTable)
+                shop.take(csv(tmp_path, f"later{self.version()},2026-02-01,Team,1,,yes,0", name="later.csv"))
+
+    monkeypatch.setattr(past, "DeltaTable", ThenRowsCome)
+    assert past.moment(shop.folder) == (TICKS, TICKS)
+    assert shop.clients.ingests == TICKS + 1

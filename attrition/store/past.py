@@ -16,21 +16,19 @@ from deltalake import DeltaTable
 from attrition.store import delta
 from attrition.store.engine import connect, literal, quoted
 
-__all__ = ["clients", "ingests", "predictions", "version"]
+__all__ = ["clients", "moment", "predictions"]
 
 Put = Callable[[Path, Path], object]
 RUN = "CAST(split_part(run, '-', 2) AS BIGINT)"
 """The number of the run that made a prediction."""
 
 
-def version(folder: Path) -> int:
-    """The newest version of a table; 0 where there is none."""
-    return int(DeltaTable(str(folder)).version()) if _there(folder) else 0
-
-
-def ingests(folder: Path) -> int:
-    """How many ingests have added rows to the client table."""
-    return int(DeltaTable(str(folder)).transaction_version("ingest") or 0) if _there(folder) else 0
+def moment(folder: Path) -> tuple[int, int]:
+    """The newest version of a table and how many ingests have added rows to it, at one moment; 0, 0 where is none."""
+    if not _there(folder):
+        return 0, 0
+    table = DeltaTable(str(folder))
+    return int(table.version()), int(table.transaction_version("ingest") or 0)
 
 
 def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: int, put: Put) -> None:
@@ -51,8 +49,9 @@ def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: in
 
 def predictions(folder: Path, target: Path, *, to_run: int, put: Put) -> None:
     """The predictions of the runs up to number ``to_run``; no table where none of them made any."""
+    at, _ = moment(folder)
     if _there(folder) and (files := _lay(folder, target, f"{RUN} <= {int(to_run)}", put)):
-        delta.laid(target, DeltaTable(str(folder)).schema(), files, version(folder), "scores", to_run)
+        delta.laid(target, DeltaTable(str(folder)).schema(), files, at, "scores", to_run)
 
 
 def _there(folder: Path) -> bool:
