@@ -255,14 +255,16 @@ def _account(place: Place, address: str, status: int, said: str) -> list[str]:
 
 
 def _ticks(place: Place, address: str) -> list[int]:
-    """Ticks until one makes no run; the exit status of each."""
+    """Ticks until one makes no run; the exit status of each.
+
+    The book is asked after the first only: where a tick was cut short within a transaction, no reader can before.
+    """
     os.environ["CRM"] = address
-    statuses: list[int] = []
-    runs = -1
-    while len(statuses) < TICKS and (runs != _runs(place) or statuses[-1] != 0):
-        runs = _runs(place)
+    statuses, before, runs = [kit.tick(place)], -1, _runs(place)
+    while len(statuses) < TICKS and (before != runs or statuses[-1] != 0):
         statuses.append(kit.tick(place))
-    return statuses if runs == _runs(place) else [*statuses, -1]
+        before, runs = runs, _runs(place)
+    return statuses if before == runs else [*statuses, -1]
 
 
 def _runs(place: Place) -> int:
