@@ -117,7 +117,6 @@ def test_current_is_what_its_rule_says(
         early = Clients(given_shop, folder, after)
         up_to = rows[rows["_version"] <= after]
         assert (early.rows, early.labelled) == (len(up_to), up_to["left"].notna().sum())
-        assert early.latest == up_to["_version"].max() if len(up_to) else early.latest == 0
 
 
 def test_of_rows_of_the_same_date_the_last_to_come_is_current(tmp_path: Path) -> None:

@@ -68,11 +68,6 @@ class Clients:
         return self._summed("max(_row)", lambda part: part.bounds.get("max._row"), max)
 
     @property
-    def latest(self) -> int:
-        """The newest version that brought rows, 0 before the first: compacting a table makes versions without any."""
-        return self._summed("max(_version)", lambda part: part.bounds.get("max._version"), max)
-
-    @property
     def labelled(self) -> int:
         """How many rows have an outcome."""
         target = self.portfolio.target.column

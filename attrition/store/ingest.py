@@ -77,7 +77,7 @@ class _Ingest:
         return Ingest(
             run=run,
             ingest=self.clients.ingests + bool(parts),
-            data_version=self.clients.next if parts else self.clients.latest,
+            data_version=self.clients.next if parts else self.clients.version,
             files=parts,
             drops=[self._account(each, found[at]) for at, each in enumerate(taken)],
         )
