@@ -201,9 +201,17 @@ def _put(path: Path, target: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    """The regular files below a folder, as they are when they are looked at: a run may be moving them away."""
     for root, below, names in os.walk(folder):
         below.sort()
-        yield from (Path(root, name) for name in sorted(names) if stat.S_ISREG(Path(root, name).lstat().st_mode))
+        yield from (path for name in sorted(names) if _regular(path := Path(root, name)))
+
+
+def _regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _entry(path: Path) -> dict[str, object]:

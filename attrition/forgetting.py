@@ -78,6 +78,8 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     line |= {"reason": about["reason"], "rows": about["rows"], "data_version": scrub.version(place)}
     bookkeeping.strike(place.book, whom.clean, line)
     _pages(place, portfolio, book, changed, number)
+    for folder in (place.data, place.models, place.executed):  # an earlier call was killed in any of them
+        safe.sweep(folder, deep=True)
     safe.write(place.forgetting, b"0" * len(json.dumps(about)))
     place.forgetting.unlink()
     safe.sync(place.data)

@@ -29,6 +29,7 @@ LINES = [f"CU-{line.replace(',', '-Z,', 1)}" for line in LINES]
 YAML = re.sub("rownames: {.*?}", "rownames: {type: text}", (REPOSITORY / "params" / "telco.yaml").read_text())
 CLAIMS = "model: {learning_rows: 100}\nrules: {reference_rows: 40, reference_each: 10}\n"
 FIRST = datetime(2026, 1, 5, 3, 15, tzinfo=UTC)
+NOBODY = 2**22 + 1  # the number of no process
 CLIENT = LINES[3].split(",")[0]
 
 
@@ -196,6 +197,15 @@ def test_a_backup_during_a_run_has_one_moment(home, place, tmp_path):
     ticked(new, FIRST + timedelta(days=5))
 
 
+def test_a_drop_that_is_moved_away_while_a_backup_looks_is_passed_over(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text("")
+    looking = backups._walk(tmp_path)
+    assert next(looking).name == "a"
+    (tmp_path / "b").unlink()
+    assert list(looking) == []
+
+
 @pytest.mark.parametrize("trap", ["changed", "missing", "extra", "link", "absolute", "above", "top", "portfolio"])
 def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touched(home, tmp_path, trap):
     copy = tmp_path / "copy"
@@ -350,9 +360,20 @@ def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, plac
         patch.setattr(forgetting.scrub, step, cut)
         assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
     assert place.forgetting.exists()
+    (place.models / "0001" / f".manifest.json.{NOBODY}.tmp").write_text(CLIENT)  # a kill in the middle of writing
     ticked(home, FIRST + timedelta(days=7))
     assert holds(place.root, CLIENT) == []
     assert [line["rows"] for line in bookkeeping.forgotten(place.book)] == [1]
+
+
+def test_after_a_forgetting_a_drop_without_new_rows_leaves_the_data_version_where_it_is(home, place):
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    at = Clients(params.load(place.params), place.clients).version
+    lay(place, 7, LINES[10:12])
+    ticked(home, FIRST + timedelta(days=7))
+    with Book.open(place.book, read_only=True) as book:
+        assert book.runs(limit=1)[0]["rows"] == {"in": 2, "ingested": 0, "duplicates": 2, "quarantined": 0}
+        assert (book.state().data_version, book.state().judged_version) == (at, at)
 
 
 def test_an_id_like_any_number_is_cut_only_where_it_is_a_client(tmp_path):
