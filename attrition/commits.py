@@ -49,22 +49,29 @@ def _ledger(place: Place, book: Book, sequence: int, run: Run, manifest: Mapping
 
 
 def settle_drops(place: Place, run: Run) -> None:
-    """After commit 1: move what the ledger speaks of out of incoming/, and the rejected rows into quarantine/."""
+    """After commit 1: move what the ledger speaks of out of incoming/, and the rejected rows into quarantine/.
+
+    A drop that its owner replaced or took away while it was read cannot be kept; the run's account says so.
+    """
     rejected = run.folder / "quarantine"
     if rejected.exists() and any(rejected.iterdir()):
         safe.publish(rejected, safe.make_folder(place.quarantine) / run.name)
+    lost = []
     for drop in _manifest(run)["drops"]:
         path = place.incoming / drop["name"]
+        target = (place.taken if drop["to"] == "taken" else place.quarantine) / run.name / drop["name"]
         # Replaced since it was read: that is another drop, and the next tick's.
         if (path.is_file() and not path.is_symlink() and safe.sha256(path) != drop["sha256"]) or not _there(path):
+            lost += [] if _there(target) else [drop["name"]]
             continue
-        away = place.taken if drop["to"] == "taken" else place.quarantine
         # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
         path.with_name(f"{path.name}.done").unlink(missing_ok=True)
         marks.path(path).unlink(missing_ok=True)
         # A second of the same name, that came while a crash was made good, stands beside the first.
-        target = safe.make_folder(away / run.name) / drop["name"]
+        safe.make_folder(target.parent)
         safe.move(path, target.with_name(f"{target.name}.again") if _there(target) else target)
+    if lost:
+        run.note(not_kept=lost)
 
 
 def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: Outcome, at: str) -> int:

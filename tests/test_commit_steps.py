@@ -39,6 +39,20 @@ def laid(root: Path, *names: str) -> Path:
     return incoming
 
 
+def test_a_drop_that_its_owner_replaced_or_took_away_is_told_to_be_not_kept(tmp_path):
+    incoming = laid(tmp_path, "kept.csv", "replaced.csv", "renamed.csv")
+    place, run = noted(tmp_path, "kept.csv", "replaced.csv", "renamed.csv")
+    (incoming / "replaced.csv").write_text("another")
+    (incoming / "renamed.csv").rename(incoming / "later.csv")
+    for _ in range(2):
+        settle_drops(place, run)
+        assert run.report["not_kept"] == ["replaced.csv", "renamed.csv"]
+        assert sorted(path.name for path in incoming.iterdir()) == ["later.csv", "replaced.csv"]
+    (incoming / "kept.csv").write_text("a later one of this name")
+    settle_drops(place, run)
+    assert run.report["not_kept"] == ["replaced.csv", "renamed.csv"]
+
+
 @pytest.mark.parametrize("to", ["taken", "quarantine"])
 def test_a_drop_goes_where_the_ledger_says_and_its_marks_go_with_it(tmp_path, to):
     incoming = laid(tmp_path, "a.csv", "b.csv", "a.csv.done", ".a.csv.mark")

@@ -55,6 +55,12 @@ def test_a_failed_run_begins_with_the_cell_that_failed() -> None:
     )
 
 
+def test_a_run_says_which_drop_could_not_be_kept() -> None:
+    said = "Replaced or taken away by its owner while it was read: a.csv, b.csv."
+    assert said in words(run(not_kept=["a.csv", "b.csv"]))
+    assert "by its owner" not in words(run())
+
+
 def test_a_run_says_first_what_was_decided() -> None:
     html = run(status="completed", error=None).html()
     in_order(html, "<h1>", "took 1 min 15 s", "rolled back</span>", "0001 serves again.", "It did better.", "1,500")

@@ -235,8 +235,12 @@ def _failure(report: Mapping[str, Any], stages: tuple[Stage, ...], broken: Mappi
 
 def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
     pruned, why_not = text(report.get("pruned")), text(report.get("not_replayable"))
+    lost = ", ".join(map(text, sequence(report.get("not_kept"))))
     gone = f"Pruned on {pruned[:10]}: its notebooks, their pages, its files and the drops that it took in are gone."
-    return (*([gone] if pruned else []), *([f"It cannot be replayed: {why_not}"] if why_not else []))
+    replaced = f"Replaced or taken away by its owner while it was read: {lost}."
+    kept = "Its rows are accounted for; the file as it was read is not kept."
+    said = {gone: pruned, f"It cannot be replayed: {why_not}": why_not, f"{replaced} {kept}": lost}
+    return tuple(sentence for sentence, so in said.items() if so)
 
 
 def _tally(report: Mapping[str, Any], left: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
