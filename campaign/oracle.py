@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
-from attrition import params, registry, safe
+from attrition import bookkeeping, params, registry, safe
 from attrition.book import Book, Unreadable
 from attrition.home import Place
 from attrition.store.clients import Clients
@@ -87,7 +87,8 @@ def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> l
     """Every row is accounted for, nothing is open, and each file that was committed is the one that was meant.
 
     A home that was ``restored`` lacks the parts that its table no longer names, and what a run that was at work had
-    staged.
+    staged. The content is gone of what was pruned, of drops out of which a client was taken, and of those that their
+    owner replaced while they were read; the run's account or the book tells so.
     """
     portfolio = params.load(place.params)
     with Book.open(place.book, read_only=True) as book:
@@ -100,8 +101,10 @@ def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> l
     faults = [*standing(place), *(f"{run} is still open" for run in open_runs)]
     faults += _ledger(place, ledger, drops)
     faults += _table(place, portfolio, ledger, restored)
+    speaking = {state.champion, state.challenger}
     for line in models:
-        faults += _model(place, line)
+        if line["version"] in speaking or (place.models / line["version"]).exists() or not _pruned(place):
+            faults += _model(place, line)
     current = registry.current(place.models)
     if (current.version if current else None) != state.champion:
         faults.append(f"current.json names {current and current.version}, the book {state.champion}")
@@ -112,15 +115,29 @@ def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> l
     return faults + _record(place, runs) + _left_over(place)
 
 
+def _accounts(place: Place) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in place.executed.glob("2*/run.json")]
+
+
+def _pruned(place: Place) -> set[str]:
+    """Runs whose files went by order."""
+    return {account["run"] for account in _accounts(place) if "pruned" in account}
+
+
 def _ledger(place: Place, ledger: list[dict[str, Any]], drops: dict[str, int]) -> list[str]:
-    faults = []
+    faults, pruned, struck = [], _pruned(place), bool(bookkeeping.forgotten(place.book))
+    lost = {(account["run"], name) for account in _accounts(place) for name in account.get("not_kept", [])}
     for line in ledger:
         if line["rows_in"] != line["ingested"] + line["duplicates"] + line["quarantined"]:
             faults.append(f"{line['name']}: the sums do not agree")
+        if struck or (line["run"] in pruned and line["moved_to"] == "taken") or (line["run"], line["name"]) in lost:
+            continue
         if line["moved_to"] == "taken" and drops.get(line["sha256"]) != line["rows_in"]:
             faults.append(f"{line['name']}: {line['rows_in']} rows in, the file has {drops.get(line['sha256'])}")
         if not _lies(place, line):
             faults.append(f"{line['name']}: not found where the ledger says")
+    if struck:
+        return faults
     known = {line["sha256"] for line in ledger}
     faults += [f"a drop of {rows} rows is in no ledger" for sha256, rows in drops.items() if sha256 not in known]
     set_aside = sum(1 for path in place.quarantine.rglob("*.jsonl") for _ in path.open())
@@ -138,19 +155,20 @@ def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any
     rows = clients.frame()
     columns = [*portfolio.columns, portfolio.target.column]
     faults = []
-    if list(rows["_row"]) != list(range(1, len(rows) + 1)):
+    gone = sum(line["rows"] for line in bookkeeping.forgotten(place.book))
+    if list(rows["_row"]) != list(range(1, len(rows) + 1)) and not gone:
         faults.append("the rows are not numbered 1, 2, 3 …")
     if rows[columns].duplicated().any():
         faults.append("a row is in the table twice")
     ingested = sum(line["ingested"] for line in ledger)
-    if len(rows) != ingested:
-        faults.append(f"{len(rows)} rows in the table, {ingested} ingested by the ledger")
+    if len(rows) != ingested - gone:
+        faults.append(f"{len(rows)} rows in the table, by the ledger {ingested} ingested and {gone} forgotten")
     with Book.open(place.book, read_only=True) as book:
         version = book.state().data_version
     if clients.version != version:
         faults.append(f"the table is at version {clients.version}, the book at {version}")
-    for run in {line["run"] for line in ledger}:
-        faults += _parts(place, run, restored)
+    for run in {line["run"] for line in ledger} - _pruned(place):
+        faults += _parts(place, run, restored or bool(gone))
     return faults
 
 

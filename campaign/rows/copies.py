@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sqlite3
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import runner
-from attrition import safe
+from attrition import registry, safe
+from attrition.book import Book, Unreadable
 from attrition.commands import backup, restore
 from attrition.home import Home, Place
 from attrition.served import Served
@@ -129,13 +132,25 @@ def _still(place: Place, tick: Any, copying: Any) -> tuple[Ended, Ended, list[An
     """The tick stands still during the backup."""
     ticking = tick()
     ticking.held()
-    served = child(lambda: _served(place)).value
+    served = child(lambda: _served(place) if _as_its_book_says(place) else None).value
     copying = copying()
     if copying.held(WAITED):
         copying.go_on()
         copying.held(WAITED)
     still = copying.over
     return ticking.ended(), copying.ended(), served if still else None
+
+
+def _as_its_book_says(place: Place) -> bool:
+    """Whether the model that serves is the one of the book: between two steps of a tick it may still be the last one,
+    and a backup has what the book says.
+    """
+    if not place.book.exists():
+        return True
+    current = registry.current(place.models)
+    with suppress(Unreadable, sqlite3.OperationalError), Book.open(place.book, read_only=True) as book:
+        return (current.version if current else None) == book.state().champion
+    return False
 
 
 def _goes_on(place: Place, tick: Any, copying: Any) -> tuple[Ended, Ended, list[Any] | None]:

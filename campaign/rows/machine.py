@@ -1,136 +1,311 @@
-"""Row 13: random histories (drop, tick, forced tick, crash, roll back) beside a dictionary of the rows."""
+"""Row 13: random histories of all that is done to a portfolio, beside what a person would note of it on paper.
+
+Drops, outcomes that come alone, ticks, forced ticks, kills, promotions, rollbacks, prunings, backups, restores, and
+clients who are forgotten. After each of them the table holds the very rows that stand on the paper, and the oracle of
+all rows finds nothing wrong.
+"""
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import os
+import re
+import shutil
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from attrition.home import Home, Place
 from campaign import kit, oracle
-from campaign.harness import Result, child, scratch
+from campaign.harness import JOBS, Result, Started, child, scratch
 from campaign.shim import Fault, Mode
 
 STEPS = 50
-FOLDERS = itertools.count()
+HISTORIES = itertools.count()
+OUTCOMES = "client,day,left"
+LATER = "u"
+"""Begins the ids of clients whose outcome comes later."""
+
+
+@dataclass
+class Paper:
+    """What a person would note: the rows (client, day, plan, seats, fee, left), those that wait, who may not serve."""
+
+    rows: set[str] = field(default_factory=set)
+    waiting: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    barred: set[str] = field(default_factory=set)
+    restored: bool = False
+
+    def take(self) -> None:
+        """What waits comes in: first the rows, then the outcomes that join them."""
+        outcomes = []
+        for header, lines in self.waiting.values():
+            if header == kit.HEADER:
+                self.rows |= set(lines)
+            else:
+                outcomes += [line.split(",") for line in lines]
+        known = {tuple(row.split(",")[:2]): row.rpartition(",")[0] for row in self.rows}
+        self.rows |= {f"{known[client, day]},{left}" for client, day, left in outcomes if (client, day) in known}
+        self.waiting.clear()
+
+    @property
+    def labelled(self) -> int:
+        """Rows with an outcome."""
+        return sum(not row.endswith(",") for row in self.rows)
+
+    def clients(self) -> list[str]:
+        """All who have a row."""
+        return sorted({row.partition(",")[0] for row in self.rows})
 
 
 def run(count: int, seed: int) -> Result:
-    """``count`` histories of 50 steps, each found, made smaller and told by hypothesis."""
-    from hypothesis import HealthCheck, settings
-    from hypothesis.stateful import run_state_machine_as_test
-
+    """``count`` histories of 50 steps, each found, made smaller and told by hypothesis; in JOBS processes."""
+    jobs = int(os.environ.get(JOBS, "1"))
     result = Result()
     with scratch() as folder:
-        machine = _machine(folder, result)
-        chosen = settings(
-            max_examples=count,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        )
-        from hypothesis import seed as seeded
-
-        try:
-            run_state_machine_as_test(seeded(seed)(machine), settings=chosen)
-        except AssertionError as error:
-            result.failures.append(str(error))
+        shares = [len(range(number, count, jobs)) for number in range(jobs)]
+        work = [partial(_histories, share, seed + number, folder / str(number)) for number, share in enumerate(shares)]
+        for each in [Started(part) for part in work]:
+            ended = each.ended(patience=float("inf"))
+            if ended.status:
+                raise AssertionError(ended.said[-2000:])
+            result.cases += ended.value[0]
+            result.failures += ended.value[1]
     return result
 
 
-def _machine(folder: Path, result: Result) -> Any:
+def _histories(count: int, seed: int, folder: Path) -> tuple[int, list[str]]:
+    from hypothesis import HealthCheck, settings
+    from hypothesis import seed as seeded
+    from hypothesis.stateful import run_state_machine_as_test
+
+    if not count:
+        return 0, []
+    folder.mkdir()
+    begun = itertools.count()
+    chosen = settings(
+        max_examples=count,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    try:
+        run_state_machine_as_test(seeded(seed)(_machine(folder, begun)), settings=chosen)
+    except BaseExceptionGroup as errors:
+        return next(begun), [_told(error) for error in errors.exceptions]
+    except AssertionError as error:
+        return next(begun), [_told(error)]
+    return next(begun), []
+
+
+def _told(error: BaseException) -> str:
+    """What was wrong, and the history that led there."""
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+
+
+def _machine(folder: Path, begun: itertools.count[int]) -> Any:
     from hypothesis import strategies as st
-    from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+    from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+    few = st.integers(1, 15)
+    seeds = st.integers(1, 9)
+    steps = st.integers(0, 450)
 
     class Portfolio(RuleBasedStateMachine):
-        """The real portfolio, and what a person would note of it on paper."""
+        """The real portfolio, and the paper."""
 
         def __init__(self) -> None:
             super().__init__()
-            result.cases += 1
-            self.place: Place = kit.home(folder / str(next(FOLDERS)))
-            self.waiting: dict[str, set[str]] = {}
-            self.rows: set[str] = set()
-            self.barred: set[str] = set()
+            next(begun)
+            self.place: Place = kit.home(folder / str(next(HISTORIES)) / "home")
+            self.paper = Paper()
+            self.copy: tuple[Path, Paper] | None = None
+
+        def teardown(self) -> None:
+            shutil.rmtree(self.place.root.parent)
 
         @initialize()
         def first(self) -> None:
-            kit.drop(self.place, "first.csv", kit.rows(1, 40))
-            self.waiting["first.csv"] = set(kit.rows(1, 40))
+            self._drop("first.csv", kit.rows(1, 40))
 
-        @rule(seed=st.integers(1, 9), count=st.integers(1, 15))
+        @rule(seed=seeds, count=few)
         def dropped(self, seed: int, count: int) -> None:
-            name = f"drop{seed}-{count}.csv"
-            kit.drop(self.place, name, kit.rows(seed, count))
-            self.waiting[name] = set(kit.rows(seed, count))
+            self._drop(f"drop{seed}-{count}.csv", kit.rows(seed, count))
+
+        @rule(seed=seeds, count=few)
+        def dropped_without_outcome(self, seed: int, count: int) -> None:
+            self._drop(f"later{seed}-{count}.csv", kit.rows(seed, count, labelled=False, prefix=LATER))
+
+        @rule(seed=seeds, count=few, left=st.integers(0, 1))
+        def outcomes_came(self, seed: int, count: int, left: int) -> None:
+            lines = kit.rows(seed, count, labelled=False, prefix=LATER)
+            self._drop(f"told{seed}-{count}-{left}.csv", [_outcome(line, left) for line in lines], OUTCOMES)
 
         @rule()
         def ticked(self) -> None:
-            self._all(child(lambda: kit.until_quiet(self.place)))
+            self._done(lambda: _tick(self.place))
 
         @rule()
         def forced(self) -> None:
-            self._all(child(lambda: [kit.tick(self.place, force=True), *kit.until_quiet(self.place)]))
+            self._done(lambda: _tick(self.place, force=True))
 
-        @rule(step=st.integers(0, 450))
+        @rule(step=steps)
         def crashed(self, step: int) -> None:
-            child(lambda: kit.tick(self.place), Fault(Mode.KILL_BEFORE, step), self.place.root)
-            self._all(child(lambda: kit.until_quiet(self.place)))
+            child(lambda: _tick(self.place), Fault(Mode.KILL_BEFORE, step), self.place.root)
+            self._done(lambda: 0)
+
+        @rule(seed=st.integers(100, 10_000))
+        def promoted(self, seed: int) -> None:
+            """So many outcomes that the stage's rule promotes what the tick trains."""
+            self._done(lambda: 0)
+            lines = kit.rows(seed, 3)
+            fresh = [line for line in lines if line not in self.paper.rows]
+            self._drop("promoting.csv", fresh[: (2 - self.paper.labelled) % 3])
+            newest = self._done(lambda: _tick(self.place, force=True))["newest"]
+            if self.paper.labelled % 3 == 2:
+                assert newest["status"] == "champion", newest
 
         @rule()
         def rolled_back(self) -> None:
-            before = child(lambda: _champion(self.place)).value
-            ended = child(lambda: _roll_back(self.place))
-            if ended.value == 0:
-                self.barred.add(before)
-            assert ended.value in (0, 2), ended.said
+            before = self._done(lambda: 0)["champion"]
+            if self._done(lambda: _command("rollback", self.place, version=None, reason="tried"))["status"] == 0:
+                self.paper.barred.add(before)
+                self._done(lambda: 0)
 
-        def _all(self, ended: Any) -> None:
+        @rule(keep=st.integers(0, 3), step=st.none() | steps)
+        def pruned(self, keep: int, step: int | None) -> None:
+            prune = lambda: _command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
+            if step is not None:
+                child(prune, Fault(Mode.KILL_BEFORE, step), self.place.root)
+            self._done(prune)
+
+        @rule(at=st.integers(0, 1000), step=st.none() | steps)
+        def forgotten(self, at: int, step: int | None) -> None:
+            self._done(lambda: 0)
+            everybody = self.paper.clients()
+            client = everybody[at % len(everybody)]
+            forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
+            if step is not None:
+                child(forget, Fault(Mode.KILL_BEFORE, step), self.place.root)
+                left = child(lambda: [kit.until_quiet(self.place), _rows(self.place)])
+                assert left.status == 0, left.said[-1500:]
+                partly = {row for row in left.value[1] if row.startswith(f"{client},")}
+                assert partly in (set(), {row for row in self.paper.rows if row.startswith(f"{client},")}), partly
+                if not partly:
+                    forget = lambda: 0  # noqa: E731 - the tick has ended it
+            self.paper.rows = {row for row in self.paper.rows if not row.startswith(f"{client},")}
+            self._done(forget)
+            naming = child(lambda: _naming(self.place, client))
+            assert (naming.status, naming.value) == (0, []), naming.value or naming.said[-1500:]
+
+        @rule()
+        def backed_up(self) -> None:
+            target = self.place.root.with_name("backup")
+            shutil.rmtree(target, ignore_errors=True)
+            ended = child(lambda: _command("backup", self.place, dest=target, portfolio=None))
+            assert (ended.status, ended.value) == (0, 0), ended.said[-1500:]
+            self.copy = (target, deepcopy(self.paper))
+
+        @precondition(lambda self: self.copy is not None)
+        @rule()
+        def restored(self) -> None:
+            target, paper = self.copy  # type: ignore[misc]
+            shutil.rmtree(self.place.root)
+            self.place.root.mkdir()
+            ended = child(lambda: _command("restore", self.place, src=target, portfolio=[]))
+            assert (ended.status, ended.value) == (0, 0), ended.said[-1500:]
+            self.paper = deepcopy(paper)
+            self.paper.restored = True
+            self._done(lambda: 0)
+
+        def _drop(self, name: str, lines: list[str], header: str = kit.HEADER) -> None:
+            kit.drop(self.place, name, lines, header)
+            self.paper.waiting[name] = (header, lines)
+
+        def _done(self, work: Callable[[], int]) -> dict[str, Any]:
+            """Do it, then ticks until there is nothing to do, and hold the portfolio to the paper."""
+            ended = child(lambda: _found(self.place, work, restored=self.paper.restored))
             assert ended.status == 0, ended.said[-1500:]
-            for rows in self.waiting.values():
-                self.rows |= rows
-            self.waiting.clear()
-
-        @invariant()
-        def as_on_paper(self) -> None:
-            if not self.waiting:
-                _compare(self.place, len(self.rows), self.barred)
+            self.paper.take()
+            found: dict[str, Any] = ended.value
+            assert found["faults"] == [], found["faults"]
+            assert len(found["rows"]) == len(set(found["rows"])), "a row is there twice"
+            assert set(found["rows"]) == self.paper.rows, set(found["rows"]) ^ self.paper.rows
+            assert found["champion"] not in self.paper.barred, found["champion"]
+            return found
 
     return Portfolio
 
 
-def _compare(place: Place, rows: int, barred: set[str]) -> None:
-    """Hold a portfolio to the paper: how many rows there are, and which models may not serve."""
-    drops = child(lambda: oracle.given(place)).value
-    ended = child(lambda: [oracle.settled(place, drops), _clients(place), _champion(place)])
-    assert ended.status == 0, ended.said[-1500:]
-    faults, found, champion = ended.value
-    assert faults == [], faults
-    assert found == rows, (found, rows)
-    assert champion not in barred, champion
+def _outcome(line: str, left: int) -> str:
+    client, day, *_ = line.split(",")
+    return f"{client},{day},{left}"
 
 
-def _clients(place: Place) -> int:
+def _tick(place: Place, *, force: bool = False) -> int:
+    """At this moment, because the commands between the ticks have no other clock."""
+    return kit.tick(place, force=force, at=datetime.now(UTC))
+
+
+def _command(name: str, place: Place, **words: Any) -> int:
+    import importlib
+
+    import runner
+
+    command: ModuleType = importlib.import_module(f"attrition.commands.{name}")
+    given = argparse.Namespace(**({"portfolio": place.name} | words))
+    return runner.told(lambda: command.main(given, Home(place.root)))
+
+
+def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:
+    """What there is after ``work`` and the ticks that it leaves to do."""
+    from attrition.book import Book
+
+    status = work()
+    assert status in (0, 2), status
+    for _ in range(5):
+        if kit.owed(place) if place.book.exists() else True:
+            _tick(place)
+    with Book.open(place.book, read_only=True) as book:
+        champion, models = book.state().champion, book.models()
+    faults = oracle.settled(place, oracle.given(place), restored=restored)
+    faults += ["it is not quiet after five ticks"] if kit.owed(place) else []
+    newest = max(models, key=lambda each: each["version"], default={})
+    about = {"version": newest.get("version"), "status": newest.get("status")}
+    return {"status": status, "rows": _rows(place), "champion": champion, "newest": about, "faults": faults}
+
+
+def _rows(place: Place) -> list[str]:
+    """The rows of the table, as their drops had them."""
     from attrition import params
     from attrition.store.clients import Clients
 
-    return Clients(params.load(place.params), place.clients).rows
+    def plain(value: Any, form: str) -> str:
+        return "" if value is None or value != value else format(value, form)
+
+    frame = Clients(params.load(place.params), place.clients).frame()
+    return [
+        f"{row.client},{row.day:%Y-%m-%d},{row.plan},{row.seats:.0f},{plain(row.fee, '.2f')},{plain(row.left, '.0f')}"
+        for row in frame.itertuples()
+    ]
 
 
-def _champion(place: Place) -> str | None:
-    from attrition.book import Book
+def _naming(place: Place, client: str) -> list[str]:
+    """Files that have the id of a client as a word of its own; of Parquet, that have it in a row."""
+    import duckdb
 
-    with Book.open(place.book, read_only=True) as book:
-        return book.state().champion
-
-
-def _roll_back(place: Place) -> int:
-    import argparse
-
-    import runner
-    from attrition.commands import rollback
-
-    given = argparse.Namespace(portfolio=place.name, version=None, reason="tried")
-    return runner.told(lambda: rollback.main(given, Home(place.root)))
+    word = re.compile(rb"\b%s\b" % client.encode())
+    found = [str(path) for path in place.root.rglob("*") if path.is_file() and word.search(path.read_bytes())]
+    rows = "SELECT count(*) FROM read_parquet($file) AS row WHERE regexp_matches(CAST(row AS VARCHAR), $word)"
+    for path in place.root.rglob("*.parquet"):
+        said = {"file": str(path), "word": rf"\b{client}\b"}
+        found += [str(path)] if duckdb.connect().execute(rows, said).fetchall() != [(0,)] else []
+    return found
