@@ -184,7 +184,9 @@ def number(task: Numbering) -> Part:
             f"SELECT {names}, CAST(_shift + row_number() OVER () AS BIGINT) AS _row, "
             f"CAST({task.version} AS BIGINT) AS _version, _hash FROM (FROM ({rows}) ORDER BY {order})"
         )
-        _written(connection, numbered, task.target, ", COMPRESSION zstd, COMPRESSION_LEVEL 1")
+        # A dictionary is for columns of few values; of the others it is only known late that it was made for nothing.
+        form = ", COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000"
+        _written(connection, numbered, task.target, form)
         count, found = stats(connection, task.portfolio, task.target)
     return Part(task.target.name, task.target.stat().st_size, safe.sha256(task.target), count, found)
 
