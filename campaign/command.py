@@ -59,7 +59,7 @@ ROWS: dict[int, Row] = {
     10: Row("drops that grow, are renamed, come twice, are replaced", "schedules", "arrivals:run", 500, 2),
     11: Row("clocks that jump, daylight saving, leap day", "the tick's clock", "clocks:jumps", 40, 3),
     12: Row("a year of ticks every 15 minutes", "simulated", "clocks:year", 35_040, 200),
-    13: Row("histories of 50 steps beside a dictionary", "hypothesis", "machine:run", 2_000, 0),
+    13: Row("histories of 50 steps beside a dictionary", "hypothesis", "machine:run", 2_000, 3),
     14: Row("PostgreSQL cut at each message, server killed", "proxy", "queries:run", 300, 6),
     15: Row("cron's reality: no environment, no HOME, few files", "the real runner", "processes:cron", 12, 0),
     16: Row("backup during a run, restored into an empty folder", "both held at a step", "copies:run", 50, 3),
@@ -75,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int)
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that do the cases of rows 1, 2, 4, 5 and 10")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that do the cases of rows 1, 2, 4, 5, 10 and 13")
     parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
     given = parser.parse_args(words)
     os.environ[JOBS] = str(max(1, given.jobs))
