@@ -109,6 +109,7 @@ def _done(row: Row, count: int, seed: int) -> Result:
 def _line(number: int, done: Result, seed: int) -> str:
     """A row of the table, as Markdown."""
     row = ROWS[number]
-    cases = done.skipped or f"{done.cases:,}"
+    whole = done.whole or row.full
+    cases = done.skipped or f"{done.cases:,}{f' of {whole:,}' if done.cases < whole else ''}"
     told = (number, row.fault, row.how, cases, len(done.failures), seed, f"{done.seconds:,.0f} s")
     return f"| {' | '.join(map(str, told))} | {datetime.now(UTC).date()} |"

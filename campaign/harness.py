@@ -44,9 +44,13 @@ class Ended:
 
 @dataclass
 class Result:
-    """What a row of the campaign found: how many cases, what went wrong in which, how long it took."""
+    """What a row of the campaign found: how many cases, what went wrong in which, how long it took.
+
+    ``whole``: how many cases there are, where that is known; 0: as many as are asked for.
+    """
 
     cases: int = 0
+    whole: int = 0
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)

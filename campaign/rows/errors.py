@@ -35,6 +35,7 @@ def run(count: int, seed: int) -> Result:
         for name in CASES:
             given = case(name, folder)
             faults = [*_faults(given, folder)]
+            result.whole += len(faults)
             if len(faults) > count // len(CASES):
                 faults = chance.sample(faults, count // len(CASES))
             result.each(faults, partial(_named, given), folder)

@@ -24,6 +24,7 @@ def steps(count: int, seed: int) -> Result:
         for name in CASES:
             given = case(name, folder)
             faults = _faults(given, folder)
+            result.whole += len(faults)
             if len(faults) > count // len(CASES):
                 faults = chance.sample(faults, count // len(CASES))
             result.each(faults, partial(_step, given), folder)

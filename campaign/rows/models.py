@@ -27,6 +27,7 @@ def run(count: int, seed: int) -> Result:
         given = case("second", folder)
         child(lambda: kit.until_quiet(given.start))
         ways = [*_ways(given.start, chance)]
+        result.whole = len(ways)
         if len(ways) > count:
             ways = chance.sample(ways, count)
         for at in range(0, len(ways), PART):
