@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from attrition.home import REPOSITORY
@@ -58,17 +59,34 @@ def text_with(defect: Defect, root: Path = REPOSITORY) -> str:
 
 
 def seen(defect: Defect) -> bool:
-    """Whether who must see the defect does."""
+    """Whether who must see the defect does: a test fails, or a row of the campaign tells of a failure.
+
+    Raises:
+        AssertionError: the test or the row fails without the defect too, or came to no end of its own.
+    """
+    if (control := _asked(defect.by, "", "")).returncode != 0:
+        raise AssertionError(f"{defect.by} fails without any defect: {control.stdout[-500:]}{control.stderr[-1500:]}")
+    done = _asked(defect.by, defect.file, text_with(defect))
+    if done.returncode not in (0, 1):
+        raise AssertionError(f"{defect.by} ended with {done.returncode}: {done.stderr[-1500:]}")
+    kind, row, *_ = defect.by.split()
+    return done.returncode == 1 and (kind == "test" or f"| {row} |" in done.stdout)
+
+
+@cache
+def _asked(by: str, file: str, text: str) -> subprocess.CompletedProcess[str]:
+    """A row or a test in a copy of the project, with ``text`` in the place of ``file``; as it is if none is named."""
     with tempfile.TemporaryDirectory(prefix="attrition-planted-") as folder:
         root = Path(folder)
         for name in COPIED:
             source = REPOSITORY / name
             _ = shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root)
-        (root / defect.file).write_text(text_with(defect))
-        kind, *rest = defect.by.split()
+        if file:
+            (root / file).write_text(text)
+        kind, *rest = by.split()
         row = ["campaign", "--row", rest[0], "--count", *rest[1:]]
         words = row if kind == "row" else ["pytest", "-q", "-n", "0", *rest]
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", *words],
             cwd=root,
             env={**os.environ, "PYTHONPATH": folder, "CAMPAIGN_FIRST": "1"},
@@ -77,7 +95,6 @@ def seen(defect: Defect) -> bool:
             timeout=PATIENCE,
             check=False,
         )
-        return done.returncode == 1
 
 
 def main(names: Sequence[str]) -> int:
