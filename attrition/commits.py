@@ -7,7 +7,10 @@ Only the runner calls them, under the portfolio's lock.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,20 +61,30 @@ def settle_drops(place: Place, run: Run) -> None:
         safe.publish(rejected, safe.make_folder(place.quarantine) / run.name)
     lost = []
     for drop in _manifest(run)["drops"]:
-        path = place.incoming / drop["name"]
-        target = (place.taken if drop["to"] == "taken" else place.quarantine) / run.name / drop["name"]
-        # Replaced since it was read: that is another drop, and the next tick's.
-        if (path.is_file() and not path.is_symlink() and safe.sha256(path) != drop["sha256"]) or not _there(path):
-            lost += [] if _there(target) else [drop["name"]]
-            continue
-        # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
-        path.with_name(f"{path.name}.done").unlink(missing_ok=True)
-        marks.path(path).unlink(missing_ok=True)
-        # A second of the same name, that came while a crash was made good, stands beside the first.
-        safe.make_folder(target.parent)
-        safe.move(path, target.with_name(f"{target.name}.again") if _there(target) else target)
+        away = place.taken if drop["to"] == "taken" else place.quarantine
+        path, target = place.incoming / drop["name"], away / run.name / drop["name"]
+        if _there(target) and not _is(target, drop["sha256"]):  # killed between a move and the look after it
+            _put_back(target, path)
+        seen = _identity(path)
+        if seen and _is(path, drop["sha256"]):
+            _move_away(path, target, seen)
+        lost += [] if _there(target) else [drop["name"]]
     if lost:
         run.note(not_kept=lost)
+
+
+def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
+    """Move a drop that was ``seen`` and found to be what was read; what its owner put into its place is put back."""
+    # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
+    path.with_name(f"{path.name}.done").unlink(missing_ok=True)
+    marks.path(path).unlink(missing_ok=True)
+    safe.make_folder(target.parent)
+    # A second of the same name, that came while a crash was made good, stands beside the first.
+    to = target.with_name(f"{target.name}.again") if _there(target) else target
+    with suppress(FileNotFoundError):  # taken away by its owner at the last moment
+        safe.move(path, to)
+        if _identity(to) != seen:
+            _put_back(to, path)
 
 
 def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: Outcome, at: str) -> int:
@@ -202,6 +215,48 @@ def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:
 def _manifest(run: Run) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((run.folder / "ingest.json").read_text(encoding="utf-8"))
     return manifest
+
+
+def _is(path: Path, sha256: str | None) -> bool:
+    """Whether a drop is still the one that was read; what is no file, or may not be read, has no hash."""
+    if path.is_symlink() or not path.is_file():
+        return sha256 is None
+    try:
+        return safe.sha256(path) == sha256
+    except PermissionError:
+        return sha256 is None
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from one that takes its place, and from itself once it is written to; None: it is gone."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _put_back(moved: Path, path: Path) -> None:
+    """Let a file wait in incoming/ that nobody has read; if another of its name has come, under a name beside it."""
+    names = (path.with_name(f"{number}-{path.name}") if number else path for number in count())
+    back = next(name for name in names if _free(moved, name))
+    if moved.is_dir() and not moved.is_symlink():
+        safe.move(moved, back)
+        return
+    moved.unlink()
+    safe.sync(back.parent)
+    safe.sync(moved.parent)
+
+
+def _free(moved: Path, name: Path) -> bool:
+    """Give what was moved this name too, if nothing has it: a rename would replace what comes at this moment."""
+    if moved.is_dir() and not moved.is_symlink():  # which has one name only
+        return not _there(name)
+    try:
+        os.link(moved, name, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _there(path: Path) -> bool:

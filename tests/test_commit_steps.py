@@ -100,6 +100,54 @@ def test_a_drop_of_other_content_stays_and_the_others_go(tmp_path):
     assert sorted(path.name for path in (place.taken / run.name).iterdir()) == ["a.csv", "c.csv"]
 
 
+@pytest.mark.parametrize("third", [False, True])
+def test_a_drop_that_is_replaced_while_it_is_looked_at_waits_for_the_next_tick(tmp_path, monkeypatch, third):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    look, move = safe.sha256, safe.move
+
+    def then_replaced(path: Path) -> str:
+        found = look(path)
+        (tmp_path / "new").write_text("nobody has read it")
+        (tmp_path / "new").rename(path)
+        return found
+
+    def then_another_comes(source: Path, target: Path) -> None:
+        move(source, target)
+        if third:
+            laid(tmp_path, "a.csv")
+
+    monkeypatch.setattr(safe, "sha256", then_replaced)
+    monkeypatch.setattr(safe, "move", then_another_comes)
+    settle_drops(place, run)
+    waiting = {path.name: path.read_text() for path in incoming.iterdir()}
+    assert waiting == (
+        {"a.csv": "a.csv", "1-a.csv": "nobody has read it"} if third else {"a.csv": "nobody has read it"}
+    )
+    assert list((place.taken / run.name).iterdir()) == []
+    assert run.report["not_kept"] == ["a.csv"]
+
+
+def test_a_folder_in_the_place_of_a_drop_that_was_read_waits_too(tmp_path):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv", "b.csv", sha256="of a file")
+    (incoming / "a.csv").unlink()
+    (incoming / "a.csv").mkdir()
+    (safe.make_folder(place.taken / run.name) / "b.csv").mkdir()
+    settle_drops(place, run)
+    assert sorted(path.name for path in incoming.iterdir()) == ["a.csv", "b.csv"]
+    assert list((place.taken / run.name).iterdir()) == []
+
+
+def test_a_kill_between_the_move_and_the_look_after_it_loses_no_drop(tmp_path):
+    incoming = laid(tmp_path)
+    place, run = noted(tmp_path, "a.csv")
+    (safe.make_folder(place.taken / run.name) / "a.csv").write_text("nobody has read it")
+    settle_drops(place, run)
+    assert [path.read_text() for path in incoming.iterdir()] == ["nobody has read it"]
+    assert run.report["not_kept"] == ["a.csv"]
+
+
 def test_a_second_drop_of_the_same_content_stands_beside_the_first(tmp_path):
     incoming = laid(tmp_path, "a.csv")
     place, run = noted(tmp_path, "a.csv")
