@@ -35,7 +35,7 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
     """Copy portfolios into the new folder ``target``; how many files and bytes.
 
     Raises:
-        UsageError: there is such a folder already, or a portfolio without a YAML is named.
+        UsageError: there is such a folder already, a portfolio without a YAML is named, or a client is being forgotten.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
     if target.exists():
@@ -95,6 +95,7 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
 
 def _portfolio(place: Place, into: Place) -> None:
     """One portfolio: first what a run moves away, then its book, then all that the book speaks of."""
+    _refuse_while_forgetting(place)
     _put(place.params, into.params)
     for folder, copy in ((place.incoming, into.incoming), (place.test, into.test)):
         for path in _walk(folder):
@@ -119,6 +120,15 @@ def _portfolio(place: Place, into: Place) -> None:
     _settle(into, [str(run["run"]) for run in runs])
     _drops(place, into, ended)
     _folders(place, into, ended)
+    _refuse_while_forgetting(place)
+    if len(bookkeeping.forgotten(place.book)) != len(bookkeeping.forgotten(into.book)):
+        raise UsageError(f"{place.name}: a client was forgotten meanwhile: call it once more")
+
+
+def _refuse_while_forgetting(place: Place) -> None:
+    """A copy of what is half erased would hold the client, and nothing that says so."""
+    if place.forgetting.exists():
+        raise UsageError(f"{place.name}: a client is just being forgotten; if that was cut short, a tick ends it first")
 
 
 def _tables(place: Place, into: Place, state: State, number: int) -> None:

@@ -366,6 +366,26 @@ def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, plac
     assert [line["rows"] for line in bookkeeping.forgotten(place.book)] == [1]
 
 
+def test_no_backup_is_made_of_what_is_half_forgotten(home, place, tmp_path, capsys, monkeypatch):
+    about = {"reason": "asked", "by": "me", "at": "2026-01-12T03:15:00Z"}
+    forgetting.begin(place, params.load(place.params), CLIENT, **about)
+    assert main(["backup", str(tmp_path / "copy")]) == 2
+    assert "a tick ends it first" in capsys.readouterr().err
+    ticked(home, FIRST + timedelta(days=7))
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert holds(tmp_path / "copy", CLIENT) == []
+
+    def then_forget(*given):
+        assert main(["forget", "telco", LINES[5].split(",")[0], "--reason", "asked"]) == 0
+        return copied(*given)
+
+    copied = backups._folders
+    monkeypatch.setattr(backups, "_folders", then_forget)
+    assert main(["backup", str(tmp_path / "mixed")]) == 2
+    assert "was forgotten meanwhile" in capsys.readouterr().err
+    assert not (tmp_path / "mixed").exists()
+
+
 def test_after_a_forgetting_a_drop_without_new_rows_leaves_the_data_version_where_it_is(home, place):
     assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
     at = Clients(params.load(place.params), place.clients).version
