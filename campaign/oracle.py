@@ -19,7 +19,7 @@ from attrition.book import Book, Unreadable
 from attrition.home import Place
 from attrition.store.clients import Clients
 
-__all__ = ["given", "outcome", "settled", "standing", "told"]
+__all__ = ["closed", "differences", "given", "outcome", "running", "settled", "standing", "told"]
 
 ENDS = {"completed", "failed", "interrupted"}
 COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
@@ -80,15 +80,29 @@ def _committed(place: Place, version: str, digest: str) -> list[str]:
     return [] if known.get(version) == digest else [f"model {version} serves and the book does not know it"]
 
 
+def running(place: Place) -> list[str]:
+    """Runs that are at work, or were when their process was killed."""
+    accounts = ((path.parent.name, json.loads(path.read_text())) for path in place.staging.glob("*/run.json"))
+    return [name for name, account in accounts if account["status"] == "running"]
+
+
+def closed(place: Place, runs: list[str]) -> list[str]:
+    """What was cut short is told to be interrupted."""
+    ends = {name: json.loads((place.executed / name / "run.json").read_text())["status"] for name in runs}
+    return [
+        f"{name} was killed, and is told to be {status}" for name, status in ends.items() if status != "interrupted"
+    ]
+
+
 # ---- when it was put right
 
 
-def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> list[str]:
+def settled(place: Place, drops: dict[str, int], *, restored: bool = False, replaced: bool = False) -> list[str]:
     """Every row is accounted for, nothing is open, and each file that was committed is the one that was meant.
 
     A home that was ``restored`` lacks the parts that its table no longer names, and what a run that was at work had
-    staged. The content is gone of what was pruned, of drops out of which a client was taken, and of those that their
-    owner replaced while they were read; the run's account or the book tells so.
+    staged. The content is gone of what was pruned, of drops out of which a client was taken, and, where drops are
+    ``replaced`` while they are read, of those; the run's account or the book tells so.
     """
     portfolio = params.load(place.params)
     with Book.open(place.book, read_only=True) as book:
@@ -99,8 +113,9 @@ def settled(place: Place, drops: dict[str, int], *, restored: bool = False) -> l
         open_runs = book.unfinished()
         deployed = book.deployments(1)
     faults = [*standing(place), *(f"{run} is still open" for run in open_runs)]
-    faults += _ledger(place, ledger, drops)
+    faults += _ledger(place, ledger, drops, replaced=replaced)
     faults += _table(place, portfolio, ledger, restored)
+    faults += _scored(place, portfolio, state.champion)
     speaking = {state.champion, state.challenger}
     for line in models:
         if line["version"] in speaking or (place.models / line["version"]).exists() or not _pruned(place):
@@ -124,13 +139,17 @@ def _pruned(place: Place) -> set[str]:
     return {account["run"] for account in _accounts(place) if "pruned" in account}
 
 
-def _ledger(place: Place, ledger: list[dict[str, Any]], drops: dict[str, int]) -> list[str]:
-    faults, pruned, struck = [], _pruned(place), bool(bookkeeping.forgotten(place.book))
+def _ledger(place: Place, ledger: list[dict[str, Any]], drops: dict[str, int], *, replaced: bool) -> list[str]:
+    faults, pruned = [], _pruned(place)
+    struck = max((_number(line["run"]) for line in bookkeeping.forgotten(place.book)), default=0)
     lost = {(account["run"], name) for account in _accounts(place) for name in account.get("not_kept", [])}
+    faults += [f"{name} of {run} was not kept" for run, name in lost if not replaced]
     for line in ledger:
         if line["rows_in"] != line["ingested"] + line["duplicates"] + line["quarantined"]:
             faults.append(f"{line['name']}: the sums do not agree")
-        if struck or (line["run"] in pruned and line["moved_to"] == "taken") or (line["run"], line["name"]) in lost:
+        if (line["run"] in pruned and line["moved_to"] == "taken") or (line["run"], line["name"]) in lost:
+            continue
+        if _number(line["run"]) < struck:  # a drop with the client is gone, and which one it was nobody knows
             continue
         if line["moved_to"] == "taken" and drops.get(line["sha256"]) != line["rows_in"]:
             faults.append(f"{line['name']}: {line['rows_in']} rows in, the file has {drops.get(line['sha256'])}")
@@ -145,9 +164,32 @@ def _ledger(place: Place, ledger: list[dict[str, Any]], drops: dict[str, int]) -
     return faults + ([] if set_aside == wanted else [f"{set_aside} rows in quarantine/, {wanted} in the ledger"])
 
 
+def _number(run: str) -> int:
+    return int(run.rpartition("-")[2])
+
+
 def _lies(place: Place, line: dict[str, Any]) -> bool:
     folder = (place.taken if line["moved_to"] == "taken" else place.quarantine) / line["run"]
     return any(safe.sha256(path) == line["sha256"] for path in folder.glob(f"{line['name']}*") if path.is_file())
+
+
+def _scored(place: Place, portfolio: params.Portfolio, champion: str | None) -> list[str]:
+    """No run scored a row twice, and the list has each client once, in order, by the model that serves."""
+    files = DeltaTable(str(place.scores)).file_uris() if (place.scores / "_delta_log").exists() else []
+    db = duckdb.connect()
+    twice = "SELECT count(*) - count(DISTINCT (_row, run)) FROM read_parquet($files)"
+    faults = ["a run scored a row twice"] if files and db.execute(twice, {"files": files}).fetchall() != [(0,)] else []
+    if champion is None:
+        return faults
+    if not place.ranking.exists():
+        return [*faults, "a model serves, and no list says whom to call"]
+    ranked = db.execute("SELECT rank, id, model_version FROM read_parquet($file)", {"file": str(place.ranking)}).df()
+    clients = set(Clients(portfolio, place.clients).frame([str(portfolio.id)])[portfolio.id])
+    if sorted(ranked["id"]) != sorted(clients):
+        faults.append(f"{len(ranked)} clients in the list, {len(clients)} in the table")
+    if not ranked["rank"].is_unique or set(ranked["model_version"]) - {champion}:
+        faults.append("two clients of the list have one rank, or another model than the champion ranked one")
+    return faults
 
 
 def _table(place: Place, portfolio: params.Portfolio, ledger: list[dict[str, Any]], restored: bool) -> list[str]:

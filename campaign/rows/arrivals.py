@@ -107,7 +107,7 @@ def _whole(place: Place, final: set[str], ever: set[str]) -> list[str]:
     rows = Clients(params.load(place.params), place.clients).frame()
     there = {f"{row.client},{row.day:%Y-%m-%d},{row.plan}" for row in rows.itertuples()}
     short = lambda lines: {",".join(line.split(",")[:3]) for line in lines}  # noqa: E731
-    wrong = oracle.settled(place, drops)
+    wrong = oracle.settled(place, drops, replaced=True)
     if lost := short(final) - there:
         wrong.append(f"lost: {sorted(lost)[:3]}")
     if made_up := there - short(ever):

@@ -12,12 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import duckdb
+from deltalake import DeltaTable
+
 import runner
-from attrition import registry, safe
+from attrition import params, registry, safe
 from attrition.book import Book, Unreadable
 from attrition.commands import backup, restore
 from attrition.home import Home, Place
 from attrition.served import Served
+from attrition.store.clients import Clients
 from campaign import kit, oracle, shim
 from campaign.cases import CASES, case
 from campaign.harness import Case, Ended, Result, Started, child, copied, scratch
@@ -104,7 +108,7 @@ def _one(given: _Given, place: Place, order: str, steps: int, looks: int) -> lis
 
 def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | None) -> list[str]:
     """What is wrong with what was restored, as it is and after a tick."""
-    wrong = [*oracle.standing(restored), *_hashes(place, restored)]
+    wrong = [*oracle.standing(restored), *_hashes(place, restored), *_tables(place, restored)]
     found = _served(restored)
     if found not in ([given.before, given.after] if served is None else [served]):
         wrong.append(f"it serves {found}, the original {given.before}, then {given.after}")
@@ -114,13 +118,38 @@ def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | Non
 
 
 def _hashes(place: Place, restored: Place) -> list[str]:
-    """What never changes once it is there is the same in both homes: models, published runs, rows, predictions."""
-    lasting = [*restored.models.glob("[0-9]*/*"), *restored.executed.glob("2*/**/*"), *restored.data.rglob("part-*")]
+    """What never changes once it is there is the same file in both homes: models, published runs, drops."""
+    folders = (restored.models.glob("[0-9]*/*"), restored.executed.glob("2*/**/*"), restored.taken.rglob("*"))
+    lasting = [path for folder in folders for path in folder]
     return [
         f"{path} was another file when it was backed up"
         for path in lasting
         if path.is_file() and _there(path, restored, place) not in (None, safe.sha256(path))
     ]
+
+
+def _tables(place: Place, restored: Place) -> list[str]:
+    """Both have the same rows up to the version of the restored book, and the same predictions of the runs it knows."""
+    if not restored.book.exists():
+        return []
+    with Book.open(restored.book, read_only=True) as book:
+        version = book.state().data_version
+        ended = [run["run"] for run in book.runs(limit=10_000) if run["status"] != "running"]
+    portfolio = params.load(restored.params)
+    rows = [Clients(portfolio, each.clients).frame(to_version=version) for each in (place, restored)]
+    scores = [_scores(each, ended) for each in (place, restored)]
+    return [
+        *([] if rows[0].equals(rows[1]) else [f"{len(rows[1])} rows up to version {version}, the original has others"]),
+        *([] if scores[0] == scores[1] else [f"{len(scores[1])} predictions, the original {len(scores[0])} or others"]),
+    ]
+
+
+def _scores(place: Place, runs: list[str]) -> list[Any]:
+    if not (place.scores / "_delta_log").exists() or not runs:
+        return []
+    given = {"files": DeltaTable(str(place.scores)).file_uris(), "runs": runs}
+    query = "SELECT _row, data_version, model_version, probability, run FROM read_parquet($files) WHERE run IN $runs"
+    return duckdb.connect().execute(f"{query} ORDER BY ALL", given).fetchall() if given["files"] else []
 
 
 def _there(path: Path, restored: Place, place: Place) -> str | None:
