@@ -7,7 +7,9 @@ ended; `outcome` is where a portfolio stands, told so that two histories of the 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from attrition.book import Book, Unreadable
 from attrition.home import Place
 from attrition.store.clients import Clients
 
-__all__ = ["closed", "differences", "given", "outcome", "running", "settled", "standing", "told"]
+__all__ = ["closed", "differences", "given", "holding", "outcome", "running", "settled", "standing", "told"]
 
 ENDS = {"completed", "failed", "interrupted"}
 COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
@@ -319,6 +321,24 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return [
         f"{key}: {said(found[key])}, undisturbed {said(wanted[key])}" for key in wanted if found[key] != wanted[key]
     ]
+
+
+# ---- what must be nowhere
+
+
+def holding(root: Path, word: str) -> list[str]:
+    """Files below a folder that hold a text as a word of its own: also in a row of Parquet, and in what is packed."""
+    found = []
+    pattern = re.compile(rb"\b%s\b" % re.escape(word.encode()))
+    rows = "SELECT count(*) FROM read_parquet($file) AS row WHERE regexp_matches(CAST(row AS VARCHAR), $word)"
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content += gzip.decompress(content)
+        given = {"file": str(path), "word": rf"\b{re.escape(word)}\b"}
+        within = path.suffix == ".parquet" and duckdb.connect().execute(rows, given).fetchall() != [(0,)]
+        found += [str(path)] if within or pattern.search(content) else []
+    return found
 
 
 # ---- told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ MOMENTS = {
     "after 2038": datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
     "the same second": kit.BEGUN,
 }
+ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 
 
 def jumps(count: int, seed: int) -> Result:
@@ -34,13 +36,17 @@ def jumps(count: int, seed: int) -> Result:
         for number in range(count):
             words, moment = list(MOMENTS.items())[number % len(MOMENTS)]
             with copied(given.start, folder / "home") as place:
-                fault = Fault(Mode.KILL_BEFORE, chance.randrange(300)) if number % 2 else Fault(Mode.NOTE)
-                ended = child(lambda p=place, m=moment: _at(p, m), fault, place.root)  # type: ignore[misc]
-                result.case(f"{words}, {fault}", mended(place, given, before=(ended.value or -9, ended.said)))
+                crash, zone = number // len(MOMENTS) % 2, ZONES[number % len(ZONES)]
+                fault = Fault(Mode.KILL_BEFORE, chance.randrange(700)) if crash else Fault(Mode.NOTE)
+                ended = child(lambda p=place, m=moment, z=zone: _at(p, m, z), fault, place.root)  # type: ignore[misc]
+                status = ended.status or ended.value
+                result.case(f"{words}, {zone}, {fault}", mended(place, given, before=(status, ended.said)))
     return result
 
 
-def _at(place: Place, moment: datetime) -> int:
+def _at(place: Place, moment: datetime, zone: str) -> int:
+    os.environ["TZ"] = zone
+    time.tzset()
     with _wall(moment):
         return kit.tick(place, at=moment)
 

@@ -1,8 +1,9 @@
 """Row 13: random histories of all that is done to a portfolio, beside what a person would note of it on paper.
 
-Drops, outcomes that come alone, ticks, forced ticks, kills, promotions, rollbacks, prunings, backups, restores, and
-clients who are forgotten. After each of them the table holds the very rows that stand on the paper, and the oracle of
-all rows finds nothing wrong.
+Drops, some with rows that cannot be taken, outcomes that come alone, ticks, forced ticks, promotions, rollbacks,
+prunings, backups, restores, clients who are forgotten, and each of them killed at some step; what a killed tick left is
+met by whatever comes next. After each the table holds the very rows that stand on the paper, and the oracle of all rows
+finds nothing wrong.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import re
 import shutil
-from collections.abc import Callable
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +30,9 @@ from campaign.shim import Fault, Mode
 
 STEPS = 50
 HISTORIES = itertools.count()
+NUMBERS = itertools.count()
+TICK, FORGET, PRUNE, ROLL_BACK, RESTORE = 740, 440, 60, 250, 60
+"""About as many file-system steps as each takes; a kill after the last of them is none."""
 OUTCOMES = "client,day,left"
 LATER = "u"
 """Begins the ids of clients whose outcome comes later."""
@@ -67,7 +72,7 @@ class Paper:
 def run(count: int, seed: int) -> Result:
     """``count`` histories of 50 steps, each found, made smaller and told by hypothesis; in JOBS processes."""
     jobs = int(os.environ.get(JOBS, "1"))
-    result = Result()
+    result, killed = Result(), 0
     with scratch() as folder:
         shares = [len(range(number, count, jobs)) for number in range(jobs)]
         work = [partial(_histories, share, seed + number, folder / str(number)) for number, share in enumerate(shares)]
@@ -76,19 +81,22 @@ def run(count: int, seed: int) -> Result:
             if ended.status:
                 raise AssertionError(ended.said[-2000:])
             result.cases += ended.value[0]
-            result.failures += ended.value[1]
+            killed += ended.value[1]
+            result.failures += ended.value[2]
+    result.notes.append(f"{killed:,} kills in them")
     return result
 
 
-def _histories(count: int, seed: int, folder: Path) -> tuple[int, list[str]]:
+def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
+    """How many histories there were, how many kills in them, and what went wrong."""
     from hypothesis import HealthCheck, settings
     from hypothesis import seed as seeded
     from hypothesis.stateful import run_state_machine_as_test
 
     if not count:
-        return 0, []
+        return 0, 0, []
     folder.mkdir()
-    begun = itertools.count()
+    begun, kills = itertools.count(), Counter[bool]()
     chosen = settings(
         max_examples=count,
         stateful_step_count=STEPS,
@@ -98,12 +106,12 @@ def _histories(count: int, seed: int, folder: Path) -> tuple[int, list[str]]:
         print_blob=False,
     )
     try:
-        run_state_machine_as_test(seeded(seed)(_machine(folder, begun)), settings=chosen)
+        run_state_machine_as_test(seeded(seed)(_machine(folder, begun, kills)), settings=chosen)
     except BaseExceptionGroup as errors:
-        return next(begun), [_told(error) for error in errors.exceptions]
+        return next(begun), kills[True], [_told(error) for error in errors.exceptions]
     except AssertionError as error:
-        return next(begun), [_told(error)]
-    return next(begun), []
+        return next(begun), kills[True], [_told(error)]
+    return next(begun), kills[True], []
 
 
 def _told(error: BaseException) -> str:
@@ -111,13 +119,15 @@ def _told(error: BaseException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
-def _machine(folder: Path, begun: itertools.count[int]) -> Any:
+def _machine(folder: Path, begun: itertools.count[int], kills: Counter[bool]) -> Any:
     from hypothesis import strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
     few = st.integers(1, 15)
     seeds = st.integers(1, 9)
-    steps = st.integers(0, 450)
+
+    def step(most: int) -> Any:
+        return st.integers(0, most - 1)
 
     class Portfolio(RuleBasedStateMachine):
         """The real portfolio, and the paper."""
@@ -149,6 +159,10 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
             lines = kit.rows(seed, count, labelled=False, prefix=LATER)
             self._drop(f"told{seed}-{count}-{left}.csv", [_outcome(line, left) for line in lines], OUTCOMES)
 
+        @rule(seed=seeds)
+        def dropped_with_bad_rows(self, seed: int) -> None:
+            self._drop(f"bad{seed}.csv", kit.rows(seed, 2), more=[f"nobody{seed},2026-01-05,Gold,3,1.0,1", "too,few"])
+
         @rule()
         def ticked(self) -> None:
             self._done(lambda: _tick(self.place))
@@ -157,10 +171,10 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
         def forced(self) -> None:
             self._done(lambda: _tick(self.place, force=True))
 
-        @rule(step=steps)
+        @rule(step=step(TICK))
         def crashed(self, step: int) -> None:
-            child(lambda: _tick(self.place), Fault(Mode.KILL_BEFORE, step), self.place.root)
-            self._done(lambda: 0)
+            """What comes next meets it as it was left."""
+            self._killed(lambda: _tick(self.place, force=True), step)
 
         @rule(seed=st.integers(100, 10_000))
         def promoted(self, seed: int) -> None:
@@ -168,33 +182,35 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
             self._done(lambda: 0)
             lines = kit.rows(seed, 3)
             fresh = [line for line in lines if line not in self.paper.rows]
-            self._drop("promoting.csv", fresh[: (2 - self.paper.labelled) % 3])
+            self._drop(f"promoting{next(NUMBERS)}.csv", fresh[: (2 - self.paper.labelled) % 3])
             newest = self._done(lambda: _tick(self.place, force=True))["newest"]
             if self.paper.labelled % 3 == 2:
                 assert newest["status"] == "champion", newest
 
-        @rule()
-        def rolled_back(self) -> None:
-            before = self._done(lambda: 0)["champion"]
-            if self._done(lambda: _command("rollback", self.place, version=None, reason="tried"))["status"] == 0:
-                self.paper.barred.add(before)
-                self._done(lambda: 0)
+        @rule(step=st.none() | step(ROLL_BACK))
+        def rolled_back(self, step: int | None) -> None:
+            roll_back = lambda: _command("rollback", self.place, version=None, reason="tried")  # noqa: E731
+            if step is not None:
+                self._killed(roll_back, step)
+            before = len(self._done(lambda: 0)["barred"])
+            found = self._done(roll_back)
+            assert len(found["barred"]) == before + (found["status"] == 0), found
 
-        @rule(keep=st.integers(0, 3), step=st.none() | steps)
+        @rule(keep=st.integers(0, 3), step=st.none() | step(PRUNE))
         def pruned(self, keep: int, step: int | None) -> None:
             prune = lambda: _command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
             if step is not None:
-                child(prune, Fault(Mode.KILL_BEFORE, step), self.place.root)
+                self._killed(prune, step)
             self._done(prune)
 
-        @rule(at=st.integers(0, 1000), step=st.none() | steps)
+        @rule(at=st.integers(0, 1000), step=st.none() | step(FORGET))
         def forgotten(self, at: int, step: int | None) -> None:
             self._done(lambda: 0)
             everybody = self.paper.clients()
             client = everybody[at % len(everybody)]
             forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
             if step is not None:
-                child(forget, Fault(Mode.KILL_BEFORE, step), self.place.root)
+                self._killed(forget, step)
                 left = child(lambda: [kit.until_quiet(self.place), _rows(self.place)])
                 assert left.status == 0, left.said[-1500:]
                 partly = {row for row in left.value[1] if row.startswith(f"{client},")}
@@ -203,7 +219,7 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
                     forget = lambda: 0  # noqa: E731 - the tick has ended it
             self.paper.rows = {row for row in self.paper.rows if not row.startswith(f"{client},")}
             self._done(forget)
-            naming = child(lambda: _naming(self.place, client))
+            naming = child(lambda: oracle.holding(self.place.root, client))
             assert (naming.status, naming.value) == (0, []), naming.value or naming.said[-1500:]
 
         @rule()
@@ -215,19 +231,27 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
             self.copy = (target, deepcopy(self.paper))
 
         @precondition(lambda self: self.copy is not None)
-        @rule()
-        def restored(self) -> None:
+        @rule(step=st.none() | step(RESTORE))
+        def restored(self, step: int | None) -> None:
             target, paper = self.copy  # type: ignore[misc]
             shutil.rmtree(self.place.root)
             self.place.root.mkdir()
+            if step is not None:
+                self._killed(lambda: _command("restore", self.place, src=target, portfolio=[]), step)
             ended = child(lambda: _command("restore", self.place, src=target, portfolio=[]))
-            assert (ended.status, ended.value) == (0, 0), ended.said[-1500:]
+            whole = self.place.params.exists() and step is not None  # the kill came after its last step
+            assert (ended.status, ended.value) == (0, 0) or whole, ended.said[-1500:]
             self.paper = deepcopy(paper)
             self.paper.restored = True
             self._done(lambda: 0)
 
-        def _drop(self, name: str, lines: list[str], header: str = kit.HEADER) -> None:
-            kit.drop(self.place, name, lines, header)
+        def _killed(self, work: Callable[[], int], step: int) -> None:
+            """Do a part of it."""
+            ended = child(work, Fault(Mode.KILL_BEFORE, step), self.place.root)
+            kills[ended.status == -signal.SIGKILL] += 1
+
+        def _drop(self, name: str, lines: list[str], header: str = kit.HEADER, more: Sequence[str] = ()) -> None:
+            kit.drop(self.place, name, [*lines, *more], header)
             self.paper.waiting[name] = (header, lines)
 
         def _done(self, work: Callable[[], int]) -> dict[str, Any]:
@@ -239,7 +263,9 @@ def _machine(folder: Path, begun: itertools.count[int]) -> Any:
             assert found["faults"] == [], found["faults"]
             assert len(found["rows"]) == len(set(found["rows"])), "a row is there twice"
             assert set(found["rows"]) == self.paper.rows, set(found["rows"]) ^ self.paper.rows
-            assert found["champion"] not in self.paper.barred, found["champion"]
+            assert found["champion"] not in found["barred"], found["champion"]
+            assert self.paper.barred <= set(found["barred"]), "a model is barred no more"
+            self.paper.barred = set(found["barred"])
             return found
 
     return Portfolio
@@ -280,7 +306,9 @@ def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str
     faults += ["it is not quiet after five ticks"] if kit.owed(place) else []
     newest = max(models, key=lambda each: each["version"], default={})
     about = {"version": newest.get("version"), "status": newest.get("status")}
-    return {"status": status, "rows": _rows(place), "champion": champion, "newest": about, "faults": faults}
+    barred = [each["version"] for each in models if each["status"] == "barred"]
+    told = {"status": status, "champion": champion, "barred": barred, "newest": about, "faults": faults}
+    return told | {"rows": _rows(place)}
 
 
 def _rows(place: Place) -> list[str]:
@@ -296,16 +324,3 @@ def _rows(place: Place) -> list[str]:
         f"{row.client},{row.day:%Y-%m-%d},{row.plan},{row.seats:.0f},{plain(row.fee, '.2f')},{plain(row.left, '.0f')}"
         for row in frame.itertuples()
     ]
-
-
-def _naming(place: Place, client: str) -> list[str]:
-    """Files that have the id of a client as a word of its own; of Parquet, that have it in a row."""
-    import duckdb
-
-    word = re.compile(rb"\b%s\b" % client.encode())
-    found = [str(path) for path in place.root.rglob("*") if path.is_file() and word.search(path.read_bytes())]
-    rows = "SELECT count(*) FROM read_parquet($file) AS row WHERE regexp_matches(CAST(row AS VARCHAR), $word)"
-    for path in place.root.rglob("*.parquet"):
-        said = {"file": str(path), "word": rf"\b{client}\b"}
-        found += [str(path)] if duckdb.connect().execute(rows, said).fetchall() != [(0,)] else []
-    return found

@@ -40,6 +40,7 @@ def run(count: int, seed: int) -> Result:
         # A few with the server in place and a tick after: the old model serves on, and current.json is mended.
         for name, words, data in chance.sample(ways, min(len(ways), 20)):
             result.case(f"served: {name}, {words}", child(lambda d=data, n=name: _served(given.start, n, d)).value)  # type: ignore[misc]
+        result.case("both, an older pair in their place", child(lambda: _older_pair(given.start)).value)
     return result
 
 
@@ -76,12 +77,21 @@ def _spoil(place: Place, ways: list[Spoilt]) -> list[list[str]]:
     found = []
     for name, _words, data in ways:
         files[name].write_bytes(data)
-        found.append(_refused_or_same(place, good))
+        older = {registry.read_manifest(place.models / "0001").sha256} if name == "current.json" else set()
+        found.append(_refused_or_same(place, {good} | older))  # until a tick mends it, it may name an older one
         files[name].write_bytes(right[name])
     return found
 
 
-def _refused_or_same(place: Place, good: str) -> list[str]:
+def _older_pair(place: Place) -> list[str]:
+    """Model and manifest of the older version, which fit each other, in the place of those that serve."""
+    good = registry.load(place.models / "0002")[1].sha256
+    for name in ("model.pkl", "manifest.json"):
+        (place.models / "0002" / name).write_bytes((place.models / "0001" / name).read_bytes())
+    return _refused_or_same(place, {good})
+
+
+def _refused_or_same(place: Place, known: set[str]) -> list[str]:
     """Whatever the files say, what loads is the model that the book knows."""
     try:
         current = registry.current(place.models)
@@ -91,7 +101,6 @@ def _refused_or_same(place: Place, good: str) -> list[str]:
         return []
     except ValueError as error:
         return [f"not refused in words: {type(error).__name__}: {error}"]
-    known = {good, registry.read_manifest(place.models / "0001").sha256}  # an older one of the book, until a tick mends
     return [] if hashlib.sha256(data).hexdigest() in known else ["a model that no book knows was taken"]
 
 

@@ -179,24 +179,67 @@ def _few_files() -> None:
     os.umask(0o077)
 
 
+SECRETS = {
+    "ATTRITION_TOKEN": "{}",  # asked for and sent by the API's client
+    "ATTRITION_MODEL_KEY": "{}",  # signs the models
+    "CRM": "postgresql://reader:{}@127.0.0.1:9/crm?connect_timeout=2",
+    "CRM2": "host=127.0.0.1 port=9 user=reader password={} connect_timeout=2",
+    "CRM3": "postgresql://reader:{}@nowhere.invalid/crm",
+    "CRM4": "no connection string, with {} in it",
+    "EXPORTS": '{{"username": "reader", "password": "{}", "timeout": 2}}',
+    "EXPORTS2": '{{"unknown": "{}"}}',
+    "EXPORTS3": "no JSON, with {} in it",
+    "PGPASSWORD": "{}",
+    "HTTP_PROXY": "http://reader:{}@127.0.0.1:9",
+    "HTTPS_PROXY": "http://reader:{}@127.0.0.1:9",
+    "FTP_PROXY": "http://reader:{}@127.0.0.1:9",
+    "AWS_SECRET_ACCESS_KEY": "{}",
+    "AWS_SESSION_TOKEN": "{}",
+}
+"""Variables that hold one secret each: read by the product, or by the libraries that fail on its behalf."""
+ALERTS = """
+to: ["http://127.0.0.1:9/{0}", "mailto://reader:{1}@127.0.0.1:9", "json://reader:{2}@127.0.0.1:9/hook"]
+heartbeat: http://127.0.0.1:9/{3}
+link: https://risk.example
+"""
+SOURCES = "".join(
+    f"  - {{name: {name.lower()}, postgres: {name}, query: SELECT * FROM clients, watermark: at, overlap: 1h}}\n"
+    if name.startswith("CRM")
+    else f"  - {{name: {name.lower()}, url: 'ftp://127.0.0.1:9/*.csv', options: {name}}}\n"
+    for name in SECRETS
+    if name.startswith(("CRM", "EXPORTS"))
+)
+RAISES = """
+from attrition.api_client import Client
+Client("http://127.0.0.1:9", "shop").model()
+"""
+
+
 def canaries(count: int, seed: int) -> Result:
-    """Row 17: secrets that a stage has in its hands when it fails; then all that is left is searched for them."""
+    """Row 17: secrets where the product takes them, all of which fail: sources, alerts, the API's client, a stage.
+
+    Then all that is left is searched for them, what was packed too.
+    """
     result, chance = Result(), Random(seed)
-    secrets = {f"ATTRITION_{name}": f"canary{chance.getrandbits(96):024x}" for name in _NAMES[:count]}
+    told = [*SECRETS, "PARAMETER", *(f"alerts.yaml {number}" for number in range(4))]
+    found = {name: f"canary{chance.getrandbits(96):024x}" for name in told[:count]}
+    given = {name: how.format(found[name]) for name, how in SECRETS.items() if name in found}
+    given["ATTRITION_PARAMETER"] = found.get("PARAMETER", "")
     with scratch() as folder:
         place = start(folder)
-        said = _ended(_tick(place, **secrets)).said
-        code = "from attrition import api_client, registry, secret\nraise RuntimeError('the service refused')\n"
+        said = _ended(_tick(place, **given)).said
+        place.params.write_text(f"{place.params.read_text()}sources:\n{SOURCES}")
+        alerts = place.root / "alerts.yaml"
+        alerts.write_text(ALERTS.format(*list(found.values())[-4:]))
+        alerts.chmod(0o600)
         kit.drop(place, "more.csv", kit.rows(7, 5))
-        said += _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(folder / "nb", "monitor", code)), **secrets)).said
-        left = b"".join(path.read_bytes() for path in place.root.rglob("*") if path.is_file()) + said.encode()
-        for name, value in secrets.items():
-            result.case(name, [f"{name} is left in clear"] if value.encode() in left else [])
+        said += _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(folder / "nb", "monitor", RAISES)), **given)).said
+        said += _ended(_tick(place, **given)).said
+        alerts.unlink()  # the one file that may hold them
+        missing = [f"{each} was not told of" for each in ("source crm", "source exports", "alert") if each not in said]
+        result.case("what was to fail did", missing)
+        for name, value in found.items():
+            left = child(lambda value=value: oracle.holding(place.root, value))  # type: ignore[misc]
+            wrong = [f"it is left in {path}" for path in left.value] if left.status == 0 else [left.said[-500:]]
+            result.case(name, wrong + (["it is said"] if value in said else []))
     return result
-
-
-_NAMES = (
-    *("API_TOKEN", "MODEL_KEY", "SMTP_PASSWORD", "WEBHOOK_URL", "DATABASE_URL", "PGPASSWORD", "S3_KEY", "S3_SECRET"),
-    *("PROXY_PASSWORD", "SLACK_TOKEN", "ALERT_TOKEN", "SOURCE_DSN", "SOURCE_PASSWORD", "SIGNING_KEY", "OAUTH_TOKEN"),
-    *("CLIENT_SECRET", "LDAP_PASSWORD", "SSH_PASSPHRASE", "BACKUP_KEY", "VAULT_TOKEN"),
-)
