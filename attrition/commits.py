@@ -30,6 +30,7 @@ __all__ = [
     "finish_ingest",
     "keep_up",
     "mend_current",
+    "mend_latest",
     "settle_drops",
 ]
 
@@ -200,6 +201,19 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
     if (calls := run.folder / "call_list.json").exists():
         safe.move(calls, place.call_list)
     return run.report["data_version"], run.report["model"]["version"]
+
+
+def mend_latest(place: Place, book: Book) -> None:
+    """Enter the newest completed run into latest.json, if it went away before it could do so itself."""
+    for line in book.runs(limit=10):
+        folder = place.executed / line["run"]
+        if line["status"] == "completed" and folder.exists():
+            run = Run.read(folder)
+            if "based_on" in run.report:
+                continue
+            if latest(place).get("run") != run.name:
+                _point(place, run.report, folder)
+            return
 
 
 def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:

@@ -67,7 +67,11 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
 
 
 def carry_out(place: Place, portfolio: Portfolio, book: Book, chosen: Plan, at: str) -> None:
-    """Remove what was planned. The account and the page of a run say so before the first of its files goes."""
+    """Remove what was planned. The account and the page of a run say so before the first of its files goes.
+
+    The caller writes the lists of the portfolio anew; until then `Place.at_work` says that they are not.
+    """
+    safe.write(place.at_work, "")
     for name in chosen.runs:
         run = Run.read(place.executed / name)
         if "pruned" not in run.report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrition import safe
 from attrition.book import Book
-from attrition.commits import commit_run, mend_current
+from attrition.commits import commit_run, mend_current, mend_latest
 from attrition.home import Place
 from attrition.runs import Run, leftovers
 from attrition.store import torn
@@ -34,6 +34,7 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         closed.append(run)
     mend_current(place, book)
     if place.at_work.exists():
+        mend_latest(place, book)
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
         for folder in (*lists, place.models, place.clients / "_hashes", *last):

@@ -257,6 +257,9 @@ def _record(place: Place, runs: list[dict[str, Any]]) -> list[str]:
             faults.append(f"{line['run']} has no page")
         if line["run"] not in listing:
             faults.append(f"{line['run']} is not in the list of runs")
+    done = [line["run"] for line in runs if line["status"] == "completed"]
+    if done and json.loads((place.executed / "latest.json").read_text())["run"] != done[0]:
+        faults.append(f"{done[0]} completed last, and latest.json names another")
     known = {line["run"] for line in runs}
     return faults + [f"{path.name} is in no book" for path in place.executed.glob("2*") if path.name not in known]
 

@@ -11,16 +11,17 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
-from attrition import params, site
+from attrition import commits, params, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
 from attrition.recovery import recover
-from attrition.runs import Run
+from attrition.runs import Run, latest
 from attrition.store import delta, marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
+from campaign import kit
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
 MODEL = REPOSITORY / "tests" / "data" / "home" / "models" / "sample" / "0001"
@@ -295,6 +296,24 @@ def test_scores_that_were_committed_before_a_run_failed_are_not_made_again(tmp_p
         assert not book.state().scores_owed
     predictions = [tuple(each[:2]) for each in outcome(place)["predictions"]]
     assert len(predictions) == len(set(predictions))
+
+
+def test_what_fails_after_the_third_commit_leaves_a_run_that_completed(tmp_path, monkeypatch, capsys):
+    def fails(*_):
+        raise OSError(5, "Input/output error")
+
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(commits, "_point", fails)
+        assert kit.tick(place) == 1
+    assert "Input/output error" in capsys.readouterr().err
+    with Book.open(place.book, read_only=True) as book:
+        (line,) = book.runs()
+    assert (line["status"], Run.read(place.executed / line["run"]).report["status"]) == ("completed", "completed")
+    assert latest(place) == {}
+    assert kit.tick(place) == 0
+    assert latest(place)["run"] == line["run"]
 
 
 def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_path):
