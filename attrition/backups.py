@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from attrition import bookkeeping, safe
 from attrition.book import Book, State
-from attrition.commits import mend_current
+from attrition.commits import mend_current, mend_latest
 from attrition.home import NAME, PARTS, Home, Place, UsageError
 
 __all__ = ["backup", "restore"]
@@ -182,6 +182,8 @@ def _folders(place: Place, into: Place, ended: set[str]) -> None:
     for run in sorted(ended):
         for path in _walk(place.executed / run):
             _put(path, into.executed / path.relative_to(place.executed))
+    with Book.open(into.book) as book:
+        mend_latest(into, book)  # what was copied may be older than the book
     for each in sorted(place.executed.glob("*")):
         if each.is_file() and each.name != "latest.json" and not each.name.startswith("."):
             _put(each, into.executed / each.name)

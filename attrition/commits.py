@@ -204,16 +204,16 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
 
 
 def mend_latest(place: Place, book: Book) -> None:
-    """Enter the newest completed run into latest.json, if it went away before it could do so itself."""
+    """Enter into latest.json the runs that completed and went away before they could do so themselves."""
+    known, missing = latest(place).get("run"), []
     for line in book.runs(limit=10):
-        folder = place.executed / line["run"]
-        if line["status"] == "completed" and folder.exists():
-            run = Run.read(folder)
-            if "based_on" in run.report:
-                continue
-            if latest(place).get("run") != run.name:
-                _point(place, run.report, folder)
-            return
+        if line["run"] == known:
+            break
+        if line["status"] == "completed" and (place.executed / line["run"]).exists():
+            missing.append(Run.read(place.executed / line["run"]))
+    for run in reversed(missing):
+        if "based_on" not in run.report:
+            _point(place, run.report, run.folder)
 
 
 def _point(place: Place, report: Mapping[str, Any], folder: Path) -> None:
