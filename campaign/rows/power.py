@@ -13,6 +13,9 @@ from campaign import disk, kit, shim
 from campaign.cases import CASES, case, mended
 from campaign.harness import Case, Named, Result, child, scratch
 
+ROUNDS = 12
+"""How often chance may choose anew what is left."""
+
 
 def run(count: int, seed: int) -> Result:
     """Recover from ``count`` states of the disk, spread over all; no state twice."""
@@ -23,7 +26,8 @@ def run(count: int, seed: int) -> Result:
             whole, place = recorded(given, folder)
             result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
             shutil.rmtree(place.root)
-            states = _sample([*_states(whole, chance)], count // len(CASES), chance)
+            wanted = count // len(CASES)
+            states = _sample([*_states(whole, chance, wanted)], wanted, chance)
             result.each(states, partial(_one, given), folder)
     return result
 
@@ -54,15 +58,21 @@ def _same(whole: disk.Disk, place: Place) -> list[str]:
     return [f"{path} is not what the steps say" for path in replayed | there if replayed.get(path) != there.get(path)]
 
 
-def _states(whole: disk.Disk, chance: Random) -> Iterator[tuple[str, disk.Tree]]:
-    seen = set()
-    for number in range(whole.length + 1):
-        for words, keep in disk.ways(chance).items():
-            tree = whole.after(number, keep)
-            digest = disk.tree_hash(tree)
-            if digest not in seen:
-                seen.add(digest)
-                yield f"cut before step {number}, {words}", tree
+def _states(whole: disk.Disk, chance: Random, wanted: int) -> Iterator[tuple[str, disk.Tree]]:
+    """All states that differ, and of those that chance makes more until there are as many as wanted."""
+    seen: set[str] = set()
+    for again in range(ROUNDS):
+        for number in range(whole.length + 1):
+            for words, keep in disk.ways(chance).items():
+                if again and not words.startswith("some"):
+                    continue
+                tree = whole.after(number, keep)
+                digest = disk.tree_hash(tree)
+                if digest not in seen:
+                    seen.add(digest)
+                    yield f"cut before step {number}, {words}{f', again {again}' if again else ''}", tree
+        if len(seen) >= wanted:
+            return
 
 
 def _sample(states: list[tuple[str, disk.Tree]], count: int, chance: Random) -> list[tuple[str, disk.Tree]]:
