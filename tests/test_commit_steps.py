@@ -139,6 +139,22 @@ def test_a_folder_in_the_place_of_a_drop_that_was_read_waits_too(tmp_path):
     assert list((place.taken / run.name).iterdir()) == []
 
 
+def test_a_drop_that_cannot_be_read_for_a_moment_is_not_taken_for_another(tmp_path, monkeypatch):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+
+    def refuses(_path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safe, "sha256", refuses)
+        with pytest.raises(PermissionError):
+            settle_drops(place, run)
+    assert "not_kept" not in run.report
+    settle_drops(place, run)
+    assert list(incoming.iterdir()) == []
+
+
 def test_a_kill_between_the_move_and_the_look_after_it_loses_no_drop(tmp_path):
     incoming = laid(tmp_path)
     place, run = noted(tmp_path, "a.csv")
