@@ -255,24 +255,20 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 def _put_back(moved: Path, path: Path) -> None:
     """Let a file wait in incoming/ that nobody has read; if another of its name has come, under a name beside it."""
     names = (path.with_name(f"{number}-{path.name}") if number else path for number in count())
-    back = next(name for name in names if _free(moved, name))
-    if moved.is_dir() and not moved.is_symlink():
-        safe.move(moved, back)
+    for back in names:
+        try:
+            os.link(moved, back, follow_symlinks=False)  # a rename would replace what comes at this moment
+        except FileExistsError:
+            continue
+        except PermissionError:  # a folder, or a file system without links
+            if _there(back):
+                continue
+            safe.move(moved, back)
+        else:
+            moved.unlink()
+            safe.sync(back.parent)
+            safe.sync(moved.parent)
         return
-    moved.unlink()
-    safe.sync(back.parent)
-    safe.sync(moved.parent)
-
-
-def _free(moved: Path, name: Path) -> bool:
-    """Give what was moved this name too, if nothing has it: a rename would replace what comes at this moment."""
-    if moved.is_dir() and not moved.is_symlink():  # which has one name only
-        return not _there(name)
-    try:
-        os.link(moved, name, follow_symlinks=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _there(path: Path) -> bool:

@@ -23,19 +23,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
 from attrition.home import Home, Place
 from campaign import kit, oracle
 from campaign.harness import JOBS, Result, Started, child, scratch
 from campaign.shim import Fault, Mode
 
 STEPS = 50
-HISTORIES = itertools.count()
+FEW = st.integers(1, 15)
+SEEDS = st.integers(1, 9)
 NUMBERS = itertools.count()
 TICK, FORGET, PRUNE, ROLL_BACK, RESTORE = 740, 440, 60, 250, 60
 """About as many file-system steps as each takes; a kill after the last of them is none."""
 OUTCOMES = "client,day,left"
 LATER = "u"
 """Begins the ids of clients whose outcome comes later."""
+COUNTED: Counter[str] = Counter()
+"""How many histories and kills there were in this process."""
 
 
 @dataclass
@@ -87,16 +95,15 @@ def run(count: int, seed: int) -> Result:
     return result
 
 
+def _step(most: int) -> st.SearchStrategy[int]:
+    return st.integers(0, most - 1)
+
+
 def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
     """How many histories there were, how many kills in them, and what went wrong."""
-    from hypothesis import HealthCheck, settings
-    from hypothesis import seed as seeded
-    from hypothesis.stateful import run_state_machine_as_test
-
     if not count:
         return 0, 0, []
     folder.mkdir()
-    begun, kills = itertools.count(), Counter[bool]()
     chosen = settings(
         max_examples=count,
         stateful_step_count=STEPS,
@@ -105,13 +112,15 @@ def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
+    failures = []
+    machine = type("Portfolio", (_Portfolio,), {"folder": folder})
     try:
-        run_state_machine_as_test(seeded(seed)(_machine(folder, begun, kills)), settings=chosen)
+        run_state_machine_as_test(seeded(seed)(machine), settings=chosen)
     except BaseExceptionGroup as errors:
-        return next(begun), kills[True], [_told(error) for error in errors.exceptions]
+        failures = [_told(error) for error in errors.exceptions]
     except AssertionError as error:
-        return next(begun), kills[True], [_told(error)]
-    return next(begun), kills[True], []
+        failures = [_told(error)]
+    return COUNTED["histories"], COUNTED["kills"], failures
 
 
 def _told(error: BaseException) -> str:
@@ -119,156 +128,146 @@ def _told(error: BaseException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
-def _machine(folder: Path, begun: itertools.count[int], kills: Counter[bool]) -> Any:
-    from hypothesis import strategies as st
-    from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+class _Portfolio(RuleBasedStateMachine):
+    """The real portfolio, and the paper; each history has a home below ``folder``."""
 
-    few = st.integers(1, 15)
-    seeds = st.integers(1, 9)
+    folder: Path
 
-    def step(most: int) -> Any:
-        return st.integers(0, most - 1)
+    def __init__(self) -> None:
+        super().__init__()
+        COUNTED["histories"] += 1
+        self.place: Place = kit.home(self.folder / str(COUNTED["histories"]) / "home")
+        self.paper = Paper()
+        self.copy: tuple[Path, Paper] | None = None
 
-    class Portfolio(RuleBasedStateMachine):
-        """The real portfolio, and the paper."""
+    def teardown(self) -> None:
+        shutil.rmtree(self.place.root.parent)
 
-        def __init__(self) -> None:
-            super().__init__()
-            next(begun)
-            self.place: Place = kit.home(folder / str(next(HISTORIES)) / "home")
-            self.paper = Paper()
-            self.copy: tuple[Path, Paper] | None = None
+    @initialize()
+    def first(self) -> None:
+        self._drop("first.csv", kit.rows(1, 40))
 
-        def teardown(self) -> None:
-            shutil.rmtree(self.place.root.parent)
+    @rule(seed=SEEDS, count=FEW)
+    def dropped(self, seed: int, count: int) -> None:
+        self._drop(f"drop{seed}-{count}.csv", kit.rows(seed, count))
 
-        @initialize()
-        def first(self) -> None:
-            self._drop("first.csv", kit.rows(1, 40))
+    @rule(seed=SEEDS, count=FEW)
+    def dropped_without_outcome(self, seed: int, count: int) -> None:
+        self._drop(f"later{seed}-{count}.csv", kit.rows(seed, count, labelled=False, prefix=LATER))
 
-        @rule(seed=seeds, count=few)
-        def dropped(self, seed: int, count: int) -> None:
-            self._drop(f"drop{seed}-{count}.csv", kit.rows(seed, count))
+    @rule(seed=SEEDS, count=FEW, left=st.integers(0, 1))
+    def outcomes_came(self, seed: int, count: int, left: int) -> None:
+        lines = kit.rows(seed, count, labelled=False, prefix=LATER)
+        self._drop(f"told{seed}-{count}-{left}.csv", [_outcome(line, left) for line in lines], OUTCOMES)
 
-        @rule(seed=seeds, count=few)
-        def dropped_without_outcome(self, seed: int, count: int) -> None:
-            self._drop(f"later{seed}-{count}.csv", kit.rows(seed, count, labelled=False, prefix=LATER))
+    @rule(seed=SEEDS)
+    def dropped_with_bad_rows(self, seed: int) -> None:
+        self._drop(f"bad{seed}.csv", kit.rows(seed, 2), more=[f"nobody{seed},2026-01-05,Gold,3,1.0,1", "too,few"])
 
-        @rule(seed=seeds, count=few, left=st.integers(0, 1))
-        def outcomes_came(self, seed: int, count: int, left: int) -> None:
-            lines = kit.rows(seed, count, labelled=False, prefix=LATER)
-            self._drop(f"told{seed}-{count}-{left}.csv", [_outcome(line, left) for line in lines], OUTCOMES)
+    @rule()
+    def ticked(self) -> None:
+        self._done(lambda: _tick(self.place))
 
-        @rule(seed=seeds)
-        def dropped_with_bad_rows(self, seed: int) -> None:
-            self._drop(f"bad{seed}.csv", kit.rows(seed, 2), more=[f"nobody{seed},2026-01-05,Gold,3,1.0,1", "too,few"])
+    @rule()
+    def forced(self) -> None:
+        self._done(lambda: _tick(self.place, force=True))
 
-        @rule()
-        def ticked(self) -> None:
-            self._done(lambda: _tick(self.place))
+    @rule(step=_step(TICK))
+    def crashed(self, step: int) -> None:
+        """What comes next meets it as it was left."""
+        self._killed(lambda: _tick(self.place, force=True), step)
 
-        @rule()
-        def forced(self) -> None:
-            self._done(lambda: _tick(self.place, force=True))
+    @rule(seed=st.integers(100, 10_000))
+    def promoted(self, seed: int) -> None:
+        """So many outcomes that the stage's rule promotes what the tick trains."""
+        self._done(lambda: 0)
+        lines = kit.rows(seed, 3)
+        fresh = [line for line in lines if line not in self.paper.rows]
+        self._drop(f"promoting{next(NUMBERS)}.csv", fresh[: (2 - self.paper.labelled) % 3])
+        newest = self._done(lambda: _tick(self.place, force=True))["newest"]
+        if self.paper.labelled % 3 == 2:
+            assert newest["status"] == "champion", newest
 
-        @rule(step=step(TICK))
-        def crashed(self, step: int) -> None:
-            """What comes next meets it as it was left."""
-            self._killed(lambda: _tick(self.place, force=True), step)
+    @rule(step=st.none() | _step(ROLL_BACK))
+    def rolled_back(self, step: int | None) -> None:
+        roll_back = lambda: _command("rollback", self.place, version=None, reason="tried")  # noqa: E731
+        if step is not None:
+            self._killed(roll_back, step)
+        before = len(self._done(lambda: 0)["barred"])
+        found = self._done(roll_back)
+        assert len(found["barred"]) == before + (found["status"] == 0), found
 
-        @rule(seed=st.integers(100, 10_000))
-        def promoted(self, seed: int) -> None:
-            """So many outcomes that the stage's rule promotes what the tick trains."""
-            self._done(lambda: 0)
-            lines = kit.rows(seed, 3)
-            fresh = [line for line in lines if line not in self.paper.rows]
-            self._drop(f"promoting{next(NUMBERS)}.csv", fresh[: (2 - self.paper.labelled) % 3])
-            newest = self._done(lambda: _tick(self.place, force=True))["newest"]
-            if self.paper.labelled % 3 == 2:
-                assert newest["status"] == "champion", newest
+    @rule(keep=st.integers(0, 3), step=st.none() | _step(PRUNE))
+    def pruned(self, keep: int, step: int | None) -> None:
+        prune = lambda: _command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
+        if step is not None:
+            self._killed(prune, step)
+        self._done(prune)
 
-        @rule(step=st.none() | step(ROLL_BACK))
-        def rolled_back(self, step: int | None) -> None:
-            roll_back = lambda: _command("rollback", self.place, version=None, reason="tried")  # noqa: E731
-            if step is not None:
-                self._killed(roll_back, step)
-            before = len(self._done(lambda: 0)["barred"])
-            found = self._done(roll_back)
-            assert len(found["barred"]) == before + (found["status"] == 0), found
+    @rule(at=st.integers(0, 1000), step=st.none() | _step(FORGET))
+    def forgotten(self, at: int, step: int | None) -> None:
+        self._done(lambda: 0)
+        everybody = self.paper.clients()
+        client = everybody[at % len(everybody)]
+        forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
+        if step is not None:
+            self._killed(forget, step)
+            left = child(lambda: [kit.until_quiet(self.place), _rows(self.place)])
+            assert left.status == 0, left.said[-1500:]
+            partly = {row for row in left.value[1] if row.startswith(f"{client},")}
+            assert partly in (set(), {row for row in self.paper.rows if row.startswith(f"{client},")}), partly
+            if not partly:
+                forget = lambda: 0  # noqa: E731 - the tick has ended it
+        self.paper.rows = {row for row in self.paper.rows if not row.startswith(f"{client},")}
+        self._done(forget)
+        naming = child(lambda: oracle.holding(self.place.root, client))
+        assert (naming.status, naming.value) == (0, []), naming.value or naming.said[-1500:]
 
-        @rule(keep=st.integers(0, 3), step=st.none() | step(PRUNE))
-        def pruned(self, keep: int, step: int | None) -> None:
-            prune = lambda: _command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
-            if step is not None:
-                self._killed(prune, step)
-            self._done(prune)
+    @rule()
+    def backed_up(self) -> None:
+        target = self.place.root.with_name("backup")
+        shutil.rmtree(target, ignore_errors=True)
+        ended = child(lambda: _command("backup", self.place, dest=target, portfolio=None))
+        assert (ended.status, ended.value) == (0, 0), ended.said[-1500:]
+        self.copy = (target, deepcopy(self.paper))
 
-        @rule(at=st.integers(0, 1000), step=st.none() | step(FORGET))
-        def forgotten(self, at: int, step: int | None) -> None:
-            self._done(lambda: 0)
-            everybody = self.paper.clients()
-            client = everybody[at % len(everybody)]
-            forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
-            if step is not None:
-                self._killed(forget, step)
-                left = child(lambda: [kit.until_quiet(self.place), _rows(self.place)])
-                assert left.status == 0, left.said[-1500:]
-                partly = {row for row in left.value[1] if row.startswith(f"{client},")}
-                assert partly in (set(), {row for row in self.paper.rows if row.startswith(f"{client},")}), partly
-                if not partly:
-                    forget = lambda: 0  # noqa: E731 - the tick has ended it
-            self.paper.rows = {row for row in self.paper.rows if not row.startswith(f"{client},")}
-            self._done(forget)
-            naming = child(lambda: oracle.holding(self.place.root, client))
-            assert (naming.status, naming.value) == (0, []), naming.value or naming.said[-1500:]
+    @precondition(lambda self: self.copy is not None)
+    @rule(step=st.none() | _step(RESTORE))
+    def restored(self, step: int | None) -> None:
+        target, paper = self.copy  # type: ignore[misc]
+        shutil.rmtree(self.place.root)
+        self.place.root.mkdir()
+        if step is not None:
+            self._killed(lambda: _command("restore", self.place, src=target, portfolio=[]), step)
+        ended = child(lambda: _command("restore", self.place, src=target, portfolio=[]))
+        whole = self.place.params.exists() and step is not None  # the kill came after its last step
+        assert (ended.status, ended.value) == (0, 0) or whole, ended.said[-1500:]
+        self.paper = deepcopy(paper)
+        self.paper.restored = True
+        self._done(lambda: 0)
 
-        @rule()
-        def backed_up(self) -> None:
-            target = self.place.root.with_name("backup")
-            shutil.rmtree(target, ignore_errors=True)
-            ended = child(lambda: _command("backup", self.place, dest=target, portfolio=None))
-            assert (ended.status, ended.value) == (0, 0), ended.said[-1500:]
-            self.copy = (target, deepcopy(self.paper))
+    def _killed(self, work: Callable[[], int], step: int) -> None:
+        """Do a part of it."""
+        ended = child(work, Fault(Mode.KILL_BEFORE, step), self.place.root)
+        COUNTED["kills"] += ended.status == -signal.SIGKILL
 
-        @precondition(lambda self: self.copy is not None)
-        @rule(step=st.none() | step(RESTORE))
-        def restored(self, step: int | None) -> None:
-            target, paper = self.copy  # type: ignore[misc]
-            shutil.rmtree(self.place.root)
-            self.place.root.mkdir()
-            if step is not None:
-                self._killed(lambda: _command("restore", self.place, src=target, portfolio=[]), step)
-            ended = child(lambda: _command("restore", self.place, src=target, portfolio=[]))
-            whole = self.place.params.exists() and step is not None  # the kill came after its last step
-            assert (ended.status, ended.value) == (0, 0) or whole, ended.said[-1500:]
-            self.paper = deepcopy(paper)
-            self.paper.restored = True
-            self._done(lambda: 0)
+    def _drop(self, name: str, lines: list[str], header: str = kit.HEADER, more: Sequence[str] = ()) -> None:
+        kit.drop(self.place, name, [*lines, *more], header)
+        self.paper.waiting[name] = (header, lines)
 
-        def _killed(self, work: Callable[[], int], step: int) -> None:
-            """Do a part of it."""
-            ended = child(work, Fault(Mode.KILL_BEFORE, step), self.place.root)
-            kills[ended.status == -signal.SIGKILL] += 1
-
-        def _drop(self, name: str, lines: list[str], header: str = kit.HEADER, more: Sequence[str] = ()) -> None:
-            kit.drop(self.place, name, [*lines, *more], header)
-            self.paper.waiting[name] = (header, lines)
-
-        def _done(self, work: Callable[[], int]) -> dict[str, Any]:
-            """Do it, then ticks until there is nothing to do, and hold the portfolio to the paper."""
-            ended = child(lambda: _found(self.place, work, restored=self.paper.restored))
-            assert ended.status == 0, ended.said[-1500:]
-            self.paper.take()
-            found: dict[str, Any] = ended.value
-            assert found["faults"] == [], found["faults"]
-            assert len(found["rows"]) == len(set(found["rows"])), "a row is there twice"
-            assert set(found["rows"]) == self.paper.rows, set(found["rows"]) ^ self.paper.rows
-            assert found["champion"] not in found["barred"], found["champion"]
-            assert self.paper.barred <= set(found["barred"]), "a model is barred no more"
-            self.paper.barred = set(found["barred"])
-            return found
-
-    return Portfolio
+    def _done(self, work: Callable[[], int]) -> dict[str, Any]:
+        """Do it, then ticks until there is nothing to do, and hold the portfolio to the paper."""
+        ended = child(lambda: _found(self.place, work, restored=self.paper.restored))
+        assert ended.status == 0, ended.said[-1500:]
+        self.paper.take()
+        found: dict[str, Any] = ended.value
+        assert found["faults"] == [], found["faults"]
+        assert len(found["rows"]) == len(set(found["rows"])), "a row is there twice"
+        assert set(found["rows"]) == self.paper.rows, set(found["rows"]) ^ self.paper.rows
+        assert found["champion"] not in found["barred"], found["champion"]
+        assert self.paper.barred <= set(found["barred"]), "a model is barred no more"
+        self.paper.barred = set(found["barred"])
+        return found
 
 
 def _outcome(line: str, left: int) -> str:
@@ -297,8 +296,9 @@ def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str
 
     status = work()
     assert status in (0, 2), status
+    _tick(place)  # before it nobody can ask the book, where a kill came within a transaction
     for _ in range(5):
-        if kit.owed(place) if place.book.exists() else True:
+        if kit.owed(place):
             _tick(place)
     with Book.open(place.book, read_only=True) as book:
         champion, models = book.state().champion, book.models()
