@@ -104,17 +104,18 @@ def _portfolio(place: Place, into: Place) -> None:
     if not place.book.exists():
         return
     safe.make_folder(into.data)
-    for _ in range(ATTEMPTS):
-        into.book.unlink(missing_ok=True)
-        bookkeeping.copy(place.book, into.book)
-        for path, copy in ((place.ranking, into.ranking), (place.call_list, into.call_list)):
-            _put(path, copy)
-        with Book.open(into.book) as book, Book.open(place.book, read_only=True) as now:
-            state, runs = book.state(), book.runs(limit=2**62)
+    with Book.open(place.book, read_only=True) as now:  # which says so, if nobody can read it before a tick
+        for _ in range(ATTEMPTS):
+            into.book.unlink(missing_ok=True)
+            bookkeeping.copy(place.book, into.book)
+            for path, copy in ((place.ranking, into.ranking), (place.call_list, into.call_list)):
+                _put(path, copy)
+            with Book.open(into.book) as book:
+                state, runs = book.state(), book.runs(limit=2**62)
             later = now.state()
-        if (state.scored_version, state.scored_model) == (later.scored_version, later.scored_model):
-            break
-        time.sleep(0.2)  # a run is just publishing: once more
+            if (state.scored_version, state.scored_model) == (later.scored_version, later.scored_model):
+                break
+            time.sleep(0.2)  # a run is just publishing: once more
     ended = {str(run["run"]) for run in runs if run["status"] != "running"}
     _tables(place, into, state, max((int(run["number"]) for run in runs if run["run"] in ended), default=0))
     _settle(into, [str(run["run"]) for run in runs])

@@ -6,6 +6,8 @@ import re
 import shutil
 import sqlite3
 import string
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import nbformat
@@ -195,6 +197,19 @@ def test_a_backup_during_a_run_has_one_moment(home, place, tmp_path):
     assert Clients(portfolio, there.clients).version == state.data_version
     assert {run["run"] for run in reports(there)} == set(names(there))
     ticked(new, FIRST + timedelta(days=5))
+
+
+def test_a_book_in_the_middle_of_a_transaction_is_not_backed_up_before_a_tick(home, place, tmp_path, capsys):
+    killed = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN IMMEDIATE'); db.execute('CREATE TABLE t (a)'); "
+        "db.executemany('INSERT INTO t VALUES (?)', [('x' * 3000,)] * 200); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", killed, place.book], check=True)
+    assert main(["backup", str(tmp_path / "copy")]) == 2
+    assert "the next tick mends" in capsys.readouterr().err
+    ticked(home, FIRST + timedelta(days=7))
+    assert main(["backup", str(tmp_path / "copy")]) == 0
 
 
 def test_a_drop_that_is_moved_away_while_a_backup_looks_is_passed_over(tmp_path):
