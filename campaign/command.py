@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from campaign import table
-from campaign.harness import JOBS, Found, Result, warm
+from campaign.harness import JOBS, UNTIL, Found, Result, warm
 
 __all__ = ["ROWS", "Row", "main"]
 
@@ -76,9 +76,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="processes that do the cases of rows 1, 2, 4, 5, 10 and 13")
+    parser.add_argument(
+        "--minutes", type=float, help="begin no case of these rows after so long; the table says how many were run"
+    )
     parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
     given = parser.parse_args(words)
     os.environ[JOBS] = str(max(1, given.jobs))
+    if given.minutes:
+        os.environ[UNTIL] = str(time.monotonic() + 60 * given.minutes)
     warm()
     failed = 0
     for number in given.row or sorted(ROWS):

@@ -5,6 +5,7 @@ The parent never opens DuckDB or Delta Lake: their threads would not survive a f
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -23,11 +24,13 @@ from typing import Any
 from attrition.home import REPOSITORY, Place
 from campaign import shim
 
-__all__ = ["JOBS", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "scratch", "warm"]
+__all__ = ["JOBS", "UNTIL", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "late", "scratch", "warm"]
 
 PATIENCE = 120  # seconds that a piece of work may take
 JOBS = "CAMPAIGN_JOBS"
 """Names how many processes do the cases of a row."""
+UNTIL = "CAMPAIGN_UNTIL"
+"""Names the moment (time.monotonic) after which no case is begun."""
 Named = tuple[str, list[str]]
 """A case, and what was wrong in it."""
 DATABASES = 32  # that a tick and the questions after it open
@@ -67,13 +70,16 @@ class Result:
         """Count a case an item, done in JOBS processes, each in a folder of its own below ``folder``."""
         jobs = int(os.environ.get(JOBS, "1"))
         if jobs == 1:
-            for item in items:
+            for item in itertools.takewhile(lambda _: not late(), items):
                 self.case(*work(item, folder))
             return
         places = [folder / f"job{number}" for number in range(jobs)]
         for place in places:
             place.mkdir(exist_ok=True)
-        part = lambda number: [work(item, places[number]) for item in items[number::jobs]]  # noqa: E731
+
+        def part(number: int) -> list[Named]:
+            return [work(item, places[number]) for item in items[number::jobs] if not late()]
+
         for each in [Started(partial(part, number)) for number in range(jobs)]:
             ended = each.ended(patience=float("inf"))
             if ended.status:
@@ -88,6 +94,11 @@ class Found(Exception):
     def __init__(self, result: Result):
         self.result = result
         super().__init__(result.failures[0])
+
+
+def late() -> bool:
+    """Whether the time that was given is over."""
+    return time.monotonic() > float(os.environ.get(UNTIL, "inf"))
 
 
 def warm() -> None:

@@ -30,10 +30,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from attrition.home import Home, Place
 from campaign import kit, oracle
-from campaign.harness import JOBS, Result, Started, child, scratch
+from campaign.harness import JOBS, Result, Started, child, late, scratch
 from campaign.shim import Fault, Mode
 
 STEPS = 50
+AT_A_TIME = 10
+"""Histories of one call of hypothesis, which ends with the first failure that it has made smaller."""
 FEW = st.integers(1, 15)
 SEEDS = st.integers(1, 9)
 NUMBERS = itertools.count()
@@ -101,9 +103,16 @@ def _step(most: int) -> st.SearchStrategy[int]:
 
 def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
     """How many histories there were, how many kills in them, and what went wrong."""
-    if not count:
-        return 0, 0, []
     folder.mkdir()
+    failures: list[str] = []
+    for first in range(0, count, AT_A_TIME):
+        if not late():
+            failures += _some(min(AT_A_TIME, count - first), seed * 10_000 + first, folder)
+    return COUNTED["histories"], COUNTED["kills"], failures
+
+
+def _some(count: int, seed: int, folder: Path) -> list[str]:
+    """What went wrong in so many histories."""
     chosen = settings(
         max_examples=count,
         stateful_step_count=STEPS,
@@ -112,15 +121,14 @@ def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    failures = []
     machine = type("Portfolio", (_Portfolio,), {"folder": folder})
     try:
         run_state_machine_as_test(seeded(seed)(machine), settings=chosen)
     except BaseExceptionGroup as errors:
-        failures = [_told(error) for error in errors.exceptions]
+        return [_told(error) for error in errors.exceptions]
     except AssertionError as error:
-        failures = [_told(error)]
-    return COUNTED["histories"], COUNTED["kills"], failures
+        return [_told(error)]
+    return []
 
 
 def _told(error: BaseException) -> str:
