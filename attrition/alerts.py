@@ -13,7 +13,7 @@ import stat
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,13 +166,15 @@ def _where(place: Place, run: str, link: str | None) -> str:
 def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
     """Tell what ticks of these portfolios brought, those that began at ``since`` and ended ``good``.
 
-    Yields lines for the log. Nothing is raised for what a service, or a portfolio's book, has.
+    At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what a service, or a portfolio's book, has.
 
     Raises:
         UsageError: ``alerts.yaml`` cannot be used.
     """
     if (given := settings(home)) is None:
         return
+    # A tick that was killed told nobody: whoever wanted to be told by then hears of it from the next.
+    since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
     for name in names:
         try:
             yield from _tell(home.place(name), given, since, now)
@@ -198,7 +200,7 @@ def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -
     with Book.open(place.book, read_only=True) as book:
         newest = book.state().runs
         told = kept.get("told")
-        runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else SHORT)
+        runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
     if told is None:  # what was long before anybody wanted to be told is not told
         told = max((run["number"] for run in runs if _at(run) < since), default=0)
     found = list(events(place, runs, told, given.link))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrition.home import Place
-from campaign import kit, oracle, shim
+from campaign import kit, oracle, shim, sink
 from campaign.harness import Case, child
 
 __all__ = ["CASES", "after", "case", "mended"]
@@ -23,8 +23,9 @@ def case(name: str, folder: Path) -> Case:
     if name == "second":
         _done(child(lambda: kit.tick(place)))
         kit.second_visit(place)
-    shutil.copytree(place.root, folder / f"{name}-undisturbed")
     undisturbed = Place(folder / f"{name}-undisturbed", place.name)
+    shutil.copytree(place.root, undisturbed.root)
+    sink.brought(place.root, undisturbed.root)
     drops: dict[str, int] = child(lambda: oracle.given(place)).value
 
     def whole() -> list[Any]:
@@ -33,7 +34,7 @@ def case(name: str, folder: Path) -> Case:
     statuses, faults, wanted = _done(child(whole))
     if faults or statuses != [0]:
         raise AssertionError(f"an undisturbed tick of {name!r} is not as it should be: {statuses}, {faults}")
-    shutil.rmtree(undisturbed.root)
+    sink.gone(undisturbed.root)
     return Case(name, place, drops, wanted)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from attrition.home import REPOSITORY, Place
-from campaign import shim
+from campaign import shim, sink
 
 __all__ = ["JOBS", "UNTIL", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "late", "scratch", "warm"]
 
@@ -240,10 +240,11 @@ def scratch() -> Iterator[Path]:
 def copied(start: Place, root: Path) -> Iterator[Place]:
     """A copy of a home, gone afterwards."""
     shutil.copytree(start.root, root, symlinks=True)
+    sink.brought(start.root, root)
     try:
         yield Place(root, start.name)
     finally:
-        shutil.rmtree(root)
+        sink.gone(root)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from typing import Any
 import nbformat
 
 import runner
-from attrition import calling, forks, kernels, model, provenance, record, registry, safe, scoring
+from attrition import alerts, calling, forks, kernels, model, provenance, record, registry, safe, scoring
 from attrition.home import Home, Place
 from attrition.kernels import CellFailed, Failure
 from attrition.stages import Stage
 from attrition.store.ingest import ingest
 from attrition.store.ranking import write_ranking
+from campaign import sink
 
 __all__ = ["BEGUN", "HEADER", "PORTFOLIO", "drop", "home", "rows", "second_visit", "tick", "until_quiet"]
 
@@ -50,11 +52,14 @@ Body = Callable[[Stage, Mapping[str, Any]], dict[str, Any]]
 
 
 def home(root: Path) -> Place:
-    """A home with the portfolio and nothing else."""
+    """A home with the portfolio, somebody who is to be told, and nothing else."""
     place = Home(root).place(PORTFOLIO)
     for folder in (place.params.parent, place.incoming):
         folder.mkdir(parents=True)
     place.params.write_text(YAML)
+    alerted = root / alerts.FILE
+    alerted.write_text(f"to: ['{sink.SCHEME}://campaign']\n")
+    alerted.chmod(0o600)
     return place
 
 
@@ -95,13 +100,23 @@ def first_visit(place: Place) -> None:
 
 
 def tick(place: Place, *, force: bool = False, at: datetime = BEGUN) -> int:
-    """One tick; the exit status that the command would end with."""
+    """One tick and its alerts; the exit status that the command would end with."""
     clock = itertools.count()
     wish = runner.Wish(force=force) if force else runner.wishes.NONE
     moment = lambda: at + timedelta(seconds=next(clock) * 0)  # noqa: E731 - the same however often it is asked
     with _without_kernels():
         work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=moment)  # noqa: E731
-        return runner.told(work)
+        status = runner.told(work)
+    runner.told(lambda: _alerts(place, at, status))
+    return status
+
+
+def _alerts(place: Place, at: datetime, status: int) -> int:
+    """As `runner.main` does it."""
+    with sink.listening(place):
+        for line in alerts.after(Home(place.root), [place.name], good=status == 0, since=at, now=at):
+            print(line, file=sys.stderr)
+    return 0
 
 
 def until_quiet(place: Place, most: int = 5) -> list[int]:

@@ -16,10 +16,11 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
-from attrition import bookkeeping, params, registry, safe
+from attrition import alerts, bookkeeping, params, registry, safe
 from attrition.book import Book, Unreadable
 from attrition.home import Place
 from attrition.store.clients import Clients
+from campaign import sink
 
 __all__ = ["closed", "differences", "given", "holding", "outcome", "running", "settled", "standing", "told"]
 
@@ -129,7 +130,21 @@ def settled(place: Place, drops: dict[str, int], *, restored: bool = False, repl
         faults.append("current.json and the newest deployment differ")
     if (state.data_version, state.scores_owed) != (state.judged_version, False):
         faults.append(f"rows up to {state.data_version}, judged to {state.judged_version}, owed {state.scores_owed}")
-    return faults + _record(place, runs) + _left_over(place)
+    return faults + _record(place, runs) + _left_over(place) + _alerted(place, runs)
+
+
+def _alerted(place: Place, runs: list[dict[str, Any]]) -> list[str]:
+    """Who is to be told was told: of each first trouble, of its end, and of each decision; twice rather than never."""
+    if not (place.root / alerts.FILE).exists():
+        return []
+    regular = [run for run in reversed(runs) if not run["manual"]]
+    bad = [run["status"] != "completed" for run in regular]
+    turns = list(zip([False, *bad], bad, strict=False))
+    due = {"failure": turns.count((False, True)), "recovery": turns.count((True, False))}
+    for decision, kind in (("promoted", "promotion"), ("kept", "promotion refused")):
+        due[kind] = sum(run["decision"] == decision for run in regular)
+    heard = sink.heard(place)
+    return [f"{count} times {kind}, told {heard[kind]} times" for kind, count in due.items() if heard[kind] < count]
 
 
 def _accounts(place: Place) -> list[dict[str, Any]]:

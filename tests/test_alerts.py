@@ -1,6 +1,7 @@
 """Messages about what happened, to a real webhook on this machine: one an event, none lost, none that fails a run."""
 
 import json
+import os
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,29 @@ def test_what_was_before_anybody_wanted_to_be_told_is_not_told(tmp_path, hook):
         ran(book, 2, "held")
         told(home, 2)
         assert kinds(hook) == ["recovery"]
+
+
+def test_a_first_tick_that_was_killed_is_told_by_the_next(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        ran(book, 0, "promoted")
+        wanted(home, hook)
+        written = (NOW + timedelta(days=1)).timestamp()
+        os.utime(home.root / "alerts.yaml", (written, written + 0.9))  # in the very second in which the run begins
+        ran(book, 1, None, "interrupted")  # and nothing was told after it
+        ran(book, 2, "promoted")
+        told(home, 2)
+        assert kinds(hook) == ["failure", "recovery", "promotion"]
+
+
+def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        os.utime(home.root / "alerts.yaml", (NOW.timestamp(), NOW.timestamp()))
+        for day in range(6):
+            ran(book, day, None, "interrupted")
+        ran(book, 6, "held")
+        told(home, 6)
+        assert kinds(hook) == ["failure", "recovery"]
 
 
 def test_stages_tried_by_hand_are_not_told(tmp_path, hook):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ from random import Random
 from attrition import params
 from attrition.home import Place
 from attrition.store.clients import Clients
-from campaign import kit, oracle
+from campaign import kit, oracle, sink
 from campaign.harness import Named, Result, child, scratch
 
 SETTLE = 0.3
@@ -36,7 +35,7 @@ def _schedule(seed: int, number: int, folder: Path) -> Named:
     status = os.waitstatus_to_exitcode(os.waitpid(ticks, 0)[1])
     wrong = [] if status == 0 else [f"the ticks ended with {status}"]
     ended = child(lambda: _whole(place, final, ever))
-    shutil.rmtree(place.root)
+    sink.gone(place.root)
     return f"schedule {number}", wrong + (ended.value if ended.status == 0 else [ended.said[-600:]])
 
 

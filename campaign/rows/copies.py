@@ -22,7 +22,7 @@ from attrition.commands import backup, restore
 from attrition.home import Home, Place
 from attrition.served import Served
 from attrition.store.clients import Clients
-from campaign import kit, oracle, shim
+from campaign import kit, oracle, shim, sink
 from campaign.cases import CASES, case
 from campaign.harness import Case, Ended, Result, Started, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
@@ -47,7 +47,7 @@ def run(count: int, seed: int) -> Result:
                 name = f"{one.case.name}, {order}, step {steps} of {one.steps}, look {looks} of {one.looks}"
                 result.case(name, _one(one, place, order, steps, looks))
                 shutil.rmtree(folder / "backup", ignore_errors=True)
-                shutil.rmtree(folder / "restored", ignore_errors=True)
+                sink.gone(folder / "restored")
     return result
 
 
@@ -99,6 +99,7 @@ def _one(given: _Given, place: Place, order: str, steps: int, looks: int) -> lis
         return wrong
     wrong += child(lambda: oracle.differences(oracle.outcome(place), given.case.wanted)).value
     restored.root.mkdir()
+    sink.brought(place.root, restored.root)
     ended = child(lambda: _restored(restored.root, copy))
     if (ended.status, ended.value) != (0, 0):
         return [*wrong, f"restore: {ended.status}, {ended.value}: {ended.said[-400:]}"]

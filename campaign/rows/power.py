@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from attrition.home import Place
-from campaign import disk, kit, shim
+from campaign import disk, kit, shim, sink
 from campaign.cases import CASES, case, mended
 from campaign.harness import Case, Named, Result, child, scratch
 
@@ -25,7 +25,7 @@ def run(count: int, seed: int) -> Result:
             given = case(name, folder)
             whole, place = recorded(given, folder)
             result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
-            shutil.rmtree(place.root)
+            sink.gone(place.root)
             wanted = count // len(CASES)
             states = _sample([*_states(whole, chance, wanted)], wanted, chance)
             result.each(states, partial(_one, given), folder)
@@ -36,8 +36,9 @@ def _one(given: Case, state: tuple[str, disk.Tree], folder: Path) -> Named:
     words, tree = state
     place = Place(folder / "home", given.start.name)
     disk.materialise(tree, place.root)
+    sink.brought(given.start.root, place.root)
     wrong = mended(place, given)
-    shutil.rmtree(place.root)
+    sink.gone(place.root)
     return f"{given.name}, {words}", wrong
 
 
@@ -45,6 +46,7 @@ def recorded(given: Case, folder: Path) -> tuple[disk.Disk, Place]:
     """An undisturbed tick as the disk saw it."""
     place, log = Place(folder / f"{given.name}-recorded", given.start.name), folder / "log"
     shutil.copytree(given.start.root, place.root)
+    sink.brought(given.start.root, place.root)
     start, numbers = disk.tree(place.root), disk.numbers(place.root)
     ended = child(lambda: kit.tick(place), shim.Fault(shim.Mode.NOTE), place.root, log)
     if ended.value != 0:

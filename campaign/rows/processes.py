@@ -14,8 +14,9 @@ from random import Random
 import nbformat
 import psutil
 
+from attrition import alerts
 from attrition.home import REPOSITORY, Place
-from campaign import kit, oracle
+from campaign import kit, oracle, sink
 from campaign.harness import Ended, Result, child, scratch
 
 BARE = {"PIP_NO_INDEX": "1", "ATTRITION_API_URL": "http://127.0.0.1:9"}  # nothing is asked of any network
@@ -29,12 +30,19 @@ held = bytearray(2**33)
 STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 
 
-def start(folder: Path) -> Place:
-    """A home whose first tick makes a model."""
+def start(folder: Path, hook: str = "http://127.0.0.1:9") -> Place:
+    """A home whose first tick makes a model; whom its alerts reach is at the address ``hook``."""
     place = kit.home(folder / "home")
+    alerted(place, hook)
     place.params.write_text(place.params.read_text().replace("least_rows: 10", "least_rows: 40"))
     kit.drop(place, "first.csv", [*kit.rows(1, 300), kit.rows(1, 2)[0], "nobody,2026-01-05,Gold,3,1.0,1"])
     return place
+
+
+def alerted(place: Place, hook: str) -> None:
+    """Messages and heartbeats of this home go to its own path of ``hook``."""
+    where = f"{hook}{place.root}"
+    (place.root / alerts.FILE).write_text(f"to: ['{where}']\nheartbeat: {where}\n")
 
 
 def _tick(place: Place, **environment: str) -> subprocess.Popen[str]:
@@ -51,6 +59,9 @@ def _ended(process: subprocess.Popen[str]) -> Ended:
 def _mended(place: Place, before: Ended) -> list[str]:
     """The same questions as after any fault; the tick that mends is the real one."""
     wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
+    beats = sink.heard(place)[sink.BEAT]
+    if beats != (before.status == 0):
+        wrong.append(f"it ended with {before.status}, and its heart beat {beats} times")
     for _ in range(ROUNDS):
         ended = _ended(_tick(place))
         if ended.status == 0 and not child(lambda: kit.owed(place)).value:
@@ -70,8 +81,8 @@ def _mended(place: Place, before: Ended) -> list[str]:
 def kills(count: int, seed: int) -> Result:
     """Row 3: the runner, its kernel, the process that forks kernels, or all of them are killed at a random moment."""
     result, chance = Result(), Random(seed)
-    with scratch() as folder:
-        place = start(folder)
+    with scratch() as folder, sink.serving() as hook:
+        place = start(folder, hook)
         begun = time.monotonic()
         shutil.copytree(place.root, folder / "timed")
         _ended(_tick(Place(folder / "timed", place.name)))
@@ -80,6 +91,7 @@ def kills(count: int, seed: int) -> Result:
             whom = ("runner", "kernel", "helper", "all")[number % 4]
             copy = Place(folder / f"home{number}", place.name)
             shutil.copytree(place.root, copy.root)
+            alerted(copy, hook)
             process = _tick(copy)
             time.sleep(chance.uniform(0.1, length))
             killed = _kill(process, whom)
@@ -87,7 +99,7 @@ def kills(count: int, seed: int) -> Result:
             alive = [each.pid for each in killed if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
             wrong = [f"outlived the runner: {alive}"] if alive else []
             result.case(f"{whom}, {len(killed)} processes", wrong + _mended(copy, ended))
-            shutil.rmtree(copy.root)
+            sink.gone(copy.root)
     return result
 
 
@@ -115,13 +127,13 @@ def _kill(process: subprocess.Popen[str], whom: str) -> list[psutil.Process]:
 def memory(count: int, seed: int) -> Result:
     """Row 7: the kernel of each stage runs out of memory: by its limit, or killed as the system would."""
     result = Result()
-    with scratch() as folder:
+    with scratch() as folder, sink.serving() as hook:
         for number in range(count):
             stage = STAGES[(number + seed - 9) % len(STAGES)]
             code = OUT_OF_MEMORY if number < len(STAGES) else "import os\nos.kill(os.getpid(), 9)\n"
             where = folder / str(number)
             where.mkdir()
-            place = start(where)
+            place = start(where, hook)
             ended = _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(where / "notebooks", stage, code))))
             wrong = [] if ended.status == 1 else [f"it ended with {ended.status}"]
             wrong += [] if f"failed in stage {stage}" in ended.said else [f"not told: {ended.said[-300:]}"]
@@ -158,12 +170,12 @@ def cron(count: int, seed: int) -> Result:
         {"LD_PRELOAD": ""},
         {"TERM": "dumb", "COLUMNS": "1"},
     ]
-    with scratch() as folder:
+    with scratch() as folder, sink.serving() as hook:
         for number in range(count):
             way = ways[(number + seed - 9) % len(ways)]
             where = folder / str(number)
             where.mkdir()
-            place = start(where)
+            place = start(where, hook)
             given = {"ATTRITION_HOME": str(place.root), **BARE, **way}
             done = subprocess.run(
                 COMMAND, cwd="/", env=given, capture_output=True, text=True, preexec_fn=_few_files, check=False

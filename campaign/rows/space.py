@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from attrition.home import Place
-from campaign import disk, kit, oracle
+from campaign import disk, kit, oracle, sink
 from campaign.cases import case
 from campaign.harness import Case, Result, child, scratch
 
@@ -42,6 +42,7 @@ def _full(given: Case, at: Path, options: str) -> list[str]:
     _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", 0, b"size=64m")
     place = Place(at, given.start.name)
     shutil.copytree(given.start.root, at, dirs_exist_ok=True)
+    sink.brought(given.start.root, at)
     _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, options.encode())
     ended = child(lambda: kit.tick(place))
     _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, b"size=64m,nr_inodes=100k")
