@@ -166,7 +166,8 @@ def _where(place: Place, run: str, link: str | None) -> str:
 def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
     """Tell what ticks of these portfolios brought, those that began at ``since`` and ended ``good``.
 
-    At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what a service, or a portfolio's book, has.
+    At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what
+    a service, or a portfolio's book, has.
 
     Raises:
         UsageError: ``alerts.yaml`` cannot be used.

@@ -24,7 +24,21 @@ from typing import Any
 from attrition.home import REPOSITORY, Place
 from campaign import shim, sink
 
-__all__ = ["JOBS", "UNTIL", "Case", "Ended", "Found", "Result", "Started", "child", "copied", "late", "scratch", "warm"]
+__all__ = [
+    "JOBS",
+    "UNTIL",
+    "Case",
+    "Ended",
+    "Found",
+    "Result",
+    "Started",
+    "aloud",
+    "child",
+    "copied",
+    "late",
+    "scratch",
+    "warm",
+]
 
 PATIENCE = 120  # seconds that a piece of work may take
 JOBS = "CAMPAIGN_JOBS"
@@ -33,6 +47,7 @@ UNTIL = "CAMPAIGN_UNTIL"
 """Names the moment (time.monotonic) after which no case is begun."""
 Named = tuple[str, list[str]]
 """A case, and what was wrong in it."""
+ALOUD = os.dup(2)  # stays the campaign's own in each fork, whose output is kept for its case
 DATABASES = 32  # that a tick and the questions after it open
 
 
@@ -78,7 +93,11 @@ class Result:
             place.mkdir(exist_ok=True)
 
         def part(number: int) -> list[Named]:
-            return [work(item, places[number]) for item in items[number::jobs] if not late()]
+            found = []
+            for item in itertools.takewhile(lambda _: not late(), items[number::jobs]):
+                found.append(work(item, places[number]))
+                aloud([": ".join((found[-1][0], fault)) for fault in found[-1][1]])
+            return found
 
         for each in [Started(partial(part, number)) for number in range(jobs)]:
             ended = each.ended(patience=float("inf"))
@@ -94,6 +113,12 @@ class Found(Exception):
     def __init__(self, result: Result):
         self.result = result
         super().__init__(result.failures[0])
+
+
+def aloud(failures: Sequence[str]) -> None:
+    """Say at once, from any fork, what went wrong: a row may take hours, and be cut off."""
+    for failure in failures:
+        os.write(ALOUD, f"{failure}\n".encode())
 
 
 def late() -> bool:

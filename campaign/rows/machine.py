@@ -30,7 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from attrition.home import Home, Place
 from campaign import kit, oracle
-from campaign.harness import JOBS, Result, Started, child, late, scratch
+from campaign.harness import JOBS, Result, Started, aloud, child, late, scratch
 from campaign.shim import Fault, Mode
 
 STEPS = 50
@@ -107,7 +107,9 @@ def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]
     failures: list[str] = []
     for first in range(0, count, AT_A_TIME):
         if not late():
-            failures += _some(min(AT_A_TIME, count - first), seed * 10_000 + first, folder)
+            found = _some(min(AT_A_TIME, count - first), seed * 10_000 + first, folder)
+            aloud(found)
+            failures += found
     return COUNTED["histories"], COUNTED["kills"], failures
 
 
