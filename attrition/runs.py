@@ -135,7 +135,7 @@ class Run:
         """Move the whole folder to its place among the runs; published already is fine."""
         target = place.executed / self.name
         if self.folder != target and self.folder.exists():
-            safe.sweep(self.folder, deep=True)  # of kernels that were killed while they wrote
+            safe.clear(self.folder)  # of kernels that were killed while they wrote, or that outlived their runner
             safe.publish(self.folder, target)
         self.folder = target
         return target

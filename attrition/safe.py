@@ -18,6 +18,7 @@ from pathlib import Path
 __all__ = [
     "Held",
     "NotLocal",
+    "clear",
     "file_system",
     "lock",
     "make_folder",
@@ -125,6 +126,18 @@ def sweep(folder: Path, *, deep: bool = False) -> None:
     for path in folder.glob("**/.*.tmp" if deep else ".*.tmp"):
         _, _, pid = path.stem.rpartition(".")
         if pid.isdecimal() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove all below ``folder`` whose name begins with a dot: what nobody finished, and nobody will.
+
+    A process that still writes there fails when it wants to give it its name.
+    """
+    for path in sorted(folder.rglob(".*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -164,6 +164,7 @@ def drops(place: Place, whom: Whom) -> int:
 
 def run(folder: Path, whom: Whom) -> bool:
     """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew."""
+    safe.clear(folder)
     changed = False
     for path in sorted(folder.rglob("*")):
         if not path.is_file():

@@ -48,7 +48,7 @@ ROWS: dict[int, Row] = {
     5: Row("ENOSPC EIO EACCES EROFS EMFILE EINTR, short writes", SHIM, "errors:run", 20_000, 12),
     6: Row("disk or inodes full, then free again", "tmpfs sizes", "space:run", 200, 3),
     7: Row("kernel out of memory, in each stage", "memory limit, SIGKILL", "processes:memory", 16, 0),
-    8: Row("two and eight runners at once; a sleeper; a lock taken away", "processes", "runners:run", 200, 4),
+    8: Row("runners at once; a sleeper; a lock taken away; an orphan kernel", "processes", "runners:run", 200, 5),
     9: Row(
         "model, manifest, current.json flipped, cut, swapped",
         "each byte and length",

@@ -212,10 +212,11 @@ def likeness(root: Path, words: Sequence[str]) -> str:
 
 
 def materialise(tree: Tree, root: Path) -> None:
-    """Write a tree to a real folder."""
+    """Write a tree to a real folder, for nobody else to read: so ``alerts.yaml`` wants it."""
     root.mkdir()
     for path, content in tree.items():
         if content is None:
             (root / path).mkdir()
         else:
             (root / path).write_bytes(content)
+            (root / path).chmod(0o600)

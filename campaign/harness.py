@@ -195,6 +195,11 @@ class Started:
                 time.sleep(0.002)
         return self._held
 
+    def kill(self) -> None:
+        """As the system would, whatever it does; `ended` says -9, unless it was over."""
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
+
     def go_on(self) -> None:
         """Let it go on that is held."""
         self._held = False

@@ -29,7 +29,7 @@ from attrition.store.ingest import ingest
 from attrition.store.ranking import write_ranking
 from campaign import sink
 
-__all__ = ["BEGUN", "HEADER", "PORTFOLIO", "drop", "home", "rows", "second_visit", "tick", "until_quiet"]
+__all__ = ["BEGUN", "HEADER", "PORTFOLIO", "drop", "execute", "home", "rows", "second_visit", "tick", "until_quiet"]
 
 PORTFOLIO = "shop"
 BEGUN = datetime(2026, 3, 1, 3, 15, tzinfo=UTC)
@@ -99,12 +99,17 @@ def first_visit(place: Place) -> None:
     drop(place, "first.csv", [*rows(1, 40), *rows(3, 4, labelled=False)])
 
 
-def tick(place: Place, *, force: bool = False, at: datetime = BEGUN) -> int:
-    """One tick and its alerts; the exit status that the command would end with."""
+def tick(
+    place: Place, *, force: bool = False, at: datetime = BEGUN, executing: Callable[..., float] | None = None
+) -> int:
+    """One tick and its alerts; the exit status that the command would end with.
+
+    ``executing`` runs a stage, in the place of `kernels.execute`: this process unless it is given.
+    """
     clock = itertools.count()
     wish = runner.Wish(force=force) if force else runner.wishes.NONE
     moment = lambda: at + timedelta(seconds=next(clock) * 0)  # noqa: E731 - the same however often it is asked
-    with _without_kernels():
+    with _without_kernels(executing or execute):
         work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=moment)  # noqa: E731
         status = runner.told(work)
     runner.told(lambda: _alerts(place, at, status))
@@ -211,7 +216,7 @@ def _deploy(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
 def _assess(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
     pipeline, manifest = stage.model(given["model_version"])
     clients, anew = stage.clients(given["data_version"]), not given["scored_version"]
-    with tempfile.TemporaryDirectory(dir=stage.staging) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".", dir=stage.staging) as scratch:
         found = scoring.assess(
             clients, pipeline, manifest, Path(scratch), after_version=given["scored_version"], run=given["run"]
         )
@@ -238,7 +243,7 @@ BODIES: dict[str, Body] = {
 }
 
 
-def _execute(notebook: Path, output: Path, parameters: Mapping[str, Any], **_: Any) -> float:
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], **_: Any) -> float:
     """In the place of `kernels.execute`: the same files, the same exceptions, no kernel."""
     node = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": dict(parameters)}})
     node.cells = [nbformat.v4.new_code_cell(f"# {notebook.stem}", id="body")]
@@ -258,13 +263,13 @@ def _execute(notebook: Path, output: Path, parameters: Mapping[str, Any], **_: A
 
 
 @contextmanager
-def _without_kernels() -> Iterator[None]:
+def _without_kernels(executing: Callable[..., float]) -> Iterator[None]:
     @contextmanager
     def no_forks(_told: Any) -> Iterator[Any]:
         yield SimpleNamespace()
 
     before = kernels.execute, forks.forking
-    kernels.execute, forks.forking = _execute, no_forks  # type: ignore[assignment]
+    kernels.execute, forks.forking = executing, no_forks  # type: ignore[assignment]
     try:
         yield
     finally:

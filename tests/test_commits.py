@@ -316,6 +316,20 @@ def test_what_fails_after_the_third_commit_leaves_a_run_that_completed(tmp_path,
     assert latest(place)["run"] == line["run"]
 
 
+def test_a_run_that_is_closed_keeps_nothing_that_was_half_written(tmp_path):
+    place = home(tmp_path)
+    with Book.open(place.book) as book:
+        name, _ = book.begin(STAMP, AT)
+        run = Run.start(place, name, AT, {"assess": "70_assess.ipynb"})
+        scratch = run.folder / ".abc"  # of a kernel that was killed, with clients in it
+        scratch.mkdir()
+        (scratch / ".000000.parquet.7-1f").write_text("clients")
+        (run.folder / f".ranking.json.{os.getpid()}.tmp").write_text("of a kernel that outlived its runner")
+        recover(place, book, AT)
+    assert Run.read(place.executed / name).report["status"] == "interrupted"
+    assert not [*(place.executed / name).rglob(".*")]
+
+
 def test_the_lists_name_a_run_whose_tick_was_cut_short_before_it_wrote_them(tmp_path):
     place = home(tmp_path)
     assert tick(place)

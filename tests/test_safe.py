@@ -95,6 +95,17 @@ def test_sweep_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
     assert {path.name for path in below.iterdir()} == kept
 
 
+def test_clear_removes_what_is_hidden_whoever_makes_it(tmp_path):
+    beside, scratch = tmp_path / "model" / f".model.pkl.{os.getppid()}.tmp", tmp_path / ".abc"
+    for folder in (beside.parent, scratch / ".deeper"):
+        folder.mkdir(parents=True)
+    for path in (beside, scratch / "part.parquet", scratch / ".deeper" / "x", tmp_path / "run.json"):
+        path.touch()
+    (tmp_path / ".link").symlink_to(tmp_path / "model")
+    safe.clear(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"model", "run.json"}
+
+
 def test_sweep_spares_what_a_process_of_another_user_writes(tmp_path, monkeypatch):
     (tmp_path / ".a.json.7.tmp").touch()
     monkeypatch.setattr(os, "kill", lambda _pid, _signal: (_ for _ in ()).throw(PermissionError))  # root may signal all

@@ -13,6 +13,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -26,6 +27,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from attrition.home import Home, Place
@@ -46,6 +48,8 @@ LATER = "u"
 """Begins the ids of clients whose outcome comes later."""
 COUNTED: Counter[str] = Counter()
 """How many histories and kills there were in this process."""
+SEEN: list[str] = []
+"""What was wrong in this process, as it was seen."""
 
 
 @dataclass
@@ -130,6 +134,8 @@ def _some(count: int, seed: int, folder: Path) -> list[str]:
         return [_told(error) for error in errors.exceptions]
     except AssertionError as error:
         return [_told(error)]
+    except Flaky as error:  # it failed, and another time it did not: threads, or the clock
+        return [f"{SEEN[-1] if SEEN else ''}\n{error}"]
     return []
 
 
@@ -151,6 +157,8 @@ class _Portfolio(RuleBasedStateMachine):
         self.copy: tuple[Path, Paper] | None = None
 
     def teardown(self) -> None:
+        if (error := sys.exc_info()[1]) is not None:
+            SEEN.append(str(error))
         shutil.rmtree(self.place.root.parent)
 
     @initialize()
