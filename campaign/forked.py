@@ -79,12 +79,12 @@ def _work(words: Sequence[str], pipe: int) -> None:
 @contextmanager
 def fetching() -> Iterator[None]:
     """Sources are asked by a fork, in a ``with`` block."""
-    before = asking.subprocess
-    asking.subprocess = _Subprocess  # type: ignore[assignment]
+    before = vars(asking)["subprocess"]
+    vars(asking)["subprocess"] = _Subprocess
     try:
         yield
     finally:
-        asking.subprocess = before
+        vars(asking)["subprocess"] = before
 
 
 class _Subprocess:

@@ -111,7 +111,7 @@ class _Surveyor:
             return (yield)
         finally:
             sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
             self.survey.seconds[item.nodeid] = time.process_time() - begun
             self.survey.reached[item.nodeid] = {file: sorted(lines) for file, lines in self.lines.items()}
 

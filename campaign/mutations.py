@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os.path import commonprefix
+from typing import Any
 
 __all__ = ["Mutant", "mutants"]
 
@@ -137,8 +138,10 @@ def _told(place: _Place, new: list[ast.AST]) -> str:
     """What is replaced by what, in a line; a constant or an argument with what it stands in, to be told from others."""
     around = isinstance(place.node, ast.Constant | ast.keyword) and isinstance(place.parent, ast.expr)
     if around and not isinstance(place.parent, ast.JoinedStr):
-        old, _ = ast.unparse(place.parent), place.put(1, new)
-        said, _ = ast.unparse(place.parent), place.put(len(new), [place.node])
+        old = ast.unparse(place.parent)
+        place.put(1, new)
+        said = ast.unparse(place.parent)
+        place.put(len(new), [place.node])
     else:
         old, said = ast.unparse(place.node), "; ".join(map(ast.unparse, new))
     old, said = " ".join(old.split()), " ".join(said.split())
@@ -158,7 +161,8 @@ def _changes(place: _Place) -> Iterator[list[ast.AST]]:
     if isinstance(node, ast.stmt):
         yield from _of_statement(node)
     elif isinstance(node, ast.Constant):
-        yield from ([ast.Constant(value)] for value in _other_constants(place, node.value))
+        for value in _other_constants(place, node.value):
+            yield [ast.Constant(value)]
     elif isinstance(node, ast.keyword):
         yield from [[]] if node.arg and node.arg not in WAITS else []
     elif isinstance(node, ast.Compare):
@@ -191,7 +195,7 @@ def _of_statement(node: ast.stmt) -> Iterator[list[ast.AST]]:
             pass
 
 
-def _other_constants(place: _Place, value: object) -> Iterator[object]:
+def _other_constants(place: _Place, value: object) -> Iterator[Any]:
     if isinstance(value, bool):
         yield from [] if isinstance(place.parent, ast.keyword) else [not value]  # its default says the same
     elif isinstance(value, int | float):

@@ -50,7 +50,11 @@ class Server:
 
     def _run(self, program: str, *words: str) -> None:
         command = [str(self.programs / program), *words]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        quiet: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "stdin": subprocess.DEVNULL,
+        }
         subprocess.run(command, check=True, cwd=self.folder, timeout=60, env={"LANG": "C.UTF-8"}, **quiet, **NOBODY)
 
     def create(self) -> None:

@@ -77,7 +77,7 @@ def noted(log: Path) -> list[tuple[str, str]]:
 
 def _serve(door: socket.socket, ending: int, port: int, link: _Link, resets: bool) -> None:
     signal.alarm(120)  # whatever happens, nobody is waited for longer
-    while door in select.select([door, ending], [], [])[0]:
+    while door.fileno() in select.select([door.fileno(), ending], [], [])[0]:
         client = door.accept()[0]
         with client:
             try:

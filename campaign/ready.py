@@ -13,7 +13,7 @@ import duckdb
 
 __all__ = ["databases"]
 
-THREADLESS = {"threads": 1, "async_threads": 0}
+THREADLESS: dict[str, Any] = {"threads": 1, "async_threads": 0}
 _ready: list[Any] = []
 _connect = duckdb.connect
 
@@ -21,7 +21,7 @@ _connect = duckdb.connect
 def databases(count: int) -> None:
     """Have so many ready in each fork from now on; whoever connects to more, or to a file, opens it as ever."""
     _ready.extend(_connect(config=THREADLESS) for _ in range(count - len(_ready)))
-    duckdb.connect = _connected
+    vars(duckdb)["connect"] = _connected
 
 
 def _connected(database: str = ":memory:", *, config: Mapping[str, Any] | None = None) -> Any:

@@ -30,7 +30,7 @@ BEAT = "heartbeat"
 _open: list[Path] = []
 
 
-@notify(on=SCHEME, name="the campaign")
+@notify(on=SCHEME, name="the campaign")  # type: ignore[no-untyped-call, untyped-decorator]
 def _take(body: str, title: str, *_: Any, **_more: Any) -> bool:
     _put(_open[-1], title, body)
     return True

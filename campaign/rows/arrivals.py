@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -105,10 +105,13 @@ def _whole(place: Place, final: set[str], ever: set[str]) -> list[str]:
     kit.until_quiet(place)
     rows = Clients(params.load(place.params), place.clients).frame()
     there = {f"{row.client},{row.day:%Y-%m-%d},{row.plan}" for row in rows.itertuples()}
-    short = lambda lines: {",".join(line.split(",")[:3]) for line in lines}  # noqa: E731
     wrong = oracle.settled(place, drops, replaced=True)
-    if lost := short(final) - there:
+    if lost := _short(final) - there:
         wrong.append(f"lost: {sorted(lost)[:3]}")
-    if made_up := there - short(ever):
+    if made_up := there - _short(ever):
         wrong.append(f"in nobody's file: {sorted(made_up)[:3]}")
     return wrong
+
+
+def _short(lines: Iterable[str]) -> set[str]:
+    return {",".join(line.split(",")[:3]) for line in lines}

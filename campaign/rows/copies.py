@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
-import runner
 from attrition import params, registry, safe
 from attrition.book import Book, Unreadable
 from attrition.commands import backup, restore
+from attrition.console import told
 from attrition.home import Home, Place
 from attrition.served import Served
 from attrition.store.clients import Clients
@@ -77,12 +77,12 @@ def _served(place: Place) -> list[Any]:
 
 def _backed_up(place: Place, target: Path) -> int:
     given = argparse.Namespace(dest=target, portfolio=None)
-    return runner.told(lambda: backup.main(given, Home(place.root)))
+    return told(lambda: backup.main(given, Home(place.root)))
 
 
 def _restored(root: Path, source: Path) -> int:
     given = argparse.Namespace(src=source, portfolio=[])
-    return runner.told(lambda: restore.main(given, Home(root)))
+    return told(lambda: restore.main(given, Home(root)))
 
 
 def _one(given: _Given, place: Place, order: str, steps: int, looks: int) -> list[str]:

@@ -63,8 +63,8 @@ def _ways(place: Place, chance: Random) -> Iterator[Spoilt]:
     current = json.loads(place.current.read_text())
     manifest = json.loads((place.models / "0001" / "manifest.json").read_text())
     yield "current.json", "the retired version", json.dumps({**current, "version": "0001"}).encode()
-    older = {**current, "version": "0001", "sha256": manifest["sha256"]}
-    yield "current.json", "a version that is nowhere", json.dumps({**older, "version": "../0001"}).encode()
+    retired = {**current, "version": "0001", "sha256": manifest["sha256"]}
+    yield "current.json", "a version that is nowhere", json.dumps({**retired, "version": "../0001"}).encode()
     newest = json.loads((place.models / "0002" / "manifest.json").read_text())
     yield "manifest.json", "another digest", json.dumps({**newest, "sha256": "0" * 64}).encode()
     yield "manifest.json", "another number of bytes", json.dumps({**newest, "bytes": 1}).encode()

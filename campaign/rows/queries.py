@@ -287,9 +287,9 @@ def _in_table(address: str) -> set[str]:
         return {_plain(*row) for row in cursor.fetchall()}
 
 
-def _plain(client: str, day: Any, plan: str, seats: Any, fee: Any, left: Any) -> str:
-    number = lambda value: "" if value is None or value != value else f"{float(value):.4f}"  # noqa: E731
-    return f"{client} {day:%Y-%m-%d} {plan} {number(seats)} {number(fee)} {number(left)}"
+def _plain(client: Any, day: Any, plan: Any, seats: Any, fee: Any, left: Any) -> str:
+    numbers = ("" if value is None or value != value else f"{float(value):.4f}" for value in (seats, fee, left))
+    return f"{client} {day:%Y-%m-%d} {plan} {' '.join(numbers)}"
 
 
 def _cut(_case: Case, _message: bytes) -> bytes:
