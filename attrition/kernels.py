@@ -21,6 +21,12 @@ __all__ = ["CellFailed", "Deadline", "Failure", "environment", "execute"]
 
 KERNEL = "python3"  # not what somebody's laptop wrote into the notebook
 SOCKETS = "attrition-kernel-"
+FOLDERS = (
+    "IPYTHONDIR",
+    "MPLCONFIGDIR",
+    "XDG_CACHE_HOME",
+    *(f"JUPYTER_{name}_DIR" for name in ("RUNTIME", "DATA", "CONFIG")),
+)
 GRACE = 4.0  # seconds that a cell has to end after it was interrupted
 
 
@@ -53,13 +59,13 @@ class Deadline:
 def environment(cache: Path) -> None:
     """Let kernels start from a bare environment: no PATH, no LANG, a HOME that is absent or read-only.
 
-    ``cache`` keeps what matplotlib and IPython want to write, so that neither looks for a home folder.
+    ``cache`` keeps what matplotlib, fontconfig and IPython want to write, so that neither looks for a home folder.
     """
     os.environ.setdefault("PATH", os.defpath)
     os.environ.setdefault("PYTHONUTF8", "1")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, never one from ~/.local
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
-    for name in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):
+    for name in FOLDERS:
         os.environ[name] = str(safe.make_folder(cache / name.split("_DIR")[0].removesuffix("DIR").lower()))
     for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
         pid = left.name.removeprefix(SOCKETS).partition("-")[0]

@@ -79,6 +79,7 @@ def test_without_a_wish_the_lines_are_only_shown(tmp_path):
     assert "top secret" not in done.stdout + done.stderr
     assert "ATTRITION_TOKEN is a secret and does not go into a crontab" in done.stderr
     assert "ATTRITION_MODEL_KEY_FILE=/run/key" in done.stdout
+    assert (home.root / "executed").is_dir()  # the shell of a line that is pasted by hand would not make it
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,14 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
             f"ATTRITION_{secret}_FILE",
             file=sys.stderr,
         )
+    if not arguments.remove:
+        safe.make_folder(home.root / "executed")  # where the lines write to; a shell does not make it
     if not (arguments.install or arguments.remove):
         print("\n".join(wanted))
         return 0
     before = crontab.lines()
     others = [line for line in before if not line.endswith(crontab.mark(home))]
     after = others if arguments.remove else [*others, *wanted]
-    safe.make_folder(home.root / "executed")
     if sorted(after) == sorted(before):
         print("the crontab is as it should be; nothing was changed")
         return 0
