@@ -57,11 +57,11 @@ ROWS: dict[int, Row] = {
         400,
     ),
     10: Row("drops that grow, are renamed, come twice, are replaced", "schedules", "arrivals:run", 500, 2),
-    11: Row("clocks that jump, daylight saving, leap day", "the tick's clock", "clocks:jumps", 40, 3),
+    11: Row("clocks that jump, daylight saving, leap day", "the tick's clock, and all", "clocks:jumps", 40, 3),
     12: Row("a year of ticks every 15 minutes", "simulated", "clocks:year", 35_040, 200),
     13: Row("histories of 50 steps beside a dictionary", "hypothesis", "machine:run", 2_000, 0),
     14: Row("PostgreSQL cut at each message, server killed", "proxy", "queries:run", 300, 6),
-    15: Row("cron's reality: no environment, no HOME, few files", "the real runner", "processes:cron", 12, 0),
+    15: Row("cron's reality: no environment, another user, cron itself", "the real runner", "cron:run", 15, 0),
     16: Row("backup during a run, restored into an empty folder", "both held at a step", "copies:run", 50, 3),
     17: Row("secrets: canaries in what is left", "the real runner", "processes:canaries", 20, 0),
 }

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,6 @@ def late() -> bool:
 
 def warm() -> None:
     """Import all that a tick imports, and compile the pages' templates, so that each fork starts with it."""
-    import narwhals._pandas_like.dataframe
-    import pandas.core.methods.to_dict
-    import sklearn.pipeline
-
     from attrition import (  # noqa: F401
         attempt,
         chronicle,
@@ -149,7 +146,8 @@ def warm() -> None:
     from attrition.store import upkeep  # noqa: F401
     from campaign import kit, oracle, ready  # noqa: F401
 
-    assert all((narwhals, pandas, sklearn))
+    for late in ("narwhals._pandas_like.dataframe", "pandas.core.methods.to_dict", "sklearn.pipeline"):
+        import_module(late)
     ready.databases(DATABASES)
     pages = frame._environment()
     for name in pages.list_templates(extensions=["j2"]):
@@ -224,14 +222,18 @@ class Started:
 
 
 def child(
-    work: Callable[[], Any], fault: shim.Fault | None = None, root: Path | None = None, log: Path | None = None
+    work: Callable[[], Any],
+    fault: shim.Fault | None = None,
+    root: Path | None = None,
+    log: Path | None = None,
+    patience: float = PATIENCE,
 ) -> Ended:
     """Do ``work`` in a fork, with ``fault`` below ``root`` if one is given; what it returns must be plain.
 
     Raises:
         TimeoutError: it did not come to an end; it is killed.
     """
-    return Started(work, fault, root, log).ended()
+    return Started(work, fault, root, log).ended(patience)
 
 
 def _in_child(

@@ -21,7 +21,8 @@ from typing import Any
 import nbformat
 
 import runner
-from attrition import alerts, calling, forks, kernels, model, provenance, record, registry, safe, scoring
+from attrition import alerts, calling, forks, kernels, model, provenance, record, registry, safe, scoring, wishes
+from attrition.console import told
 from attrition.home import Home, Place
 from attrition.kernels import CellFailed, Failure
 from attrition.stages import Stage
@@ -107,12 +108,12 @@ def tick(
     ``executing`` runs a stage, in the place of `kernels.execute`: this process unless it is given.
     """
     clock = itertools.count()
-    wish = runner.Wish(force=force) if force else runner.wishes.NONE
+    wish = wishes.Wish(force=force) if force else wishes.NONE
     moment = lambda: at + timedelta(seconds=next(clock) * 0)  # noqa: E731 - the same however often it is asked
     with _without_kernels(executing or execute):
         work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=moment)  # noqa: E731
-        status = runner.told(work)
-    runner.told(lambda: _alerts(place, at, status))
+        status = told(work)
+    told(lambda: _alerts(place, at, status))
     return status
 
 

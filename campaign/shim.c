@@ -2,6 +2,8 @@
  * DuckDB, Delta Lake), and at one of them kills the process, holds it, fails, or writes only a half. It can also keep a list of
  * them all, with what was written and synced. Inactive until `shim_arm` is called.
  *
+ * Whoever asks for the time of day (SQLite, DuckDB, Delta Lake, Python) is told it plus CAMPAIGN_CLOCK seconds.
+ *
  * Linux, glibc. Calls that glibc makes by itself (fopen) pass it by; test_shim.py compares with what strace sees.
  */
 #define _GNU_SOURCE
@@ -16,9 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -250,3 +254,31 @@ int posix_fallocate(int handle, off_t offset, off_t size) { return mine(handle, 
 int posix_fallocate64(int handle, off64_t offset, off64_t size) { return posix_fallocate(handle, offset, size); }
 int fallocate(int handle, int flags, off_t offset, off_t size) { if (mine(handle, 2)) { errno = EOPNOTSUPP; return -1; } return syscall(SYS_fallocate, handle, flags, offset, size); }
 int fallocate64(int handle, int flags, off64_t offset, off64_t size) { return fallocate(handle, flags, offset, size); }
+
+/* The clock. */
+
+static long offset;
+__attribute__((constructor)) static void set_clock(void) { const char *given = getenv("CAMPAIGN_CLOCK"); offset = given ? atol(given) : 0; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*next)(clockid_t, struct timespec *);
+    if (!next) next = real("clock_gettime");
+    int result = next(clock, now);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += offset;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    (void)zone;
+    struct timespec found;
+    int result = clock_gettime(CLOCK_REALTIME, &found);
+    now->tv_sec = found.tv_sec; now->tv_usec = found.tv_nsec / 1000;
+    return result;
+}
+
+time_t time(time_t *at) {
+    struct timespec found;
+    clock_gettime(CLOCK_REALTIME, &found);
+    if (at) *at = found.tv_sec;
+    return found.tv_sec;
+}

@@ -15,12 +15,28 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-__all__ = ["CHANGES", "Fault", "Kind", "Mode", "Step", "arm", "available", "build", "disarm", "loaded", "read", "steps"]
+__all__ = [
+    "CHANGES",
+    "CLOCK",
+    "Fault",
+    "Kind",
+    "Mode",
+    "Step",
+    "arm",
+    "available",
+    "build",
+    "disarm",
+    "loaded",
+    "read",
+    "steps",
+]
 
 SOURCE = Path(__file__).with_name("shim.c")
 HEAD = struct.Struct("<BBHIQq")
 LOADED = "CAMPAIGN_SHIM"
 """Set in a process that has the library."""
+CLOCK = "CAMPAIGN_CLOCK"
+"""By how many seconds the clock of a process that has the library is off."""
 
 
 class Mode(IntEnum):

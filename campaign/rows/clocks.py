@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 from attrition.home import Place
-from campaign import disk, kit, oracle, shim
+from campaign import disk, kit, oracle, real, shim, sink
 from campaign.cases import case, mended
 from campaign.harness import Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
@@ -25,15 +28,21 @@ MOMENTS = {
     "after 2038": datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
     "the same second": kit.BEGUN,
 }
+FIFTH = 5
+FEW_RUNS = 3
+"""After so many a tick looks back on as many as it ever does."""
 ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 
 
 def jumps(count: int, seed: int) -> Result:
-    """The second tick, and two more, at other times: in every second case after a crash."""
+    """The second tick, and two more, at other times: in every second case after a crash. In every fifth the real runner
+    and all below it, whose clocks are other ones: SQLite's, DuckDB's, its kernels'.
+    """
     result, chance = Result(), Random(seed)
     with scratch() as folder:
+        _below(result, count // FIFTH, folder)
         given = case("second", folder)
-        for number in range(count):
+        for number in range(count - result.cases):
             words, moment = list(MOMENTS.items())[number % len(MOMENTS)]
             with copied(given.start, folder / "home") as place:
                 crash, zone = number // len(MOMENTS) % 2, ZONES[number % len(ZONES)]
@@ -42,6 +51,24 @@ def jumps(count: int, seed: int) -> Result:
                 status = ended.status or ended.value
                 result.case(f"{words}, {zone}, {fault}", mended(place, given, before=(status, ended.said)))
     return result
+
+
+def _below(result: Result, count: int, folder: Path) -> None:
+    """A first tick at another time, which the library below Python gives, and those that follow at ours.
+
+    Not by faketime: what Debian has of it makes Python's `sleep` fail. The times of files stay the machine's.
+    """
+    with sink.serving() as hook:
+        for number in range(count):
+            words, moment = list(MOMENTS.items())[number % len(MOMENTS)]
+            place = real.start(folder, hook)
+            away = str(round(moment.timestamp() - time.time()))
+            done = real.ended(real.tick(place, {"LD_PRELOAD": str(shim.build()), shim.CLOCK: away}))
+            begun = [json.loads(path.read_text())["started_at"] for path in place.executed.glob("2*/run.json")]
+            right = [at[:13] for at in begun] == [f"{moment:%Y-%m-%dT%H}"]
+            wrong = [] if right else [f"it began at {begun}: {done.said[-300:]}"]
+            result.case(f"{words}, below the tick", wrong + real.mended(place, done))
+            sink.gone(place.root)
 
 
 def _at(place: Place, moment: datetime, zone: str) -> int:
@@ -83,9 +110,11 @@ def year(count: int, seed: int) -> Result:
         settled = child(lambda: [*map(str, kit.until_quiet(place)[1:]), *oracle.settled(place, drops)])
         result.case("the end", settled.value)
         result.cases = count
+        first, last = used[0], used[-1]
         result.notes.append(
-            f"file-system steps of a quiet tick: {used[0]['steps']:.1f} in the first tenth, {used[-1]['steps']:.1f}"
-            f" in the last; bytes: {used[-1]['grown'] / between:.1f}"
+            f"a quiet tick in the first tenth and in the last: {first['steps']:.1f} and {last['steps']:.1f} steps of "
+            f"the file system, {first['calls']:,} and {last['calls']:,} calls, {first['milliseconds']:.2f} and "
+            f"{last['milliseconds']:.2f} ms of CPU; {last['grown'] / between:.1f} bytes"
         )
     return result
 
@@ -95,19 +124,34 @@ _ALL = tuple(Kind)
 
 def _quiet(place: Place, begun: datetime, ticks: int) -> dict[str, float]:
     before = sum(len(each or b"") for each in disk.tree(place.root).values())
-    start = shim.steps()
+    calls = _calls(lambda: kit.tick(place, at=begun))
+    start, busy = shim.steps(), time.process_time()
     for number in range(ticks):
         if kit.tick(place, at=begun + timedelta(minutes=15 * number)):
             raise AssertionError("a quiet tick failed")
-    made = shim.steps() - start  # before the files are read to be measured
+    busy, made = time.process_time() - busy, shim.steps() - start  # before the files are read to be measured
     grown = sum(len(each or b"") for each in disk.tree(place.root).values()) - before
-    return {"steps": made / ticks, "grown": grown}
+    return {"steps": made / ticks, "grown": grown, "calls": calls, "milliseconds": 1000 * busy / ticks}
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions are called: what time there is to be taken, without the noise of a clock."""
+    events: list[None] = []
+    sys.setprofile(lambda _frame, event, _of: events.append(None) if event in ("call", "c_call") else None)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return len(events)
 
 
 def _grown(used: list[dict[str, float]]) -> list[str]:
     wrong = []
     if used[-1]["steps"] > used[0]["steps"] + 1:
         wrong.append(f"a quiet tick took {used[0]['steps']} steps at first, now {used[-1]['steps']}")
+    early = used[: FEW_RUNS + 1][-1]["calls"]
+    if used[-1]["calls"] > 1.01 * early:
+        wrong.append(f"a quiet tick made {early} calls at first, now {used[-1]['calls']}")
     if used[-1]["grown"] > 8192:
         wrong.append(f"quiet ticks alone made the home {used[-1]['grown']} bytes larger")
     return wrong

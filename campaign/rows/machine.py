@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from attrition.console import told
 from attrition.home import Home, Place
 from campaign import kit, oracle
 from campaign.harness import JOBS, Result, Started, aloud, child, late, scratch
@@ -305,11 +306,9 @@ def _tick(place: Place, *, force: bool = False) -> int:
 def _command(name: str, place: Place, **words: Any) -> int:
     import importlib
 
-    import runner
-
     command: ModuleType = importlib.import_module(f"attrition.commands.{name}")
     given = argparse.Namespace(**({"portfolio": place.name} | words))
-    return runner.told(lambda: command.main(given, Home(place.root)))
+    return told(lambda: command.main(given, Home(place.root)))
 
 
 def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:

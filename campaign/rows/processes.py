@@ -1,12 +1,9 @@
-"""Rows 3, 7, 15 and 17: the real runner with its kernels, as cron starts it."""
+"""Rows 3, 7 and 17: the real runner with its kernels."""
 
 from __future__ import annotations
 
-import os
-import resource
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from random import Random
@@ -14,14 +11,10 @@ from random import Random
 import nbformat
 import psutil
 
-from attrition import alerts
 from attrition.home import REPOSITORY, Place
-from campaign import kit, oracle, sink
-from campaign.harness import Ended, Result, child, scratch
+from campaign import kit, oracle, real, sink
+from campaign.harness import Result, child, scratch
 
-BARE = {"PIP_NO_INDEX": "1", "ATTRITION_API_URL": "http://127.0.0.1:9"}  # nothing is asked of any network
-COMMAND = [sys.executable, str(REPOSITORY / "runner.py"), "tick", kit.PORTFOLIO]
-ROUNDS = 4  # the tick that mends may need some, as a run that fails does not do all
 OUT_OF_MEMORY = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
@@ -30,75 +23,27 @@ held = bytearray(2**33)
 STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 
 
-def start(folder: Path, hook: str = "http://127.0.0.1:9") -> Place:
-    """A home whose first tick makes a model; whom its alerts reach is at the address ``hook``."""
-    place = kit.home(folder / "home")
-    alerted(place, hook)
-    place.params.write_text(place.params.read_text().replace("least_rows: 10", "least_rows: 40"))
-    kit.drop(place, "first.csv", [*kit.rows(1, 300), kit.rows(1, 2)[0], "nobody,2026-01-05,Gold,3,1.0,1"])
-    return place
-
-
-def alerted(place: Place, hook: str) -> None:
-    """Messages and heartbeats of this home go to its own path of ``hook``."""
-    where = f"{hook}{place.root}"
-    (place.root / alerts.FILE).write_text(f"to: ['{where}']\nheartbeat: {where}\n")
-
-
-def _tick(place: Place, **environment: str) -> subprocess.Popen[str]:
-    given = {**BARE, "LANG": "C", "ATTRITION_HOME": str(place.root), **environment}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(COMMAND, cwd="/", env=given, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
-
-
-def _ended(process: subprocess.Popen[str]) -> Ended:
-    said, _ = process.communicate(timeout=600)
-    return Ended(process.returncode, None, said)
-
-
-def _mended(place: Place, before: Ended) -> list[str]:
-    """The same questions as after any fault; the tick that mends is the real one."""
-    wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
-    beats = sink.heard(place)[sink.BEAT]
-    if beats != (before.status == 0):
-        wrong.append(f"it ended with {before.status}, and its heart beat {beats} times")
-    for _ in range(ROUNDS):
-        ended = _ended(_tick(place))
-        if ended.status == 0 and not child(lambda: kit.owed(place)).value:
-            break
-    else:
-        return [*wrong, f"not put right: {ended.said[-400:]}"]
-    drops = child(lambda: oracle.given(place)).value
-    after = child(lambda: [oracle.settled(place, drops), oracle.outcome(place)])
-    if after.status:
-        return [*wrong, after.said[-400:]]
-    faults, found = after.value
-    if (found["ledger"], found["state"]["champion"]) != ([["first.csv", "taken", 302, 300, 1, 1]], "0001"):
-        faults.append(f"it ended elsewhere: {found['ledger']}, {found['state']}")
-    return [*wrong, *faults]
-
-
 def kills(count: int, seed: int) -> Result:
     """Row 3: the runner, its kernel, the process that forks kernels, or all of them are killed at a random moment."""
     result, chance = Result(), Random(seed)
     with scratch() as folder, sink.serving() as hook:
-        place = start(folder, hook)
+        place = real.start(folder, hook)
         begun = time.monotonic()
         shutil.copytree(place.root, folder / "timed")
-        _ended(_tick(Place(folder / "timed", place.name)))
+        real.ended(real.tick(Place(folder / "timed", place.name)))
         length = time.monotonic() - begun
         for number in range(count):
             whom = ("runner", "kernel", "helper", "all")[number % 4]
             copy = Place(folder / f"home{number}", place.name)
             shutil.copytree(place.root, copy.root)
-            alerted(copy, hook)
-            process = _tick(copy)
+            real.alerted(copy, hook)
+            process = real.tick(copy)
             time.sleep(chance.uniform(0.1, length))
             killed = _kill(process, whom)
-            ended = _ended(process)
+            ended = real.ended(process)
             alive = [each.pid for each in killed if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
             wrong = [f"outlived the runner: {alive}"] if alive else []
-            result.case(f"{whom}, {len(killed)} processes", wrong + _mended(copy, ended))
+            result.case(f"{whom}, {len(killed)} processes", wrong + real.mended(copy, ended))
             sink.gone(copy.root)
     return result
 
@@ -133,11 +78,11 @@ def memory(count: int, seed: int) -> Result:
             code = OUT_OF_MEMORY if number < len(STAGES) else "import os\nos.kill(os.getpid(), 9)\n"
             where = folder / str(number)
             where.mkdir()
-            place = start(where, hook)
-            ended = _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(where / "notebooks", stage, code))))
+            place = real.start(where, hook)
+            ended = real.ended(real.tick(place, {"ATTRITION_NOTEBOOKS": str(_with(where / "notebooks", stage, code))}))
             wrong = [] if ended.status == 1 else [f"it ended with {ended.status}"]
             wrong += [] if f"failed in stage {stage}" in ended.said else [f"not told: {ended.said[-300:]}"]
-            result.case(f"{stage}, case {number}", wrong + _mended(place, ended))
+            result.case(f"{stage}, case {number}", wrong + real.mended(place, ended))
             shutil.rmtree(where)
     return result
 
@@ -151,44 +96,6 @@ def _with(folder: Path, stage: str, code: str) -> Path:
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(code, id="campaign"))
     nbformat.write(notebook, path)
     return folder
-
-
-def cron(count: int, seed: int) -> Result:
-    """Row 15: what cron gives: no environment, LANG=C, another user's or no HOME, any working directory, few files."""
-    result = Result()
-    ways: list[dict[str, str]] = [
-        {},
-        {"LANG": "C", "LC_ALL": "C"},
-        {"LANG": "POSIX", "PYTHONUTF8": "0"},
-        {"HOME": "/nonexistent"},
-        {"HOME": "/proc"},  # there, and nobody may write in it
-        {"PATH": ""},
-        {"TZ": "America/New_York"},
-        {"TZ": "Pacific/Apia"},
-        {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"},
-        {"XDG_CONFIG_HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent"},
-        {"LD_PRELOAD": ""},
-        {"TERM": "dumb", "COLUMNS": "1"},
-    ]
-    with scratch() as folder, sink.serving() as hook:
-        for number in range(count):
-            way = ways[(number + seed - 9) % len(ways)]
-            where = folder / str(number)
-            where.mkdir()
-            place = start(where, hook)
-            given = {"ATTRITION_HOME": str(place.root), **BARE, **way}
-            done = subprocess.run(
-                COMMAND, cwd="/", env=given, capture_output=True, text=True, preexec_fn=_few_files, check=False
-            )
-            wrong = [] if done.returncode == 0 else [f"it ended with {done.returncode}: {done.stderr[-300:]}"]
-            result.case(f"{way}", wrong + _mended(place, Ended(done.returncode, None, done.stdout + done.stderr)))
-            shutil.rmtree(where)
-    return result
-
-
-def _few_files() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    os.umask(0o077)
 
 
 SECRETS = {
@@ -238,15 +145,16 @@ def canaries(count: int, seed: int) -> Result:
     given = {name: how.format(found[name]) for name, how in SECRETS.items() if name in found}
     given["ATTRITION_PARAMETER"] = found.get("PARAMETER", "")
     with scratch() as folder:
-        place = start(folder)
-        said = _ended(_tick(place, **given)).said
+        place = real.start(folder)
+        said = real.ended(real.tick(place, given)).said
         place.params.write_text(f"{place.params.read_text()}sources:\n{SOURCES}")
         alerts = place.root / "alerts.yaml"
         alerts.write_text(ALERTS.format(*list(found.values())[-4:]))
         alerts.chmod(0o600)
         kit.drop(place, "more.csv", kit.rows(7, 5))
-        said += _ended(_tick(place, ATTRITION_NOTEBOOKS=str(_with(folder / "nb", "monitor", RAISES)), **given)).said
-        said += _ended(_tick(place, **given)).said
+        notebooks = str(_with(folder / "nb", "monitor", RAISES))
+        said += real.ended(real.tick(place, given | {"ATTRITION_NOTEBOOKS": notebooks})).said
+        said += real.ended(real.tick(place, given)).said
         alerts.unlink()  # the one file that may hold them
         missing = [f"{each} was not told of" for each in ("source crm", "source exports", "alert") if each not in said]
         result.case("what was to fail did", missing)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from pathlib import Path
 from random import Random
 
 from attrition.home import Place
-from campaign import disk, kit, oracle, sink
+from campaign import disk, kit, oracle, own, sink
 from campaign.cases import case
 from campaign.harness import Case, Result, child, scratch
 
-NEW_NAMESPACE, REMOUNT = 0x00020000, 32
 PAGE = 4096
 
 
@@ -37,15 +35,14 @@ def run(count: int, seed: int) -> Result:
 
 def _full(given: Case, at: Path, options: str) -> list[str]:
     at.mkdir(exist_ok=True)
-    _call("unshare", NEW_NAMESPACE)
-    _call("mount", b"none", b"/", None, 0x4000 | 0x40000, None)  # private, so that nobody else sees what follows
-    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", 0, b"size=64m")
+    own.mounts()
+    own.mount(at, "size=64m")
     place = Place(at, given.start.name)
     shutil.copytree(given.start.root, at, dirs_exist_ok=True)
     sink.brought(given.start.root, at)
-    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, options.encode())
+    own.mount(at, options, again=True)
     ended = child(lambda: kit.tick(place))
-    _call("mount", b"tmpfs", os.fsencode(at), b"tmpfs", REMOUNT, b"size=64m,nr_inodes=100k")
+    own.mount(at, "size=64m,nr_inodes=100k", again=True)
 
     def work() -> list[str]:
         faults = [*oracle.standing(place), *oracle.told(place, ended.value, ended.said)]
@@ -54,9 +51,3 @@ def _full(given: Case, at: Path, options: str) -> list[str]:
 
     after = child(work)
     return after.value if after.status == 0 else [f"not put right: {after.said.strip()[-400:]}"]
-
-
-def _call(name: str, *given: object) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if getattr(library, name)(*given) != 0:
-        raise OSError(ctypes.get_errno(), name)

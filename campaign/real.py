@@ -1,0 +1,95 @@
+"""The real runner with its kernels and notebooks, as cron starts it, on a home that a model can be made of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from attrition import alerts
+from attrition.home import REPOSITORY, Place
+from campaign import kit, oracle, sink
+from campaign.harness import Ended, child
+
+__all__ = ["alerted", "command", "ended", "mended", "start", "tick"]
+
+BARE = {"PIP_NO_INDEX": "1", "ATTRITION_API_URL": "http://127.0.0.1:9"}  # nothing is asked of any network
+COMMAND = [sys.executable, str(REPOSITORY / "runner.py")]
+ROUNDS = 4  # the tick that mends may need some, as a run that fails does not do all
+
+
+def start(folder: Path, hook: str = "http://127.0.0.1:9") -> Place:
+    """A home whose first tick makes a model; whom its alerts reach is at the address ``hook``."""
+    place = kit.home(folder / "home")
+    alerted(place, hook)
+    place.params.write_text(place.params.read_text().replace("least_rows: 10", "least_rows: 40"))
+    kit.drop(place, "first.csv", [*kit.rows(1, 300), kit.rows(1, 2)[0], "nobody,2026-01-05,Gold,3,1.0,1"])
+    return place
+
+
+def alerted(place: Place, hook: str) -> None:
+    """Messages and heartbeats of this home go to its own path of ``hook``."""
+    where = f"{hook}{place.root}"
+    (place.root / alerts.FILE).write_text(f"to: ['{where}']\nheartbeat: {where}\n")
+
+
+def tick(
+    place: Place, environment: Mapping[str, str] | None = None, before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    """A tick at work, of whoever owns the home; ``before`` is done in its process first."""
+    return command(place, ["tick", place.name], environment, before)
+
+
+def command(
+    place: Place,
+    words: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[str]:
+    """Any other verb."""
+    given = {**BARE, "LANG": "C", "ATTRITION_HOME": str(place.root), **(environment or {})}
+    owner = place.root.stat().st_uid
+    other = owner if owner != os.geteuid() else None
+    return subprocess.Popen(
+        [*COMMAND, *words],
+        cwd="/",
+        env=given,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,
+        user=other,
+        group=other,
+        extra_groups=None if other is None else [],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    """Wait for it."""
+    said, _ = process.communicate(timeout=600)
+    return Ended(process.returncode, None, said)
+
+
+def mended(place: Place, before: Ended) -> list[str]:
+    """The same questions as after any fault; the tick that mends is the real one."""
+    wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
+    beats = sink.heard(place)[sink.BEAT]
+    if beats != (before.status == 0):
+        wrong.append(f"it ended with {before.status}, and its heart beat {beats} times")
+    for _ in range(ROUNDS):
+        done = ended(tick(place))
+        if done.status == 0 and not child(lambda: kit.owed(place)).value:
+            break
+    else:
+        return [*wrong, f"not put right: {done.said[-400:]}"]
+    drops = child(lambda: oracle.given(place)).value
+    after = child(lambda: [oracle.settled(place, drops), oracle.outcome(place)])
+    if after.status:
+        return [*wrong, after.said[-400:]]
+    faults, found = after.value
+    if (found["ledger"], found["state"]["champion"]) != ([["first.csv", "taken", 302, 300, 1, 1]], "0001"):
+        faults.append(f"it ended elsewhere: {found['ledger']}, {found['state']}")
+    return [*wrong, *faults]
