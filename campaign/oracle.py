@@ -65,7 +65,7 @@ def standing(place: Place) -> list[str]:
             faults += _committed(place, current.version, current.sha256)
     except registry.ModelRefused as error:
         faults.append(f"what serves is refused: {error}")
-    for path in place.executed.glob("2*/run.json"):
+    for path in place.executed.glob("[12]*/run.json"):
         try:
             if json.loads(path.read_text())["status"] not in ENDS:
                 faults.append(f"{path.parent.name} is published as running")
@@ -148,7 +148,7 @@ def _alerted(place: Place, runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _accounts(place: Place) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in place.executed.glob("2*/run.json")]
+    return [json.loads(path.read_text()) for path in place.executed.glob("[12]*/run.json")]
 
 
 def _pruned(place: Place) -> set[str]:
@@ -283,7 +283,7 @@ def _record(place: Place, runs: list[dict[str, Any]]) -> list[str]:
     if done and json.loads((place.executed / "latest.json").read_text())["run"] != done[0]:
         faults.append(f"{done[0]} completed last, and latest.json names another")
     known = {line["run"] for line in runs}
-    return faults + [f"{path.name} is in no book" for path in place.executed.glob("2*") if path.name not in known]
+    return faults + [f"{path.name} is in no book" for path in place.executed.glob("[12]*") if path.name not in known]
 
 
 def _left_over(place: Place) -> list[str]:
@@ -382,7 +382,7 @@ def told(place: Place, status: int, said: str) -> list[str]:
         return ["it ended with 0, and work is left"] if owed(place) else []
     if status < 0:  # killed: the next tick tells of it
         return []
-    reports = [json.loads(path.read_text()) for path in place.executed.glob("2*/run.json")]
+    reports = [json.loads(path.read_text()) for path in place.executed.glob("[12]*/run.json")]
     failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
     explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
     return [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]

@@ -120,7 +120,7 @@ def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | Non
 
 def _hashes(place: Place, restored: Place) -> list[str]:
     """What never changes once it is there is the same file in both homes: models, published runs, drops."""
-    folders = (restored.models.glob("[0-9]*/*"), restored.executed.glob("2*/**/*"), restored.taken.rglob("*"))
+    folders = (restored.models.glob("[0-9]*/*"), restored.executed.glob("[12]*/**/*"), restored.taken.rglob("*"))
     lasting = [path for folder in folders for path in folder]
     return [
         f"{path} was another file when it was backed up"
