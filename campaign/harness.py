@@ -87,7 +87,9 @@ class Result:
         jobs = int(os.environ.get(JOBS, "1"))
         if jobs == 1:
             for item in itertools.takewhile(lambda _: not late(), items):
-                self.case(*work(item, folder))
+                name, faults = work(item, folder)
+                aloud([f"{name}: {fault}" for fault in faults])
+                self.case(name, faults)
             return
         places = [folder / f"job{number}" for number in range(jobs)]
         for place in places:

@@ -213,6 +213,22 @@ def test_a_drop_that_may_not_be_read_is_set_aside(shop: Shop, tmp_path: Path, mo
     assert (drop.to, drop.sha256) == ("quarantine", None)
 
 
+def test_a_drop_that_could_not_be_read_for_a_moment_waits_for_the_next_tick(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened, asked = csv(tmp_path, ROW), Path.open, []
+
+    def guarded(self: Path, *given: Any, **named: Any) -> Any:
+        if self == path and not asked:
+            asked.append(self)
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *given, **named)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    with pytest.raises(PermissionError, match="for a moment"):
+        shop.take(path)
+
+
 lines = st.sampled_from([ROW, ROW.replace("ann", "bob"), "ann,x,Team,3,1,yes,1", "ann,2026", "", '"', "é,", "\0"])
 contents = st.lists(lines, max_size=6).map(lambda some: "\n".join([HEADER, *some]).encode())
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import uuid
@@ -62,6 +63,7 @@ def take(task: Arrival) -> Taken:
 
     Raises:
         FileNotFoundError: the drop is gone.
+        PermissionError: it may be read by now, and might not when its hash was to be taken: the next tick takes it in.
     """
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(task.path)
@@ -94,6 +96,8 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
 
 
 def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
+    if sha256 is None and not checked.refused:  # without its hash nobody could tell it from what takes its place
+        raise PermissionError(errno.EACCES, "it could not be read for a moment", str(task.path))
     (bad,) = connection.execute("SELECT count(*) FROM bad").fetchone()
     drop = Drop(
         name=task.path.name,
