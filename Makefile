@@ -72,8 +72,8 @@ bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benc
 bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.serving
 
-campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100: a part; JOBS=2)
-	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) --jobs $(or $(JOBS),1) --write docs/faults.md --write README.md
+campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100 or MINUTES=10: a part; JOBS=2)
+	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) $(if $(MINUTES),--minutes $(MINUTES)) --jobs $(or $(JOBS),1) --write docs/faults.md --write README.md
 
 planted: .venv/dev ## 29 defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
