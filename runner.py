@@ -10,7 +10,7 @@ import argparse
 import keyword
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -381,15 +381,17 @@ def _work(
         return status
 
 
-def tick_all(home: Home, wish: Wish) -> int:
-    """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next."""
-    statuses = {DONE}
+def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
+    """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next.
+
+    The exit status of each goes into ``ended``.
+    """
     with heeded() as stop:
         for name in sorted(home.portfolios(), key=due.oldest(home)):
-            statuses.add(told(partial(tick, home, name, wish=wish)))
+            ended[name] = told(partial(tick, home, name, wish=wish))
             if stop.number is not None:  # whatever became of this one, the next ones do not start
                 return 128 + stop.number
-    return FAILED if FAILED in statuses else max(statuses)
+    return FAILED if FAILED in ended.values() else max(ended.values(), default=DONE)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -409,24 +411,27 @@ def main(words: Sequence[str] | None = None) -> int:
         return told(lambda: command.main(arguments, Home(Path.cwd())))
     if arguments.verb != "tick":
         return told(lambda: command.main(arguments, Home.here()))
-    begun = now().replace(microsecond=0)
-    status = told(lambda: _tick(arguments, Home.here()))
-    told(lambda: _alerts(arguments, Home.here(), begun, status))  # whose fate is not the tick's
+    begun, ended = now().replace(microsecond=0), dict[str, int]()
+    status = told(lambda: _tick(arguments, Home.here(), ended))
+    if arguments.portfolio:
+        ended[arguments.portfolio] = status
+    told(lambda: _alerts(arguments, Home.here(), begun, ended))  # whose fate is not the tick's
     return status
 
 
-def _tick(arguments: argparse.Namespace, home: Home) -> int:
+def _tick(arguments: argparse.Namespace, home: Home, ended: dict[str, int]) -> int:
     wish = wishes.wish_of(arguments)
-    return tick_all(home, wish) if arguments.all else tick(home, arguments.portfolio, wish=wish)
+    return tick_all(home, wish, ended) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 
-def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int) -> int:
+def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, ended: Mapping[str, int]) -> int:
     if not (home.root / "alerts.yaml").exists():
         return DONE
     from attrition import alerts
 
-    names = home.portfolios() if arguments.all else [arguments.portfolio]
-    for line in alerts.after(home, names, good=status == DONE, since=begun, now=now()):
+    if wishes.by_hand(arguments):  # nobody else is told of what does not work
+        ended = {name: -status for name, status in ended.items()}
+    for line in alerts.after(home, ended, since=begun, now=now()):
         print(f"{stamp(now())} {line}", file=sys.stderr)
     return DONE
 

@@ -35,6 +35,10 @@ KEPT = 50
 """Messages that wait for a service to be back; of more the newest are kept."""
 SHORT = 3  # runs that are looked at beside the newest ones: what was before them
 BAD = ("failed", "interrupted")
+DONE, TROUBLE = 0, (1, 2)
+"""Statuses that a tick may end with; others say that it did not begin, or was stopped by a person."""
+NO_RUN = "The tick ended with status {}, and no run says why: its log does."
+NOT_NOTED = "It cannot be noted that this was told, so each tick tells it anew."
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,12 @@ def _span(path: Path, given: object) -> timedelta | None:
 # ---- what there is to tell
 
 
-def events(place: Place, runs: Sequence[Mapping[str, Any]], told: int, link: str | None) -> Iterator[Event]:
-    """What happened in the runs of a number above ``told``, the oldest first; ``runs`` are the book's, newest first."""
-    regular = [run for run in reversed(runs) if not run["manual"]]
-    for number, run in enumerate(regular):
-        if run["number"] > told and run["status"] != "running":
-            before = regular[number - 1]["status"] if number else "completed"
-            where = _where(place, run["run"], link)
-            yield from (Event(kind, place.name, reason, where) for kind, reason in _happened(place, run, before))
+def events(place: Place, runs: Sequence[Mapping[str, Any]], before: str, link: str | None) -> Iterator[Event]:
+    """What happened in ``runs``, the oldest first, of which the last one ``before`` ended so."""
+    for run in runs:
+        where = _where(place, run["run"], link)
+        yield from (Event(kind, place.name, reason, where) for kind, reason in _happened(place, run, before))
+        before = run["status"]
 
 
 def _happened(place: Place, run: Mapping[str, Any], before: str) -> Iterator[tuple[str, str]]:
@@ -163,8 +165,8 @@ def _where(place: Place, run: str, link: str | None) -> str:
 # ---- telling it
 
 
-def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
-    """Tell what ticks of these portfolios brought, those that began at ``since`` and ended ``good``.
+def after(home: Home, ended: Mapping[str, int], *, since: datetime, now: datetime) -> Iterator[str]:
+    """Tell what ticks of portfolios brought that began at ``since``; ``ended``: the exit status of each.
 
     At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what
     a service, or a portfolio's book, has.
@@ -176,26 +178,30 @@ def after(home: Home, names: Sequence[str], *, good: bool, since: datetime, now:
         return
     # A tick that was killed told nobody: whoever wanted to be told by then hears of it from the next.
     since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
-    for name in names:
+    for name, status in ended.items():
         try:
-            yield from _tell(home.place(name), given, since, now)
+            yield from _tell(home.place(name), given, status, since, now)
         except Exception as error:  # another portfolio must not wait for the trouble of this one
             yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
-    if good and given.heartbeat and (trouble := _ping(given.heartbeat)):
+            if (
+                status in TROUBLE and name in home.portfolios()
+            ):  # as it may be the disk that keeps the book, or what was told, from being read
+                _sent(given.to, [Event("failure", name, f"{NO_RUN.format(status)} {NOT_NOTED}")], late=0)
+    if not any(ended.values()) and given.heartbeat and (trouble := _ping(given.heartbeat)):
         yield f"heartbeat: {trouble}"
 
 
-def _tell(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
+def _tell(place: Place, given: Settings, status: int, since: datetime, now: datetime) -> Iterator[str]:
     if not place.book.exists():
         return
     try:
         with safe.lock(place.data / "alerts.lock", now.isoformat()):
-            yield from _tell_alone(place, given, since, now)
+            yield from _tell_alone(place, given, status, since, now)
     except safe.Held:  # by another tick's messages: they are these
         return
 
 
-def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -> Iterator[str]:
+def _tell_alone(place: Place, given: Settings, status: int, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     with Book.open(place.book, read_only=True) as book:
@@ -204,7 +210,19 @@ def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -
         runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
     if told is None:  # what was long before anybody wanted to be told is not told
         told = max((run["number"] for run in runs if _at(run) < since), default=0)
-    found = list(events(place, runs, told, given.link))
+    regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]
+    before = kept.get("last") or next(
+        (run["status"] for run in reversed(regular) if run["number"] <= told), "completed"
+    )
+    fresh = [run for run in regular if run["number"] > told]
+    found = list(events(place, fresh, before, given.link))
+    last = fresh[-1]["status"] if fresh else before
+    if status in TROUBLE and last not in BAD:  # before a run began, behind its end, or a source did not answer
+        found.append(Event("failure", place.name, NO_RUN.format(status)))
+        last = "failed"
+    elif status == DONE and last in BAD:
+        found.append(Event("recovery", place.name, "Ticks end well again."))
+        last = "completed"
     stale = kept.get("stale")
     if (
         runs
@@ -218,7 +236,8 @@ def _tell_alone(place: Place, given: Settings, since: datetime, now: datetime) -
     left, troubles = _sent(given.to, [*waiting, *found], late=len(waiting))
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
-    if (state := {"told": newest, "stale": stale, "waiting": [asdict(each) for each in left]}) != kept:
+    state = {"told": newest, "last": last, "stale": stale, "waiting": [asdict(each) for each in left]}
+    if state != kept:
         safe.write(path, json.dumps(state, indent=1) + "\n")
     for trouble in troubles:
         yield f"{place.name}: alerts: {trouble}; {len(left)} messages wait for the next tick"

@@ -331,6 +331,7 @@ def _move_in(home: Home, staged: Path) -> list[str]:
             safe.move(come.params, safe.make_folder(have.params.parent) / have.params.name)
     for name in LOOSE:
         if (staged / name).exists() and not (home.root / name).exists():
+            os.utime(staged / name)  # who is to be told is told of what happens from now on, not of the past again
             safe.move(staged / name, home.root / name)
     if (staged / "notebooks").exists() and not (home.root / "notebooks").exists():
         safe.move(staged / "notebooks", home.root / "notebooks")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attrition.home import UsageError
 
-__all__ = ["NONE", "Wish", "configure", "wish_of"]
+__all__ = ["NONE", "Wish", "by_hand", "configure", "wish_of"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 ANEW = ("ingest", "monitor", "train", "diagnose", "assess", "report")
 """Where a tick may begin with ``--commit``. Rows are judged once, so it cannot begin with what decides."""
+
+
+def by_hand(arguments: argparse.Namespace) -> bool:
+    """Whether a person asks for something, also where it does not go together."""
+    return bool(arguments.force or arguments.resume or arguments.only or arguments.first or arguments.param)
 
 
 def wish_of(arguments: argparse.Namespace) -> Wish:

@@ -120,7 +120,7 @@ def tick(
 def _alerts(place: Place, at: datetime, status: int) -> int:
     """As `runner.main` does it."""
     with sink.listening(place):
-        for line in alerts.after(Home(place.root), [place.name], good=status == 0, since=at, now=at):
+        for line in alerts.after(Home(place.root), {place.name: status}, since=at, now=at):
             print(line, file=sys.stderr)
     return 0
 
@@ -162,14 +162,23 @@ def _ingest(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _monitor(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
     labelled = stage.clients(given["data_version"]).labelled
-    if given["champion"]:
-        stage.model(given["champion"])
+    if given["champion"] and not _usable(stage, given["champion"]):
+        state = "refused"
+    elif given["champion"]:
         state = "drift" if labelled >= 60 and given["newest"] == given["champion"] else "holds"
     else:
         state = "first" if labelled >= 30 else "learning"
     verdict = {"state": state, "sentence": f"{labelled} clients with an outcome."}
     watched = {"labelled": labelled}
     return {"verdict": verdict, "performance": None, "look": None, "watch": watched, "change": 0}
+
+
+def _usable(stage: Stage, version: str) -> bool:
+    try:
+        stage.model(version)
+    except registry.ModelRefused:
+        return False
+    return True
 
 
 def _train(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:

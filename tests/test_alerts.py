@@ -78,9 +78,9 @@ def ran(book, day, decision="held", status="completed", reason="It holds.", manu
     return run
 
 
-def told(home, day, good=True):
+def told(home, day, status=0):
     since = NOW + timedelta(days=day)
-    return list(alerts.after(home, ["shop"], good=good, since=since, now=since + timedelta(minutes=1)))
+    return list(alerts.after(home, {"shop": status}, since=since, now=since + timedelta(minutes=1)))
 
 
 def kinds(hook):
@@ -106,7 +106,7 @@ def test_each_event_has_one_message_with_reason_and_link(tmp_path, hook):
             1,
         ):
             ran(book, day, decision, status, f"Because of {day}.")
-            assert told(home, day) == []
+            assert told(home, day, status=int(status == "failed")) == []
         assert kinds(hook) == ["failure", "recovery", "promotion", "promotion refused", "drift"]
         title, text = hook.got[2]
         assert title == "Attrition: shop: promotion"
@@ -140,7 +140,7 @@ def test_a_run_at_work_is_told_when_it_has_ended(tmp_path, hook):
         assert told(home, 1) == []
         ended = {"run": run, "status": "failed", "reason": "Killed.", "finished_at": at, "data_version": 1}
         book.finished(sequence, {**ended, "model": None, "rows": {}, "stages": [], "decision": None}, None)
-        told(home, 1)
+        told(home, 1, status=1)
         assert kinds(hook) == ["failure"]
 
 
@@ -190,6 +190,53 @@ def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hoo
         assert kinds(hook) == ["failure", "recovery"]
 
 
+def test_a_tick_that_ends_badly_without_a_run_is_told_once_and_its_end_too(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        for status in (
+            75,
+            2,
+            1,
+            1,
+        ):  # a wrong YAML, a source that does not answer; that another was at work is no trouble
+            assert told(home, 1, status) == []
+        assert kinds(hook) == ["failure"]
+        assert "ended with status 2, and no run says why" in hook.got[0][1]
+        told(home, 2)
+        told(home, 2)
+        assert kinds(hook) == ["failure", "recovery"]
+
+
+def test_a_tick_that_ends_badly_is_told_though_it_cannot_be_noted(tmp_path, hook):
+    with shop(tmp_path) as (home, place, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        (place.data / "alerts.lock").unlink()
+        (place.data / "alerts.lock").mkdir()  # as on a disk that cannot be written to
+        for _ in range(2):
+            assert "what happened is told after the next tick" in told(home, 1, status=1)[0]
+        assert kinds(hook) == ["failure", "failure"]
+        assert "each tick tells it anew" in hook.got[0][1]
+        list(alerts.after(home, {"typo": 2}, since=NOW, now=NOW))
+        assert len(hook.got) == 2  # of a portfolio that is none, nobody is told
+
+
+def test_what_was_tried_by_hand_since_a_failure_does_not_hide_that_it_is_over(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0, None, "failed")
+        told(home, 0, status=1)
+        for day in range(1, 5):
+            ran(book, day, manual=True)
+            told(home, day, status=-1)
+        ran(book, 5)
+        told(home, 5)
+        assert kinds(hook) == ["failure", "recovery"]
+
+
 def test_stages_tried_by_hand_are_not_told(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         wanted(home, hook)
@@ -207,7 +254,7 @@ def test_what_could_not_be_delivered_is_told_after_the_next_tick(tmp_path, hook)
         told(home, 0)
         hook.broken = True
         ran(book, 1, None, "failed", "Disk full.")
-        (line,) = told(home, 1, good=False)
+        (line,) = told(home, 1, status=1)
         assert "to: number 1 (http) did not take the message; 1 messages wait for the next tick" in line
         assert "secret" not in line
         hook.broken, hook.got[:] = False, []
@@ -222,7 +269,7 @@ def test_the_heartbeat_is_heard_after_success_only(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         wanted(home, hook)
         ran(book, 0)
-        told(home, 0, good=False)
+        told(home, 0, status=75)
         assert not hook.pings
         told(home, 0)
         assert hook.pings == ["/ping"]

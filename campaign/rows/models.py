@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from attrition import registry
+from attrition.body import Refused
 from attrition.home import Home, Place
-from campaign import kit, oracle
+from attrition.serving import Server
+from campaign import kit, oracle, sink
 from campaign.cases import case
-from campaign.harness import Result, child, scratch
+from campaign.harness import Result, child, copied, scratch
 
+SERVED = 12
+"""Cases of each file that a server and a tick meet."""
 PART = 2_000
 """Cases that one process goes through."""
 Spoilt = tuple[str, str, bytes]
@@ -37,10 +42,12 @@ def run(count: int, seed: int) -> Result:
                 raise AssertionError(ended.said[-3000:])
             for (name, words, _), wrong in zip(part, ended.value, strict=True):
                 result.case(f"{name}, {words}", wrong)
-        # A few with the server in place and a tick after: the old model serves on, and current.json is mended.
-        for name, words, data in chance.sample(ways, min(len(ways), 20)):
-            result.case(f"served: {name}, {words}", child(lambda d=data, n=name: _served(given.start, n, d)).value)  # type: ignore[misc]
-        result.case("both, an older pair in their place", child(lambda: _older_pair(given.start)).value)
+        for name in _files(given.start):
+            mine = [way for way in ways if way[0] == name]
+            for _, words, data in chance.sample(mine, min(len(mine), SERVED)):
+                with copied(given.start, folder / "home") as place:
+                    result.case(f"served: {name}, {words}", _asked(partial(_served, place, name, data)))
+        result.case("both, an older pair in their place", _asked(partial(_older_pair, given.start)))
     return result
 
 
@@ -104,23 +111,36 @@ def _refused_or_same(place: Place, known: set[str]) -> list[str]:
     return [] if hashlib.sha256(data).hexdigest() in known else ["a model that no book knows was taken"]
 
 
-def _served(place: Place, name: str, data: bytes) -> list[str]:
-    from attrition.serving import Server
+def _asked(question: Callable[[], list[str]]) -> list[str]:
+    ended = child(question)
+    found: list[str] = ended.value
+    return found if ended.status == 0 else [ended.said[-600:]]
 
-    server = Server(Home(place.root), pause=0)
-    before: Any = server.portfolio(place.name).manifest.sha256
-    files = _files(place)
-    right = files[name].read_bytes()
-    files[name].write_bytes(data)
-    wrong = []
-    try:
-        if server.portfolio(place.name).manifest.sha256 != before:
-            wrong.append("the server changed to it")
-        if name == "current.json":
-            kit.tick(place)
-            wrong += oracle.standing(place)
-            if files[name].read_bytes() != right:
-                wrong.append("the next tick did not mend it")
-    finally:
-        files[name].write_bytes(right)
-    return wrong
+
+def _served(place: Place, name: str, data: bytes) -> list[str]:
+    """A server that is at work serves on, one that starts now refuses or serves the same; the next tick that has work
+    mends it, with another model if need be, and says so.
+    """
+    server, told = Server(Home(place.root), pause=0), sink.heard(place)
+    right, good = _files(place)[name].read_bytes(), server.portfolio(place.name).manifest.sha256
+    _files(place)[name].write_bytes(data)
+    wrong = [] if server.portfolio(place.name).manifest.sha256 == good else ["the server changed to it"]
+    older = {registry.read_manifest(place.models / "0001").sha256} if name == "current.json" else set()
+    with suppress(Refused):
+        if Server(Home(place.root), pause=0).portfolio(place.name).manifest.sha256 not in {good} | older:
+            wrong.append("a server that started took it")
+    if name == "current.json":
+        wrong += _mended(place)
+        if _files(place)[name].read_bytes() != right:
+            wrong.append("the next tick did not mend it")
+        return wrong
+    kit.drop(place, "more.csv", kit.rows(7, 5))
+    wrong += _mended(place)
+    serves = Server(Home(place.root), pause=0).portfolio(place.name).manifest
+    anew = serves.version == "0003" and sink.heard(place)["promotion"] > told["promotion"]
+    return wrong if anew or serves.sha256 == good else [*wrong, f"then {serves.version} serves"]
+
+
+def _mended(place: Place) -> list[str]:
+    status = kit.tick(place)
+    return [*oracle.standing(place), *([f"the next tick ended with {status}"] if status else [])]
