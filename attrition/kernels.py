@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,9 @@ def environment(cache: Path) -> None:
         os.environ[name] = str(safe.make_folder(cache / name.split("_DIR")[0].removesuffix("DIR").lower()))
     for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
         pid = left.name.removeprefix(SOCKETS).partition("-")[0]
-        if left.stat().st_uid == os.getuid() and Path("/proc").exists() and not Path("/proc", pid).exists():
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another runner was quicker, or is just done with its own
+            if left.stat().st_uid == os.getuid() and Path("/proc").exists() and not Path("/proc", pid).exists():
+                shutil.rmtree(left, ignore_errors=True)
     # One thread a kernel: the same sums in the same order on every machine, and no fight for two cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")

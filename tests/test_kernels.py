@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -316,3 +317,14 @@ def test_the_server_ends_with_its_runner(tmp_path):
         server = psutil.Process(int(runner.stdout.readline()))
         runner.kill()
     assert survivors([server]) == []
+
+
+def test_a_folder_that_another_runner_is_just_removing_fails_no_tick(environment, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        for name in kernels.FOLDERS:
+            patch.setenv(name, os.environ[name])
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        gone = tmp_path / f"{kernels.SOCKETS}{2**22 + 1}-x"
+        gone.symlink_to(tmp_path / "nowhere")  # in the list of names, and not there to be asked
+        kernels.environment(tmp_path / "cache")
+        assert not gone.exists()
