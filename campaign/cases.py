@@ -55,7 +55,7 @@ def mended(place: Place, case: Case, fault: shim.Fault | None = None, before: tu
     def work() -> list[str]:
         faults = after(place, *before)
         killed = oracle.running(place)
-        kit.until_quiet(place)
+        faults += oracle.mending(kit.until_quiet(place))
         faults += oracle.closed(place, killed)
         faults += oracle.settled(place, case.given)
         return faults + oracle.differences(oracle.outcome(place), case.wanted)

@@ -200,6 +200,12 @@ class Started:
         if self._status is None:
             os.kill(self._pid, signal.SIGKILL)
 
+    def stop(self) -> None:
+        """Hold it wherever it is, unless it has ended."""
+        if not self.over and not self.held(patience=0):
+            os.kill(self._pid, signal.SIGSTOP)
+            self.held()
+
     def go_on(self) -> None:
         """Let it go on that is held."""
         self._held = False

@@ -22,9 +22,11 @@ from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import sink
 
-__all__ = ["closed", "differences", "given", "holding", "outcome", "running", "settled", "standing", "told"]
+__all__ = ["closed", "differences", "given", "holding", "mending", "outcome", "running", "settled", "standing", "told"]
 
 ENDS = {"completed", "failed", "interrupted"}
+FILE_OF_ALERTS = re.compile(r"alerts\.yaml|apprise")
+"""What is said where the fault came while alerts were sent: then the next tick sends them."""
 COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
 
 
@@ -290,7 +292,8 @@ def _left_over(place: Place) -> list[str]:
     staged = [path.name for path in place.staging.glob("*")]
     beside = [str(path.relative_to(place.root)) for path in place.root.rglob("*.tmp") if ".cache" not in path.parts]
     waiting = [path.name for path in place.incoming.iterdir() if not path.name.startswith(".")]
-    lists = (("staged", staged), ("written beside", beside), ("waiting", waiting))
+    hidden = [str(path.relative_to(place.executed)) for path in place.executed.glob("[12]*/**/.*")]
+    lists = (("staged", staged), ("written beside", beside), ("unfinished", hidden), ("waiting", waiting))
     return [f"left {what}: {', '.join(names)}" for what, names in lists if names]
 
 
@@ -371,6 +374,11 @@ def holding(root: Path, word: str) -> list[str]:
 # ---- told
 
 
+def mending(statuses: list[int]) -> list[str]:
+    """How the ticks ended that were done until nothing was left to do: the next one puts it right."""
+    return [] if statuses == [0] else [f"not put right by the next tick: {statuses}"]
+
+
 def told(place: Place, status: int, said: str) -> list[str]:
     """What a process that ended with ``status`` left people to read, before any other tick.
 
@@ -385,4 +393,6 @@ def told(place: Place, status: int, said: str) -> list[str]:
     reports = [json.loads(path.read_text()) for path in place.executed.glob("[12]*/run.json")]
     failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
     explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
-    return [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]
+    faults = [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]
+    alerted = sink.heard(place)["failure"] or FILE_OF_ALERTS.search(said) or not place.book.exists()
+    return faults if alerted else [*faults, f"it ended with {status}, and nobody is alerted: {said[-200:]}"]

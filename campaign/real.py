@@ -17,7 +17,6 @@ __all__ = ["alerted", "command", "ended", "mended", "start", "tick"]
 
 BARE = {"PIP_NO_INDEX": "1", "ATTRITION_API_URL": "http://127.0.0.1:9"}  # nothing is asked of any network
 COMMAND = [sys.executable, str(REPOSITORY / "runner.py")]
-ROUNDS = 4  # the tick that mends may need some, as a run that fails does not do all
 
 
 def start(folder: Path, hook: str = "http://127.0.0.1:9") -> Place:
@@ -79,12 +78,9 @@ def mended(place: Place, before: Ended) -> list[str]:
     beats = sink.heard(place)[sink.BEAT]
     if beats != (before.status == 0):
         wrong.append(f"it ended with {before.status}, and its heart beat {beats} times")
-    for _ in range(ROUNDS):
-        done = ended(tick(place))
-        if done.status == 0 and not child(lambda: kit.owed(place)).value:
-            break
-    else:
-        return [*wrong, f"not put right: {done.said[-400:]}"]
+    done = ended(tick(place))
+    if done.status or child(lambda: kit.owed(place)).value:
+        return [*wrong, f"not put right by the next tick: {done.said[-400:]}"]
     drops = child(lambda: oracle.given(place)).value
     after = child(lambda: [oracle.settled(place, drops), oracle.outcome(place)])
     if after.status:

@@ -62,8 +62,9 @@ def _kill(process: subprocess.Popen[str], whom: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     if whom not in ("runner", "all"):
-        psutil.wait_procs(chosen, timeout=5)
-        return chosen
+        gone = [*helpers, *kernels] if whom == "helper" else kernels
+        psutil.wait_procs(gone, timeout=5)
+        return gone
     process.wait()  # by its own parent, so that its exit status is known
     psutil.wait_procs([*helpers, *kernels], timeout=5)
     return [*helpers, *kernels]

@@ -4,7 +4,6 @@ kernel that outlives its runner, and goes on writing while the next one is at wo
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -18,13 +17,17 @@ from attrition.home import Place
 from attrition.kernels import CellFailed, Failure
 from campaign import kit
 from campaign.cases import case, mended
-from campaign.harness import Result, Started, child, copied, scratch
+from campaign.harness import Ended, Result, Started, child, copied, scratch
 from campaign.shim import Fault, Mode
 
 HELD = 75
 KERNEL = 180
 """About as many file-system steps as the kernels of a tick take."""
 TICK = 560
+
+
+Way = Callable[[Place, Random, float], tuple[list[str], Ended]]
+"""What was wrong while several were at work, and how that one of them ended of which most is to be told."""
 
 
 def run(count: int, seed: int) -> Result:
@@ -36,74 +39,60 @@ def run(count: int, seed: int) -> Result:
         with copied(given.start, folder / "timed") as place:
             child(lambda: kit.tick(place))
         length = time.monotonic() - begun
-        ways = (_at_once(2), _at_once(8), _sleeper, _robbed, _orphan)
+        ways: tuple[Way, ...] = (_at_once(2), _at_once(8), _sleeper, _robbed, _orphan)
         for number in range(count):
             way = ways[number % len(ways)]
             with copied(given.start, folder / "home") as place:
-                wrong = way(place, chance, length)
-                result.case(f"case {number}", wrong + mended(place, given))
+                wrong, ended = way(place, chance, length)
+                result.case(f"case {number}", wrong + mended(place, given, before=(_status(ended), ended.said)))
     return result
 
 
-def _started(place: Place) -> int:
-    pid = os.fork()
-    if pid == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        status = 70
-        try:
-            status = kit.tick(place)
-        finally:
-            os._exit(status)
-    return pid
+def _status(ended: Ended) -> int:
+    return ended.value if ended.status == 0 else ended.status
 
 
-def _ended(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _at_once(runners: int) -> Callable[[Place, Random, float], list[str]]:
-    def work(place: Place, chance: Random, length: float) -> list[str]:
-        pids = []
+def _at_once(runners: int) -> Way:
+    def work(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
+        started = []
         for _ in range(runners):
-            pids.append(_started(place))
+            started.append(Started(lambda: kit.tick(place)))
             time.sleep(chance.uniform(0, length / 2 / runners))
-        statuses = [_ended(pid) for pid in pids]
+        ended = [each.ended() for each in started]
+        statuses = [_status(each) for each in ended]
         fine = set(statuses) <= {0, HELD} and 0 in statuses
-        return [] if fine else [f"{runners} at once ended with {statuses}"]
+        return [] if fine else [f"{runners} at once ended with {statuses}"], ended[statuses.index(0) if fine else 0]
 
     return work
 
 
-def _sleeper(place: Place, chance: Random, length: float) -> list[str]:
-    pid = _asleep(place, chance, length)
-    other = child(lambda: kit.tick(place)).value
-    os.kill(pid, signal.SIGCONT)
-    mine = _ended(pid)
+def _sleeper(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
+    sleeper = _asleep(place, chance, length)
+    other = _status(child(lambda: kit.tick(place)))
+    ended = sleeper.ended()
     # Before its lock, or after its end, the sleeper keeps nobody out.
-    fine = mine in (0, HELD) and other in (0, HELD)
-    return [] if fine else [f"the sleeper ended with {mine}, the other with {other}"]
+    fine = _status(ended) in (0, HELD) and other in (0, HELD)
+    return [] if fine else [f"the sleeper ended with {_status(ended)}, the other with {other}"], ended
 
 
-def _robbed(place: Place, chance: Random, length: float) -> list[str]:
+def _robbed(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
     """The lock's file is removed under a sleeper: a second runner does all, and the first must commit nothing more."""
-    pid = _asleep(place, chance, length)
+    sleeper = _asleep(place, chance, length)
     place.lock.unlink(missing_ok=True)
-    other = child(lambda: kit.tick(place)).value
-    os.kill(pid, signal.SIGCONT)
-    mine = _ended(pid)
-    return [] if other == 0 and mine in (0, 1) else [f"the sleeper ended with {mine}, the other with {other}"]
+    other = _status(child(lambda: kit.tick(place)))
+    ended = sleeper.ended()
+    fine = other == 0 and _status(ended) in (0, 1)
+    return [] if fine else [f"the sleeper ended with {_status(ended)}, the other with {other}"], ended
 
 
-def _asleep(place: Place, chance: Random, length: float) -> int:
-    pid = _started(place)
+def _asleep(place: Place, chance: Random, length: float) -> Started:
+    sleeper = Started(lambda: kit.tick(place))
     time.sleep(chance.uniform(0, length))
-    os.kill(pid, signal.SIGSTOP)
-    return pid
+    sleeper.stop()
+    return sleeper
 
 
-def _orphan(place: Place, chance: Random, _length: float) -> list[str]:
+def _orphan(place: Place, chance: Random, _length: float) -> tuple[list[str], Ended]:
     """A kernel is held at a step and its runner killed; it goes on while the next tick is held, or has ended.
 
     A real kernel dies with its runner (tests/test_faults.py); this is one that did not.
@@ -113,16 +102,17 @@ def _orphan(place: Place, chance: Random, _length: float) -> list[str]:
     runner = Started(lambda: kit.tick(place, executing=_asking(here, there)))
     here.close()
     there.close()
-    kernel.held()
+    held = kernel.held()
     runner.kill()
-    runner.ended()
+    killed = runner.ended().status
     at = chance.choice([chance.randrange(TICK), 10 * TICK])  # within the next tick, or behind it
     following = Started(lambda: kit.tick(place), Fault(Mode.HOLD, at), place.root)
     following.held()
     kernel.go_on()
     kernel.ended()
-    status = following.ended().value
-    return [] if status in (0, 1) else [f"the tick beside an orphan ended with {status}"]
+    ended = following.ended()
+    fine = held and killed == -signal.SIGKILL and _status(ended) in (0, 1)
+    return [] if fine else [f"held {held}, killed {killed}, the tick beside an orphan: {_status(ended)}"], ended
 
 
 def _serve(mine: Connection, other: Connection) -> None:

@@ -46,7 +46,7 @@ def _full(given: Case, at: Path, options: str) -> list[str]:
 
     def work() -> list[str]:
         faults = [*oracle.standing(place), *oracle.told(place, ended.value, ended.said)]
-        kit.until_quiet(place)
+        faults += oracle.mending(kit.until_quiet(place))
         return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
 
     after = child(work)
