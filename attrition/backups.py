@@ -101,6 +101,9 @@ def _portfolio(place: Place, into: Place) -> None:
         for path in _walk(folder):
             _put(path, copy / path.relative_to(folder))
     _put(place.executed / "latest.json", into.executed / "latest.json")
+    _put(
+        place.data / "alerts.json", into.data / "alerts.json"
+    )  # before the book: no run may count as told that it lacks
     if not place.book.exists():
         return
     safe.make_folder(into.data)

@@ -172,6 +172,16 @@ def test_a_restored_home_goes_on_as_if_nothing_had_happened(home, place, tmp_pat
     assert place.ranking.read_bytes() == other.place("telco").ranking.read_bytes()
 
 
+def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_path, monkeypatch):
+    told = json.dumps({"told": 1, "last": "failed", "stale": None, "waiting": []})
+    (place.data / "alerts.json").write_text(told)
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    new = Home(tmp_path / "new")
+    new.root.mkdir()
+    backups.restore(new, tmp_path / "copy", [])
+    assert (new.place("telco").data / "alerts.json").read_text() == told
+
+
 def test_after_a_restore_nobody_is_told_of_the_past_again(home, tmp_path, monkeypatch):
     given = home.root / "alerts.yaml"
     given.write_text("to: ['json://127.0.0.1:9']\n")

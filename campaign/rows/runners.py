@@ -112,7 +112,9 @@ def _orphan(place: Place, chance: Random, _length: float) -> tuple[list[str], En
     kernel.ended()
     ended = following.ended()
     fine = held and killed == -signal.SIGKILL and _status(ended) in (0, 1)
-    return [] if fine else [f"held {held}, killed {killed}, the tick beside an orphan: {_status(ended)}"], ended
+    # What an orphan leaves behind a tick that had ended well is the next one's.
+    told = ended if _status(ended) else Ended(-signal.SIGKILL, None, "")
+    return [] if fine else [f"held {held}, killed {killed}, the tick beside an orphan: {_status(ended)}"], told
 
 
 def _serve(mine: Connection, other: Connection) -> None:
