@@ -210,19 +210,7 @@ def _tell_alone(place: Place, given: Settings, status: int, since: datetime, now
         runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
     if told is None:  # what was long before anybody wanted to be told is not told
         told = max((run["number"] for run in runs if _at(run) < since), default=0)
-    regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]
-    before = kept.get("last") or next(
-        (run["status"] for run in reversed(regular) if run["number"] <= told), "completed"
-    )
-    fresh = [run for run in regular if run["number"] > told]
-    found = list(events(place, fresh, before, given.link))
-    last = fresh[-1]["status"] if fresh else before
-    if status in TROUBLE and last not in BAD:  # before a run began, behind its end, or a source did not answer
-        found.append(Event("failure", place.name, NO_RUN.format(status)))
-        last = "failed"
-    elif status == DONE and last in BAD:
-        found.append(Event("recovery", place.name, "Ticks end well again."))
-        last = "completed"
+    found, last = _since(place, runs, kept.get("last"), told, status, given.link)
     stale = kept.get("stale")
     if (
         runs
@@ -241,6 +229,25 @@ def _tell_alone(place: Place, given: Settings, status: int, since: datetime, now
         safe.write(path, json.dumps(state, indent=1) + "\n")
     for trouble in troubles:
         yield f"{place.name}: alerts: {trouble}; {len(left)} messages wait for the next tick"
+
+
+def _since(
+    place: Place, runs: Sequence[Mapping[str, Any]], last: str | None, told: int, status: int, link: str | None
+) -> tuple[list[Event], str]:
+    """What happened since the run ``told``, and how the last one ended, or the tick did if it ended worse."""
+    regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]
+    earlier = [str(run["status"]) for run in regular if run["number"] <= told]
+    before = last or (earlier[-1] if earlier else "completed")
+    fresh = [run for run in regular if run["number"] > told]
+    found = list(events(place, fresh, before, link))
+    after = str(fresh[-1]["status"]) if fresh else before
+    if status in TROUBLE and after not in BAD:  # before a run began, behind its end, or a source did not answer
+        if before in BAD:  # which a run that completes does not end
+            return [event for event in found if event.kind != "recovery"], "failed"
+        return [*found, Event("failure", place.name, NO_RUN.format(status))], "failed"
+    if status == DONE and after in BAD:
+        return [*found, Event("recovery", place.name, "Ticks end well again.")], "completed"
+    return found, after
 
 
 def _at(run: Mapping[str, Any]) -> datetime:

@@ -209,6 +209,20 @@ def test_a_tick_that_ends_badly_without_a_run_is_told_once_and_its_end_too(tmp_p
         assert kinds(hook) == ["failure", "recovery"]
 
 
+def test_runs_that_complete_while_a_source_is_away_do_not_end_its_trouble(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, 0)
+        told(home, 0)
+        for day in (1, 2, 3):
+            ran(book, day)
+            assert told(home, day, status=1) == []
+        assert kinds(hook) == ["failure"]
+        ran(book, 4)
+        told(home, 4)
+        assert kinds(hook) == ["failure", "recovery"]
+
+
 def test_a_tick_that_ends_badly_is_told_though_it_cannot_be_noted(tmp_path, hook):
     with shop(tmp_path) as (home, place, book):
         wanted(home, hook)
