@@ -415,7 +415,7 @@ def main(words: Sequence[str] | None = None) -> int:
     status = told(lambda: _tick(arguments, Home.here(), ended))
     if arguments.portfolio:
         ended[arguments.portfolio] = status
-    told(lambda: _alerts(arguments, Home.here(), begun, ended))  # whose fate is not the tick's
+    told(lambda: _alerts(arguments, Home.here(), begun, status, ended))  # whose fate is not the tick's
     return status
 
 
@@ -424,14 +424,14 @@ def _tick(arguments: argparse.Namespace, home: Home, ended: dict[str, int]) -> i
     return tick_all(home, wish, ended) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 
-def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, ended: Mapping[str, int]) -> int:
+def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int, ended: Mapping[str, int]) -> int:
     if not (home.root / "alerts.yaml").exists():
         return DONE
     from attrition import alerts
 
-    if wishes.by_hand(arguments):  # nobody else is told of what does not work
-        ended = {name: -status for name, status in ended.items()}
-    for line in alerts.after(home, ended, since=begun, now=now()):
+    tried = wishes.tried(arguments)
+    each = {name: None if tried and how != DONE else how for name, how in ended.items()}
+    for line in alerts.after(home, each, good=status == DONE, since=begun, now=now()):
         print(f"{stamp(now())} {line}", file=sys.stderr)
     return DONE
 

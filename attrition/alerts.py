@@ -19,6 +19,7 @@ from typing import Any
 
 from attrition import record, safe
 from attrition.book import Book
+from attrition.console import DONE, FAILED, USAGE
 from attrition.home import Home, Place, UsageError
 
 __all__ = ["EXAMPLE", "FILE", "Event", "Settings", "after", "deliver", "events", "settings"]
@@ -35,8 +36,8 @@ KEPT = 50
 """Messages that wait for a service to be back; of more the newest are kept."""
 SHORT = 3  # runs that are looked at beside the newest ones: what was before them
 BAD = ("failed", "interrupted")
-DONE, TROUBLE = 0, (1, 2)
-"""Statuses that a tick may end with; others say that it did not begin, or was stopped by a person."""
+TROUBLE = (FAILED, USAGE)
+"""Statuses that somebody is to be told of; others say that another tick was at work, or that a person stopped it."""
 NO_RUN = "The tick ended with status {}, and no run says why: its log does."
 NOT_NOTED = "It cannot be noted that this was told, so each tick tells it anew."
 
@@ -114,7 +115,7 @@ def _span(path: Path, given: object) -> timedelta | None:
 
 
 def events(place: Place, runs: Sequence[Mapping[str, Any]], before: str, link: str | None) -> Iterator[Event]:
-    """What happened in ``runs``, the oldest first, of which the last one ``before`` ended so."""
+    """What happened in ``runs``, the oldest first; ``before``: how the last one before them ended."""
     for run in runs:
         where = _where(place, run["run"], link)
         yield from (Event(kind, place.name, reason, where) for kind, reason in _happened(place, run, before))
@@ -165,9 +166,10 @@ def _where(place: Place, run: str, link: str | None) -> str:
 # ---- telling it
 
 
-def after(home: Home, ended: Mapping[str, int], *, since: datetime, now: datetime) -> Iterator[str]:
-    """Tell what ticks of portfolios brought that began at ``since``; ``ended``: the exit status of each.
+def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
+    """Tell what ticks of portfolios brought that began at ``since``, and ended all ``good``.
 
+    ``ended``: the exit status of each; None where a person tries something that does not work, which is nobody else's.
     At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what
     a service, or a portfolio's book, has.
 
@@ -183,15 +185,14 @@ def after(home: Home, ended: Mapping[str, int], *, since: datetime, now: datetim
             yield from _tell(home.place(name), given, status, since, now)
         except Exception as error:  # another portfolio must not wait for the trouble of this one
             yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
-            if (
-                status in TROUBLE and name in home.portfolios()
-            ):  # as it may be the disk that keeps the book, or what was told, from being read
+            # As it may be the disk that keeps the book, or what was told, from being read.
+            if status in TROUBLE and name in home.portfolios():
                 _sent(given.to, [Event("failure", name, f"{NO_RUN.format(status)} {NOT_NOTED}")], late=0)
-    if not any(ended.values()) and given.heartbeat and (trouble := _ping(given.heartbeat)):
+    if good and given.heartbeat and (trouble := _ping(given.heartbeat)):
         yield f"heartbeat: {trouble}"
 
 
-def _tell(place: Place, given: Settings, status: int, since: datetime, now: datetime) -> Iterator[str]:
+def _tell(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
     if not place.book.exists():
         return
     try:
@@ -201,7 +202,7 @@ def _tell(place: Place, given: Settings, status: int, since: datetime, now: date
         return
 
 
-def _tell_alone(place: Place, given: Settings, status: int, since: datetime, now: datetime) -> Iterator[str]:
+def _tell_alone(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     with Book.open(place.book, read_only=True) as book:
@@ -232,7 +233,7 @@ def _tell_alone(place: Place, given: Settings, status: int, since: datetime, now
 
 
 def _since(
-    place: Place, runs: Sequence[Mapping[str, Any]], last: str | None, told: int, status: int, link: str | None
+    place: Place, runs: Sequence[Mapping[str, Any]], last: str | None, told: int, status: int | None, link: str | None
 ) -> tuple[list[Event], str]:
     """What happened since the run ``told``, and how the last one ended, or the tick did if it ended worse."""
     regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attrition.home import UsageError
 
-__all__ = ["NONE", "Wish", "by_hand", "configure", "wish_of"]
+__all__ = ["NONE", "Wish", "configure", "tried", "wish_of"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ ANEW = ("ingest", "monitor", "train", "diagnose", "assess", "report")
 """Where a tick may begin with ``--commit``. Rows are judged once, so it cannot begin with what decides."""
 
 
-def by_hand(arguments: argparse.Namespace) -> bool:
-    """Whether a person asks for something, also where it does not go together."""
+def tried(arguments: argparse.Namespace) -> bool:
+    """Whether a person tries something, as cron's line does not; also where it does not go together."""
     return bool(arguments.force or arguments.resume or arguments.only or arguments.first or arguments.param)
 
 

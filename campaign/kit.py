@@ -120,7 +120,7 @@ def tick(
 def _alerts(place: Place, at: datetime, status: int) -> int:
     """As `runner.main` does it."""
     with sink.listening(place):
-        for line in alerts.after(Home(place.root), {place.name: status}, since=at, now=at):
+        for line in alerts.after(Home(place.root), {place.name: status}, good=status == 0, since=at, now=at):
             print(line, file=sys.stderr)
     return 0
 

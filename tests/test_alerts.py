@@ -78,9 +78,19 @@ def ran(book, day, decision="held", status="completed", reason="It holds.", manu
     return run
 
 
+@contextmanager
+def begun(root, hook, more=""):
+    """A shop whose first run has ended well, and was told of."""
+    with shop(root) as (home, place, book):
+        wanted(home, hook, more)
+        ran(book, 0)
+        told(home, 0)
+        yield home, place, book
+
+
 def told(home, day, status=0):
-    since = NOW + timedelta(days=day)
-    return list(alerts.after(home, {"shop": status}, since=since, now=since + timedelta(minutes=1)))
+    since, good = NOW + timedelta(days=day), status == 0
+    return list(alerts.after(home, {"shop": status}, good=good, since=since, now=since + timedelta(minutes=1)))
 
 
 def kinds(hook):
@@ -131,10 +141,7 @@ def test_a_drift_is_told_as_the_monitor_put_it(tmp_path, hook):
 
 
 def test_a_run_at_work_is_told_when_it_has_ended(tmp_path, hook):
-    with shop(tmp_path) as (home, _, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, _, book):
         at = (NOW + timedelta(days=1)).isoformat()
         run, sequence = book.begin("20260102T000000Z", at)
         assert told(home, 1) == []
@@ -145,10 +152,7 @@ def test_a_run_at_work_is_told_when_it_has_ended(tmp_path, hook):
 
 
 def test_what_another_tick_is_telling_is_not_told_twice(tmp_path, hook):
-    with shop(tmp_path) as (home, place, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, place, book):
         ran(book, 1, "promoted")
         with safe.lock(place.data / "alerts.lock", "now"):
             assert told(home, 1) == []
@@ -191,16 +195,9 @@ def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hoo
 
 
 def test_a_tick_that_ends_badly_without_a_run_is_told_once_and_its_end_too(tmp_path, hook):
-    with shop(tmp_path) as (home, _, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
-        for status in (
-            75,
-            2,
-            1,
-            1,
-        ):  # a wrong YAML, a source that does not answer; that another was at work is no trouble
+    with begun(tmp_path, hook) as (home, _, _):
+        # That another tick is at work is no trouble; a wrong YAML is, and a source that does not answer.
+        for status in (75, 2, 1, 1):
             assert told(home, 1, status) == []
         assert kinds(hook) == ["failure"]
         assert "ended with status 2, and no run says why" in hook.got[0][1]
@@ -210,10 +207,7 @@ def test_a_tick_that_ends_badly_without_a_run_is_told_once_and_its_end_too(tmp_p
 
 
 def test_runs_that_complete_while_a_source_is_away_do_not_end_its_trouble(tmp_path, hook):
-    with shop(tmp_path) as (home, _, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, _, book):
         for day in (1, 2, 3):
             ran(book, day)
             assert told(home, day, status=1) == []
@@ -224,17 +218,14 @@ def test_runs_that_complete_while_a_source_is_away_do_not_end_its_trouble(tmp_pa
 
 
 def test_a_tick_that_ends_badly_is_told_though_it_cannot_be_noted(tmp_path, hook):
-    with shop(tmp_path) as (home, place, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, place, _):
         (place.data / "alerts.lock").unlink()
         (place.data / "alerts.lock").mkdir()  # as on a disk that cannot be written to
         for _ in range(2):
             assert "what happened is told after the next tick" in told(home, 1, status=1)[0]
         assert kinds(hook) == ["failure", "failure"]
         assert "each tick tells it anew" in hook.got[0][1]
-        list(alerts.after(home, {"typo": 2}, since=NOW, now=NOW))
+        list(alerts.after(home, {"typo": 2}, good=False, since=NOW, now=NOW))
         assert len(hook.got) == 2  # of a portfolio that is none, nobody is told
 
 
@@ -245,27 +236,21 @@ def test_what_was_tried_by_hand_since_a_failure_does_not_hide_that_it_is_over(tm
         told(home, 0, status=1)
         for day in range(1, 5):
             ran(book, day, manual=True)
-            told(home, day, status=-1)
+            told(home, day, status=None)
         ran(book, 5)
         told(home, 5)
         assert kinds(hook) == ["failure", "recovery"]
 
 
 def test_stages_tried_by_hand_are_not_told(tmp_path, hook):
-    with shop(tmp_path) as (home, _, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, _, book):
         ran(book, 1, None, "failed", manual=True)
         told(home, 1)
         assert not hook.got
 
 
 def test_what_could_not_be_delivered_is_told_after_the_next_tick(tmp_path, hook):
-    with shop(tmp_path) as (home, _, book):
-        wanted(home, hook)
-        ran(book, 0)
-        told(home, 0)
+    with begun(tmp_path, hook) as (home, _, book):
         hook.broken = True
         ran(book, 1, None, "failed", "Disk full.")
         (line,) = told(home, 1, status=1)
@@ -335,6 +320,18 @@ def test_the_command_sends_a_test_and_says_who_did_not_take_it(tmp_path, hook):
     assert done.returncode == 1
     assert "1 of 2 took the message\nto: number 2 (nonsense) is no address that apprise knows" in done.stdout
     assert "password" not in done.stdout + done.stderr
+
+
+def test_of_what_a_person_tries_nobody_is_told_and_no_heart_beats(tmp_path, hook):
+    with begun(tmp_path, hook) as (home, _, _):  # whose YAML names no columns, so that no tick can begin
+        hook.pings.clear()
+        for words in (["--all", "--resume"], ["shop", "-p", "model.C", "0.5"], ["shop", "--force"]):
+            assert here(home, "tick", *words).returncode == 2
+        assert not hook.got
+        for words in (["shop"], ["--all"]):
+            assert here(home, "tick", *words).returncode == 2
+        assert kinds(hook) == ["failure"]
+        assert not hook.pings
 
 
 def test_a_run_that_fails_is_told_and_its_status_is_not_the_services(tmp_path, hook):
