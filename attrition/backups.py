@@ -101,9 +101,8 @@ def _portfolio(place: Place, into: Place) -> None:
         for path in _walk(folder):
             _put(path, copy / path.relative_to(folder))
     _put(place.executed / "latest.json", into.executed / "latest.json")
-    _put(
-        place.data / "alerts.json", into.data / "alerts.json"
-    )  # before the book: no run may count as told that it lacks
+    # Before the book, so that no run counts as told that the book lacks.
+    _put(place.data / "alerts.json", into.data / "alerts.json")
     if not place.book.exists():
         return
     safe.make_folder(into.data)
@@ -334,7 +333,6 @@ def _move_in(home: Home, staged: Path) -> list[str]:
             safe.move(come.params, safe.make_folder(have.params.parent) / have.params.name)
     for name in LOOSE:
         if (staged / name).exists() and not (home.root / name).exists():
-            os.utime(staged / name)  # who is to be told is told of what happens from now on, not of the past again
             safe.move(staged / name, home.root / name)
     if (staged / "notebooks").exists() and not (home.root / "notebooks").exists():
         safe.move(staged / "notebooks", home.root / "notebooks")

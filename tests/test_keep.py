@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import NOWHERE, kept_ready, reports, tree
 
-from attrition import alerts, backups, bookkeeping, forgetting, forks, params, past, pruning, record, scrub
+from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, scrub
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, UsageError
 from attrition.runs import Run
@@ -172,7 +172,7 @@ def test_a_restored_home_goes_on_as_if_nothing_had_happened(home, place, tmp_pat
     assert place.ranking.read_bytes() == other.place("telco").ranking.read_bytes()
 
 
-def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_path, monkeypatch):
+def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_path):
     told = json.dumps({"told": 1, "last": "failed", "stale": None, "waiting": []})
     (place.data / "alerts.json").write_text(told)
     assert main(["backup", str(tmp_path / "copy")]) == 0
@@ -180,21 +180,6 @@ def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_pa
     new.root.mkdir()
     backups.restore(new, tmp_path / "copy", [])
     assert (new.place("telco").data / "alerts.json").read_text() == told
-
-
-def test_after_a_restore_nobody_is_told_of_the_past_again(home, tmp_path, monkeypatch):
-    given = home.root / "alerts.yaml"
-    given.write_text("to: ['json://127.0.0.1:9']\n")
-    given.chmod(0o600)
-    os.utime(given, (0, 0))
-    assert main(["backup", str(tmp_path / "copy")]) == 0
-    new = Home(tmp_path / "new")
-    new.root.mkdir()
-    backups.restore(new, tmp_path / "copy", [])
-    now = datetime.now(UTC)
-    with Book.open(new.place("telco").book, read_only=True) as book:
-        assert [run for run in book.runs() if run["decision"] == "promoted"]
-    assert list(alerts.after(new, {"telco": 0}, since=now, now=now)) == []  # nobody is there to take a message
 
 
 def test_a_backup_during_a_run_has_one_moment(home, place, tmp_path):
