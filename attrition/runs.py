@@ -137,7 +137,7 @@ class Run:
         if self.folder != target and self.folder.exists():
             safe.clear(self.folder)  # of kernels that were killed while they wrote, or that outlived their runner
             safe.publish(self.folder, target)
-            safe.clear(target)  # what such a kernel began between the two
+        safe.clear(target)  # what such a kernel began between the two
         self.folder = target
         return target
 

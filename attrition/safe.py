@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
@@ -136,7 +136,8 @@ def clear(folder: Path) -> None:
     """
     for path in sorted(folder.rglob(".*")):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # it just goes
+                shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
