@@ -85,25 +85,26 @@ class Result:
     def each(self, items: Sequence[Any], work: Callable[[Any, Path], Named], folder: Path) -> None:
         """Count a case an item, done in JOBS processes, each in a folder of its own below ``folder``."""
         jobs = int(os.environ.get(JOBS, "1"))
-        if jobs == 1:
-            for item in itertools.takewhile(lambda _: not late(), items):
-                name, faults = work(item, folder)
-                aloud([f"{name}: {fault}" for fault in faults])
-                self.case(name, faults)
-            return
         places = [folder / f"job{number}" for number in range(jobs)]
         for place in places:
             place.mkdir(exist_ok=True)
 
-        def part(number: int) -> list[Named]:
-            found = []
+        def named(number: int) -> Iterator[Named]:
             for item in itertools.takewhile(lambda _: not late(), items[number::jobs]):
-                found.append(work(item, places[number]))
-                aloud([": ".join((found[-1][0], fault)) for fault in found[-1][1]])
-            return found
+                name, faults = work(item, places[number])
+                aloud([f"{name}: {fault}" for fault in faults])
+                yield name, faults
 
-        for each in [Started(partial(part, number)) for number in range(jobs)]:
-            ended = each.ended(patience=float("inf"))
+        if jobs == 1:
+            for each in named(0):
+                self.case(*each)
+            return
+
+        def part(number: int) -> list[Named]:
+            return [*named(number)]
+
+        for job in [Started(partial(part, number)) for number in range(jobs)]:
+            ended = job.ended(patience=float("inf"))
             if ended.status:
                 raise AssertionError(ended.said[-2000:])
             for name, faults in ended.value:

@@ -25,7 +25,7 @@ from campaign import sink
 __all__ = ["closed", "differences", "given", "holding", "mending", "outcome", "running", "settled", "standing", "told"]
 
 ENDS = {"completed", "failed", "interrupted"}
-FILE_OF_ALERTS = re.compile(r"alerts\.yaml|apprise")
+ALERTS_FAILED = re.compile(r"alerts\.yaml|apprise")
 """What is said where the fault came while alerts were sent: then the next tick sends them."""
 COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
 
@@ -394,5 +394,5 @@ def told(place: Place, status: int, said: str) -> list[str]:
     failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
     explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
     faults = [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]
-    alerted = sink.heard(place)["failure"] or FILE_OF_ALERTS.search(said) or not place.book.exists()
+    alerted = sink.heard(place)["failure"] or ALERTS_FAILED.search(said) or not place.book.exists()
     return faults if alerted else [*faults, f"it ended with {status}, and nobody is alerted: {said[-200:]}"]
