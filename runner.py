@@ -338,7 +338,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
             status = _work(place, book, stop, drops, closed, wish, clock)
         else:
             book.quiet(stamp(clock()))
-            say(place, "quiet: no drop waits, every row is judged")
+            say(place, "quiet: no drop is ready, every row is judged")
             status = _pages(place, book, closed) if closed or place.at_work.exists() else DONE
         return status if answered else status or FAILED
 

@@ -19,6 +19,7 @@ from attrition.book import Book, Outcome
 from attrition.home import Place
 from attrition.runs import LATEST, Run, latest
 from attrition.store import marks
+from attrition.store.drops import being_written
 
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
@@ -64,7 +65,7 @@ def settle_drops(place: Place, run: Run) -> None:
     for drop in _manifest(run)["drops"]:
         away = place.taken if drop["to"] == "taken" else place.quarantine
         path, target = place.incoming / drop["name"], away / run.name / drop["name"]
-        if _there(target) and not _is(target, drop["sha256"]):  # killed between a move and the look after it
+        if _there(target) and not _kept(target, drop["sha256"]):  # killed between a move and the look after it
             _put_back(target, path)
         seen = _identity(path)
         if seen and _is(path, drop["sha256"]):
@@ -84,7 +85,8 @@ def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     to = target.with_name(f"{target.name}.again") if _there(target) else target
     with suppress(FileNotFoundError):  # taken away by its owner at the last moment
         safe.move(path, to)
-        if _identity(to) != seen:
+        # In this order: whoever is not writing to it now will not begin, where it is now.
+        if being_written(to) or _identity(to) != seen:
             _put_back(to, path)
 
 
@@ -241,6 +243,11 @@ def _is(path: Path, sha256: str | None) -> bool:
         if sha256 is not None:  # it was read once: the next tick asks again
             raise
         return True
+
+
+def _kept(path: Path, sha256: str | None) -> bool:
+    """Whether what was moved away is what was read, and stays it."""
+    return not being_written(path) and _is(path, sha256)
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

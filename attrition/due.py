@@ -6,6 +6,7 @@ Standard library only, unless the YAML has changed since it was last read: most 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -67,11 +68,14 @@ def asked(place: Place, book: Book, stop: Stop) -> bool:
 
 
 def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
-    """The drops to take in; for the youngest that still settles, this waits once."""
+    """The drops to take in; for the youngest that still settles, this waits once. Those that wait on are told of."""
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
         stop.sleep(found.unsettled)
         found = waiting(place.incoming, settle, time.time())
+    for path in found.held:
+        name = os.fsencode(path.name).decode(errors="backslashreplace")
+        say(place, f"{name} waits: a process has it open for writing")
     return [speakable(path) for path in found.ready]
 
 

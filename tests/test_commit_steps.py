@@ -128,6 +128,16 @@ def test_a_drop_that_is_replaced_while_it_is_looked_at_waits_for_the_next_tick(t
     assert run.report["not_kept"] == ["a.csv"]
 
 
+def test_a_drop_that_is_still_written_to_stays(tmp_path):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    with (incoming / "a.csv").open("a") as file:
+        settle_drops(place, run)
+        file.write(", and more")
+    assert [path.read_text() for path in incoming.iterdir()] == ["a.csv, and more"]
+    assert run.report["not_kept"] == ["a.csv"]
+
+
 def test_a_folder_in_the_place_of_a_drop_that_was_read_waits_too(tmp_path):
     incoming = laid(tmp_path, "a.csv")
     place, run = noted(tmp_path, "a.csv", "b.csv", sha256="of a file")

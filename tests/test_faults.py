@@ -232,6 +232,19 @@ def test_a_signal_while_a_drop_settles_starts_nothing(home):
     assert reports(place) == []
 
 
+def test_a_drop_that_a_process_has_open_waits_and_is_told_of(home):
+    place = home.place("capstone")
+    safe.remove(place.incoming)
+    drop = safe.make_folder(place.incoming) / os.fsdecode(b"late-\xff.csv")
+    with drop.open("w") as file:
+        file.flush()
+        os.utime(drop, (0, 0))
+        told = here(home, "tick", "capstone")
+    assert told.returncode == 0, told.stderr
+    assert r"capstone: late-\xff.csv waits: a process has it open for writing" in told.stdout
+    assert (list(place.incoming.iterdir()), reports(place)) == ([drop], [])
+
+
 def test_a_lock_that_other_machines_would_not_see_is_refused(tmp_path, monkeypatch):
     with safe.lock(tmp_path / "lock", "now"):
         pass

@@ -217,4 +217,4 @@ def test_one_source_that_fails_stops_neither_the_next_nor_the_drops(tmp_path: Pa
     before = tree(place.taken)
     again = here(Home(place.root), "tick", "capstone", ATTRITION_NOTEBOOKS=stages)
     assert (again.returncode, len(reports(place)), tree(place.taken)) == (1, 1, before)
-    assert "quiet: no drop waits" in again.stdout
+    assert "quiet: no drop is ready" in again.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attrition.store.drops import Waiting, waiting
+from attrition.store.drops import Waiting, being_written, waiting
 
 NOW = 2_000_000_000.0
 
@@ -62,6 +62,35 @@ def test_a_dangling_link_is_a_drop(tmp_path: Path) -> None:
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "nowhere")
     assert waiting(tmp_path, 0.0, NOW).ready == [link]
+
+
+def test_what_lies_still_is_not_ready_while_a_process_has_it_open_for_writing(tmp_path: Path) -> None:
+    drop = put(tmp_path, "a.csv", 60.0)
+    with drop.open("a"):
+        assert waiting(tmp_path, 2.0, NOW) == Waiting([], 0.0, (drop,))
+        assert waiting(tmp_path, 0.0, NOW) == Waiting([drop], 0.0)
+        put(tmp_path, "a.csv.done", 0.0)
+        assert waiting(tmp_path, 2.0, NOW) == Waiting([drop], 0.0)
+    (tmp_path / "a.csv.done").unlink()
+    with drop.open():
+        assert waiting(tmp_path, 2.0, NOW) == Waiting([drop], 0.0)
+
+
+def test_of_what_is_no_file_nobody_waits_for_an_answer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    assert not any(being_written(tmp_path / name) for name in ("pipe", "link", "none", "."))
+
+
+def test_a_writer_that_comes_while_it_is_asked_kills_nobody(tmp_path: Path) -> None:
+    drop = put(tmp_path, "a.csv", 60.0)
+    opening = f"while True: open({str(drop)!r}, 'a').close()"
+    with subprocess.Popen([sys.executable, "-c", opening]) as writer:
+        try:
+            answers = {being_written(drop) for _ in range(20_000)}
+        finally:
+            writer.kill()
+    assert answers == {False, True}
 
 
 def test_a_quiet_tick_loads_no_engine() -> None:

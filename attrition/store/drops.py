@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Waiting", "is_drop", "speakable", "waiting"]
+__all__ = ["Waiting", "being_written", "is_drop", "speakable", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
@@ -14,10 +18,14 @@ DONE = ".done"
 
 @dataclass(frozen=True)
 class Waiting:
-    """Drops to take now, by name, and the seconds until the youngest other one is complete (0.0: there is none)."""
+    """Drops to take now, by name, and the seconds until the youngest other one is complete (0.0: there is none).
+
+    Those that have lain still long enough, and that a process has open for writing all the same, are ``held``.
+    """
 
     ready: list[Path]
     unsettled: float
+    held: Sequence[Path] = ()
 
 
 def waiting(incoming: Path, settle: float, now: float) -> Waiting:
@@ -25,14 +33,15 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
 
     A drop is any entry, a folder too, whose name does not start with ``.`` or end in ``.tmp``,
     ``.part`` or ``.done``. It is ready when ``<name>.done`` stands beside it, or when it has been
-    left alone for ``settle`` seconds before ``now`` (seconds since the epoch).
+    left alone for ``settle`` seconds before ``now`` (seconds since the epoch) and is not `being_written`:
+    an upload that stands still is not over. A ``settle`` of 0 takes all that is there.
     """
     try:
         with os.scandir(incoming) as entries:
             found = {entry.name: entry for entry in entries}
     except FileNotFoundError:
         return Waiting([], 0.0)
-    ready, unsettled = [], 0.0
+    ready, unsettled, held = [], 0.0, []
     for name in sorted(name for name in found if is_drop(name)):
         try:
             wait = 0.0 if name + DONE in found else _wait(found[name].stat(follow_symlinks=False), settle, now)
@@ -40,9 +49,11 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
             continue
         if wait > 0:
             unsettled = max(unsettled, wait)
+        elif settle > 0 and name + DONE not in found and being_written(incoming / name):
+            held.append(incoming / name)
         else:
             ready.append(incoming / name)
-    return Waiting(ready, unsettled)
+    return Waiting(ready, unsettled, tuple(held))
 
 
 def is_drop(name: str) -> bool:
@@ -50,9 +61,33 @@ def is_drop(name: str) -> bool:
     return not name.startswith(".") and not name.endswith((*UNFINISHED, DONE))
 
 
-def _wait(stat: os.stat_result, settle: float, now: float) -> float:
+def being_written(path: Path) -> bool:
+    """Whether a process has this file open for writing, as far as one may know: a lease on it would be refused.
+
+    It is not known, and said to be False: of another user's file, on a file system without leases, off Linux.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Who opens it while we have the lease is told to wait, and we to let go: by default with SIGIO, which kills.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):
+        return False
+    finally:
+        os.close(file)  # and the lease ends
+    return False
+
+
+def _wait(about: os.stat_result, settle: float, now: float) -> float:
     # A copy may carry a time from a clock that runs ahead; the inode's own time is then the better witness.
-    touched = stat.st_mtime if stat.st_mtime <= now else stat.st_ctime
+    touched = about.st_mtime if about.st_mtime <= now else about.st_ctime
     return min(settle, touched + settle - now)
 
 

@@ -85,13 +85,14 @@ def _arrive(place: Place, chance: Random) -> tuple[set[str], set[str]]:
 
 
 def _grow(path: Path, lines: list[str], chance: Random) -> None:
-    stands_still = chance.choice([None, chance.randrange(len(lines))])  # for so long that it is taken for whole
+    stands_still = chance.choice([None, chance.randrange(len(lines))])
+    still = chance.choice([SETTLE * 2, SETTLE * 8])  # for so long that it is taken for whole, and that it was taken in
     with path.open("w") as file:
         file.write(kit.HEADER + "\n")
         for number, line in enumerate(lines):
             file.write(line[: len(line) // 2])
             file.flush()
-            time.sleep(SETTLE * 2 if number == stands_still else chance.uniform(0, 0.02))
+            time.sleep(still if number == stands_still else chance.uniform(0, 0.02))
             file.write(line[len(line) // 2 :] + "\n")
 
 
