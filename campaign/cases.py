@@ -8,7 +8,7 @@ from typing import Any
 
 from attrition.home import Place
 from campaign import kit, oracle, shim, sink
-from campaign.harness import Case, child
+from campaign.harness import Case, asked, child
 
 __all__ = ["CASES", "after", "case", "mended"]
 
@@ -60,9 +60,4 @@ def mended(place: Place, case: Case, fault: shim.Fault | None = None, before: tu
         faults += oracle.settled(place, case.given)
         return faults + oracle.differences(oracle.outcome(place), case.wanted)
 
-    ended = child(work)
-    if ended.status != 0:
-        last = [line for line in ended.said.splitlines() if line.strip()][-3:]
-        return [f"not put right: {' | '.join(last)}"]
-    found: list[str] = ended.value
-    return found
+    return asked(work)

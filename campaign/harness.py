@@ -34,6 +34,7 @@ __all__ = [
     "Result",
     "Started",
     "aloud",
+    "asked",
     "child",
     "copied",
     "late",
@@ -243,6 +244,13 @@ def child(
         TimeoutError: it did not come to an end; it is killed.
     """
     return Started(work, fault, root, log).ended(patience)
+
+
+def asked(question: Callable[[], list[str]], patience: float = PATIENCE) -> list[str]:
+    """What a question that is put in a fork finds wrong; that it came to no answer, if so."""
+    ended = child(question, patience=patience)
+    found: list[str] = ended.value
+    return found if ended.status == 0 else [f"no answer, but {ended.status}: {ended.said.strip()[-600:]}"]
 
 
 def _in_child(

@@ -24,7 +24,7 @@ from attrition.served import Served
 from attrition.store.clients import Clients
 from campaign import kit, oracle, shim, sink
 from campaign.cases import CASES, case
-from campaign.harness import Case, Ended, Result, Started, child, copied, scratch
+from campaign.harness import Case, Ended, Result, Started, asked, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
 
 GOLDEN = json.dumps(
@@ -103,8 +103,7 @@ def _one(given: _Given, place: Place, order: str, steps: int, looks: int) -> lis
     ended = child(lambda: _restored(restored.root, copy))
     if (ended.status, ended.value) != (0, 0):
         return [*wrong, f"restore: {ended.status}, {ended.value}: {ended.said[-400:]}"]
-    ended = child(lambda: _whole(given, place, restored, served))
-    return wrong + (ended.value if ended.status == 0 else [ended.said.strip()[-600:]])
+    return wrong + asked(lambda: _whole(given, place, restored, served))
 
 
 def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | None) -> list[str]:
@@ -113,7 +112,7 @@ def _whole(given: _Given, place: Place, restored: Place, served: list[Any] | Non
     found = _served(restored)
     if found not in ([given.before, given.after] if served is None else [served]):
         wrong.append(f"it serves {found}, the original {given.before}, then {given.after}")
-    kit.until_quiet(restored)
+    wrong += oracle.mending(kit.until_quiet(restored))
     wrong += oracle.settled(restored, given.case.given, restored=True)
     return wrong + oracle.differences(oracle.outcome(restored), given.case.wanted)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrition.home import REPOSITORY, Place
 from campaign import own, real, sink
-from campaign.harness import Ended, Result, child, scratch
+from campaign.harness import Ended, Result, asked, child, scratch
 
 WAYS: tuple[dict[str, str], ...] = (
     {},
@@ -60,8 +60,7 @@ def run(count: int, seed: int) -> Result:
             result.notes.append(f"no other user, and not cron itself: {why}")
             return result
         for words, way in others[: max(0, count - len(ways))]:
-            ended = child(partial(_of_another, way, folder / "other", hook), patience=PATIENCE)
-            result.case(words, ended.value if ended.status == 0 else [ended.said[-600:]])
+            result.case(words, asked(partial(_of_another, way, folder / "other", hook), patience=PATIENCE))
     return result
 
 

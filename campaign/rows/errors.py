@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from campaign import disk, kit, oracle, shim
 from campaign.cases import CASES, after, case, mended
-from campaign.harness import Case, Named, Result, child, copied, scratch
+from campaign.harness import Case, Named, Result, asked, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
 
 MAKES = (Kind.CREATE, Kind.MKDIR, Kind.LINK, Kind.RENAME)
@@ -73,16 +73,10 @@ def _one(given: Case, seen: Path, fault: Fault, folder: Path) -> list[str]:
             return [f"the process ended with {ended.status}: {ended.said.strip()[-300:]}"]
         left = seen / f"{given.name}-{ended.value}-{disk.likeness(place.root, WORDS)}"
         if left.exists():  # another error at this step left the very same, and it was put right
-            return _asked(lambda: after(place, ended.value, ended.said))
+            return asked(lambda: after(place, ended.value, ended.said))
         done = lambda: oracle.differences(oracle.outcome(place), given.wanted)  # noqa: E731
-        wrong = _asked(done) if ended.value == 0 else []  # who says 0 must have done it all, without another tick
+        wrong = asked(done) if ended.value == 0 else []  # who says 0 must have done it all, without another tick
         wrong += mended(place, given, before=(ended.value, ended.said))
         if not wrong:
             left.touch()
         return wrong
-
-
-def _asked(question: Callable[[], list[str]]) -> list[str]:
-    ended = child(question)
-    found: list[str] = ended.value
-    return found if ended.status == 0 else [f"the question ended with {ended.status}: {ended.said.strip()[-300:]}"]

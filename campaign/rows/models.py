@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from attrition.home import Home, Place
 from attrition.serving import Server
 from campaign import kit, oracle, sink
 from campaign.cases import case
-from campaign.harness import Result, child, copied, scratch
+from campaign.harness import Result, asked, child, copied, scratch
 
 SERVED = 12
 """Cases of each file that a server and a tick meet."""
@@ -46,8 +46,8 @@ def run(count: int, seed: int) -> Result:
             mine = [way for way in ways if way[0] == name]
             for _, words, data in chance.sample(mine, min(len(mine), SERVED)):
                 with copied(given.start, folder / "home") as place:
-                    result.case(f"served: {name}, {words}", _asked(partial(_served, place, name, data)))
-        result.case("both, an older pair in their place", _asked(partial(_older_pair, given.start)))
+                    result.case(f"served: {name}, {words}", asked(partial(_served, place, name, data)))
+        result.case("both, an older pair in their place", asked(partial(_older_pair, given.start)))
     return result
 
 
@@ -109,12 +109,6 @@ def _refused_or_same(place: Place, known: set[str]) -> list[str]:
     except ValueError as error:
         return [f"not refused in words: {type(error).__name__}: {error}"]
     return [] if hashlib.sha256(data).hexdigest() in known else ["a model that no book knows was taken"]
-
-
-def _asked(question: Callable[[], list[str]]) -> list[str]:
-    ended = child(question)
-    found: list[str] = ended.value
-    return found if ended.status == 0 else [ended.said[-600:]]
 
 
 def _served(place: Place, name: str, data: bytes) -> list[str]:

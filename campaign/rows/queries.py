@@ -18,7 +18,7 @@ from attrition.book import Book
 from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import forked, kit, oracle, postgres, proxy
-from campaign.harness import Ended, Result, child, copied, scratch
+from campaign.harness import Ended, Result, asked, child, copied, scratch
 from campaign.postgres import Server
 from campaign.proxy import CLIENT, SERVER, At
 from campaign.shim import Fault, Mode
@@ -226,8 +226,7 @@ class Case:
         """More rows come, and ticks take all that there is."""
         self.table.add(*self.table.script())
         status = before.status or before.value or 0
-        ended = child(lambda: _account(self.place, self.server.address, status, before.said))
-        return ended.value if ended.status == 0 else [f"not put right: {ended.said.strip()[-600:]}"]
+        return asked(lambda: _account(self.place, self.server.address, status, before.said))
 
 
 def _told(ended: Ended) -> list[str]:
@@ -243,7 +242,7 @@ def _told(ended: Ended) -> list[str]:
 def _account(place: Place, address: str, status: int, said: str) -> list[str]:
     faults = [*oracle.standing(place), *oracle.told(place, status, said)] if status == 0 else oracle.standing(place)
     statuses = _ticks(place, address)
-    if statuses[-1] != 0:
+    if any(statuses):
         return [*faults, f"ticks ended with {statuses}"]
     faults += oracle.settled(place, oracle.given(place))
     left = sorted(path.name for path in place.incoming.iterdir())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from attrition.home import Place
 from campaign import disk, kit, oracle, own, sink
 from campaign.cases import case
-from campaign.harness import Case, Result, child, scratch
+from campaign.harness import Case, Result, asked, child, scratch
 
 PAGE = 4096
 
@@ -28,8 +29,7 @@ def run(count: int, seed: int) -> Result:
         for number in range(count):
             inodes, more_bytes = len(there) + chance.randrange(3, 70), size + chance.randrange(1_200_000)
             more = f"size={more_bytes}" if number % 2 else f"nr_inodes={inodes}"
-            ended = child(lambda more=more: _full(given, folder / "disk", more))  # type: ignore[misc]
-            result.case(more, ended.value if ended.status == 0 else [ended.said[-600:]])
+            result.case(more, asked(partial(_full, given, folder / "disk", more)))
     return result
 
 
@@ -49,5 +49,4 @@ def _full(given: Case, at: Path, options: str) -> list[str]:
         faults += oracle.mending(kit.until_quiet(place))
         return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
 
-    after = child(work)
-    return after.value if after.status == 0 else [f"not put right: {after.said.strip()[-400:]}"]
+    return asked(work)
