@@ -45,7 +45,7 @@ ROWS: dict[int, Row] = {
     2: Row("SIGKILL at random moments, also while recovering", "a timer", "kills:moments", 1_000, 4),
     3: Row("SIGKILL of runner, kernel, helper, all", "the real runner and kernels", "processes:kills", 50, 0),
     4: Row("power loss: what was not synced dropped, torn, reordered", "replay of writes", "power:run", 5_000, 20),
-    5: Row("ENOSPC EIO EACCES EROFS EMFILE EINTR, short writes", SHIM, "errors:run", 20_000, 12),
+    5: Row("ENOSPC EIO EACCES EROFS EMFILE EINTR, short reads and writes", SHIM, "errors:run", 20_000, 12),
     6: Row("disk or inodes full, then free again", "tmpfs sizes", "space:run", 200, 3),
     7: Row("kernel out of memory, in each stage", "memory limit, SIGKILL", "processes:memory", 16, 0),
     8: Row("runners at once; a sleeper; a lock taken away; an orphan kernel", "processes", "runners:run", 200, 5),

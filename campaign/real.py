@@ -76,7 +76,7 @@ def mended(place: Place, before: Ended) -> list[str]:
     """The same questions as after any fault; the tick that mends is the real one."""
     wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
     beats = sink.heard(place)[sink.BEAT]
-    at_exit = before.status < 0 and child(lambda: kit.owed(place)).value is False  # its work was done when it was killed
+    at_exit = before.status < 0 and child(lambda: kit.owed(place)).value is False  # it had done its work
     if beats != (before.status == 0) and not at_exit:
         wrong.append(f"it ended with {before.status}, and its heart beat {beats} times")
     done = ended(tick(place))

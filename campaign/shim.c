@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 enum mode { OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT, HOLD };
-enum kind { OPEN = 1, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK };
+enum kind { OPEN = 1, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK, READ };
 
 #define FILES 4096
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -185,6 +185,25 @@ ssize_t writev(int handle, const struct iovec *parts, int count) {
     }
     return total;
 }
+
+static ssize_t got_at(int handle, void *data, size_t size, off_t offset, int has_offset) {
+    if (!mine(handle, 1)) return has_offset ? syscall(SYS_pread64, handle, data, size, offset) : syscall(SYS_read, handle, data, size);
+    pthread_mutex_lock(&mutex);
+    int what = step(READ), e = errno;
+    ssize_t got = -1;
+    if (what >= 0) {
+        size_t wanted = what == 1 && size > 1 ? size / 2 : size;
+        got = has_offset ? syscall(SYS_pread64, handle, data, wanted, offset) : syscall(SYS_read, handle, data, wanted);
+        e = errno;
+        after(READ);
+    }
+    pthread_mutex_unlock(&mutex);
+    errno = e;
+    return got;
+}
+ssize_t read(int handle, void *data, size_t size) { return got_at(handle, data, size, 0, 0); }
+ssize_t pread(int handle, void *data, size_t size, off_t offset) { return got_at(handle, data, size, offset, 1); }
+ssize_t pread64(int handle, void *data, size_t size, off64_t offset) { return got_at(handle, data, size, offset, 1); }
 
 /* Copies inside the kernel are refused, as on file systems without them: callers then read and write. */
 ssize_t sendfile(int to, int from, off_t *offset, size_t size) { if (mine(to, 2)) { errno = EINVAL; return -1; } return syscall(SYS_sendfile, to, from, offset, size); }

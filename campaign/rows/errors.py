@@ -1,4 +1,4 @@
-"""Row 5: a call of the file system fails, or writes only a half, at each step of a tick; once, or from then on."""
+"""Row 5: a call of the file system fails, or does only a half, at each step of a tick; once, or from then on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ERRORS: dict[int, tuple[Kind, ...]] = {
     errno.EACCES: (*OPENS, *MAKES, Kind.UNLINK, Kind.RMDIR),
     errno.EROFS: (Kind.OPEN, *MAKES, Kind.UNLINK, Kind.RMDIR),
     errno.EMFILE: OPENS,
-    errno.EINTR: (*OPENS, Kind.WRITE, Kind.SYNC),
+    errno.EINTR: (*OPENS, Kind.READ, Kind.WRITE, Kind.SYNC),
 }
 """Which calls each error can come from (the manual pages' lists)."""
 WORDS = [os.strerror(number) for number in ERRORS]
@@ -49,8 +49,9 @@ def _faults(given: Case, folder: Path) -> Iterator[Fault]:
             yield Fault(Mode.FAIL, at, number, kinds=kinds)
             if number in FOR_GOOD:
                 yield Fault(Mode.FAIL, at, number, lasting=True, kinds=kinds)
-    for at in range(_made(given, (Kind.WRITE,), folder)):
-        yield Fault(Mode.SHORT, at, kinds=(Kind.WRITE,))
+    for kind in (Kind.READ, Kind.WRITE):
+        for at in range(_made(given, (kind,), folder)):
+            yield Fault(Mode.SHORT, at, kinds=(kind,))
 
 
 def _made(given: Case, kinds: tuple[Kind, ...], folder: Path) -> int:

@@ -1,0 +1,90 @@
+"""The campaign's preloaded library sees each step that the system's own tracer sees, whoever makes it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+from conftest import require
+
+from attrition.home import REPOSITORY
+from campaign import shim
+from campaign.shim import LOADED
+
+# A tick, what it changed by kind, and how often it read; the looks at two names that are not there tell when.
+TICK = """
+import json, os, sys
+from collections import Counter
+from pathlib import Path
+from campaign import kit, ready, shim
+from campaign.shim import Fault, Kind, Mode
+root, log = Path(sys.argv[1]), Path(sys.argv[2])
+place = kit.home(root)
+kit.first_visit(place)
+handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.path.lexists("/begun")
+shim.arm(root, Fault(Mode.NOTE, kinds=(Kind.READ,)), handle)
+status = kit.tick(place)
+reads = shim.steps()
+shim.disarm()
+os.path.lexists("/over")
+counts = Counter(step.kind.name for step in shim.read(log))
+print(json.dumps([status, {**counts, "READ": reads}]), flush=True)
+os._exit(0)
+"""
+CALLS = {
+    **{"write": "WRITE", "pwrite64": "WRITE", "writev": "WRITE", "pwritev": "WRITE"},
+    **{"rename": "RENAME", "renameat": "RENAME", "renameat2": "RENAME", "link": "LINK", "linkat": "LINK"},
+    **{"unlink": "UNLINK", "rmdir": "RMDIR", "mkdir": "MKDIR", "mkdirat": "MKDIR"},
+    **{"fsync": "SYNC", "fdatasync": "SYNC", "sync_file_range": "SYNC", "syncfs": "SYNC"},
+    **{"read": "READ", "pread64": "READ", "readv": "READ", "preadv": "READ"},
+    **{"copy_file_range": "COPY", "sendfile": "COPY", "fallocate": "COPY", "truncate": "CUT"},
+}
+
+
+def traced(folder, root):
+    """What the tracer saw done below ``root`` between the two looks, by kind; it wrote a file a thread."""
+    done = re.compile(r"^([\d.]+) (\w+)\((.*)\) += (-?\d+)")
+    text = "\n".join(path.read_text(errors="replace") for path in folder.iterdir())
+    lines = [match.groups() for match in map(done.match, text.splitlines()) if match]
+    begun, over = (next(at for at, _, words, _ in lines if f'"/{name}"' in words) for name in ("begun", "over"))
+    found = Counter()
+    for _, call, words, result in (line for line in lines if float(begun) <= float(line[0]) <= float(over)):
+        if not re.search(f'{root}[/>"]', words) or int(result) < 0:
+            continue
+        if call == "unlinkat":
+            found["RMDIR" if "AT_REMOVEDIR" in words else "UNLINK"] += 1
+        elif call in CALLS:
+            found[CALLS[call]] += 1
+    return found
+
+
+def test_the_library_sees_what_the_tracer_sees(tmp_path):
+    require(not shim.available(), shim.available())
+    require(shutil.which("strace") is not None, "no strace (Debian: strace)")
+    trace, root = tmp_path / "trace", tmp_path / "home"
+    trace.mkdir()
+    loaded = {"LD_PRELOAD": str(shim.build()), LOADED: "1", "OMP_NUM_THREADS": "1"}
+    watched = [*CALLS, "unlinkat", "?lstat", "newfstatat", "?stat", "?access", "?faccessat2"]
+    command = ["strace", "-ff", "-y", "-ttt", "-qq", "-s", "0", "-e", "signal=none", "-o", str(trace / "thread")]
+    command += ["-e", "trace=" + ",".join(f"?{call.lstrip('?')}" for call in watched)]
+    command += [*(f"-E{name}={value}" for name, value in loaded.items()), sys.executable, "-c", TICK]
+    done = subprocess.run(
+        [*command, str(root), str(tmp_path / "log")],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    require("ptrace" not in done.stderr, f"this machine lets nobody be traced: {done.stderr[-200:]}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    status, seen = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0, done.stdout
+    found = traced(trace, root)
+    kinds = ("WRITE", "RENAME", "LINK", "UNLINK", "RMDIR", "MKDIR", "SYNC", "COPY", "READ")
+    assert {kind: seen.get(kind, 0) for kind in kinds} == {kind: found[kind] for kind in kinds}
+    assert min(seen["WRITE"], seen["RENAME"], seen["SYNC"], seen["MKDIR"], seen["READ"]) > 10
