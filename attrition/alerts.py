@@ -204,6 +204,7 @@ def _tell(place: Place, given: Settings, status: int | None, since: datetime, no
 
 def _tell_alone(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
+    safe.sweep(place.data)  # of one that was killed while it noted what was told
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     with Book.open(place.book, read_only=True) as book:
         newest = book.state().runs

@@ -161,6 +161,17 @@ def test_what_another_tick_is_telling_is_not_told_twice(tmp_path, hook):
         assert kinds(hook) == ["promotion"]
 
 
+def test_what_a_killed_tick_left_while_it_noted_what_was_told_is_removed(tmp_path, hook):
+    with begun(tmp_path, hook) as (home, place, _):
+        if (dead := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(dead, 0)
+        left = place.data / f".alerts.json.{dead}.tmp"
+        left.write_text("{")
+        told(home, 1)
+        assert (left.exists(), kinds(hook)) == (False, [])
+
+
 def test_what_was_before_anybody_wanted_to_be_told_is_not_told(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         ran(book, 0, "promoted")

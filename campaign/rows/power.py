@@ -25,18 +25,19 @@ def run(count: int, seed: int) -> Result:
             given = case(name, folder)
             whole, place = recorded(given, folder)
             result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
-            sink.gone(place.root)
             wanted = count // len(CASES)
             states = _sample([*_states(whole, chance, wanted)], wanted, chance)
-            result.each(states, partial(_one, given), folder)
+            result.each(states, partial(_one, given, place), folder)
+            sink.gone(place.root)
     return result
 
 
-def _one(given: Case, state: tuple[str, disk.Tree], folder: Path) -> Named:
+def _one(given: Case, whole: Place, state: tuple[str, disk.Tree], folder: Path) -> Named:
     words, tree = state
     place = Place(folder / "home", given.start.name)
     disk.materialise(tree, place.root)
-    sink.brought(given.start.root, place.root)
+    told = tree.get(f"data/{whole.name}/alerts.json") == (whole.data / "alerts.json").read_bytes()
+    sink.brought((whole if told else given.start).root, place.root)  # it is noted after it was heard
     wrong = mended(place, given)
     sink.gone(place.root)
     return f"{given.name}, {words}", wrong
