@@ -71,22 +71,24 @@ def settle_drops(place: Place, run: Run) -> None:
         if seen and _is(path, drop["sha256"]):
             _move_away(path, target, seen)
         lost += [] if _there(target) else [drop["name"]]
-    if lost:
+    if lost != run.report.get("not_kept", []):
         run.note(not_kept=lost)
 
 
 def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     """Move a drop that was ``seen`` and found to be what was read; what its owner put into its place is put back."""
     # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
-    path.with_name(f"{path.name}.done").unlink(missing_ok=True)
+    done = path.with_name(f"{path.name}.done")
+    vouched = done.exists()
+    done.unlink(missing_ok=True)
     marks.path(path).unlink(missing_ok=True)
     safe.make_folder(target.parent)
     # A second of the same name, that came while a crash was made good, stands beside the first.
     to = target.with_name(f"{target.name}.again") if _there(target) else target
     with suppress(FileNotFoundError):  # taken away by its owner at the last moment
         safe.move(path, to)
-        # In this order: whoever is not writing to it now will not begin, where it is now.
-        if being_written(to) or _identity(to) != seen:
+        # In this order: whoever is not writing to it now will not begin, under a name that is gone.
+        if (not vouched and being_written(to)) or _identity(to) != seen:
             _put_back(to, path)
 
 
@@ -266,7 +268,9 @@ def _put_back(moved: Path, path: Path) -> None:
         try:
             os.link(moved, back, follow_symlinks=False)  # a rename would replace what comes at this moment
         except FileExistsError:
-            continue
+            if _identity(moved) != _identity(back):
+                continue
+            moved.unlink()  # killed between these two steps
         except PermissionError:  # a folder, or a file system without links
             if _there(back):
                 continue

@@ -1,6 +1,7 @@
 """What each commit does by itself: where drops go, what current.json and latest.json say, what is done twice."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,30 @@ def test_a_drop_that_is_still_written_to_stays(tmp_path):
         file.write(", and more")
     assert [path.read_text() for path in incoming.iterdir()] == ["a.csv, and more"]
     assert run.report["not_kept"] == ["a.csv"]
+
+
+def test_a_drop_that_is_vouched_for_is_kept_though_it_is_open(tmp_path):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    (incoming / "a.csv.done").touch()
+    with (incoming / "a.csv").open("a"):
+        settle_drops(place, run)
+    assert (list(incoming.iterdir()), "not_kept" in run.report) == ([], False)
+
+
+def test_a_kill_before_the_look_at_who_writes_leaves_it_to_the_next_tick(tmp_path):
+    incoming = laid(tmp_path, "a.csv")
+    place, run = noted(tmp_path, "a.csv")
+    moved = (incoming / "a.csv").rename(safe.make_folder(place.taken / run.name) / "a.csv")
+    with moved.open("a"):
+        settle_drops(place, run)
+        assert [path.name for path in incoming.iterdir()] == ["a.csv"]
+        os.link(incoming / "a.csv", moved)  # killed while it was put back
+        settle_drops(place, run)
+        assert [path.name for path in incoming.iterdir()] == ["a.csv"]
+    assert run.report["not_kept"] == ["a.csv"]
+    settle_drops(place, run)
+    assert (list(incoming.iterdir()), run.report["not_kept"]) == ([], [])
 
 
 def test_a_folder_in_the_place_of_a_drop_that_was_read_waits_too(tmp_path):

@@ -68,7 +68,7 @@ def test_what_lies_still_is_not_ready_while_a_process_has_it_open_for_writing(tm
     drop = put(tmp_path, "a.csv", 60.0)
     with drop.open("a"):
         assert waiting(tmp_path, 2.0, NOW) == Waiting([], 0.0, (drop,))
-        assert waiting(tmp_path, 0.0, NOW) == Waiting([drop], 0.0)
+        assert waiting(tmp_path, 0.0, NOW) == Waiting([], 0.0, (drop,))
         put(tmp_path, "a.csv.done", 0.0)
         assert waiting(tmp_path, 2.0, NOW) == Waiting([drop], 0.0)
     (tmp_path / "a.csv.done").unlink()

@@ -217,7 +217,6 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
         kept, bucket = f"{kept}, {aside}", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(f"SET partitioned_write_flush_threshold = {HELD // buckets}")
-    connection.execute(f"SET partitioned_write_max_open_files = {buckets + 1}")
     connection.execute(
         f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
         "(FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"

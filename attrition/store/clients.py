@@ -267,7 +267,8 @@ def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
     target = quoted(portfolio.target.column)
     frames = []
     with connect() as connection:
-        for path in waiting(folder, settle=0, now=float("inf")).ready:
+        there = waiting(folder, settle=0, now=float("inf"))
+        for path in sorted([*there.ready, *there.held]):
             checked = check(connection, portfolio, path)
             if refused := checked.refused or ("outcomes without features" if checked.outcomes else None):
                 raise StoreError(f"test data {path.name}: {refused}: mend the file, or take it out of {folder}")

@@ -34,7 +34,7 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
     A drop is any entry, a folder too, whose name does not start with ``.`` or end in ``.tmp``,
     ``.part`` or ``.done``. It is ready when ``<name>.done`` stands beside it, or when it has been
     left alone for ``settle`` seconds before ``now`` (seconds since the epoch) and is not `being_written`:
-    an upload that stands still is not over. A ``settle`` of 0 takes all that is there.
+    an upload that stands still is not over.
     """
     try:
         with os.scandir(incoming) as entries:
@@ -49,7 +49,7 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
             continue
         if wait > 0:
             unsettled = max(unsettled, wait)
-        elif settle > 0 and name + DONE not in found and being_written(incoming / name):
+        elif name + DONE not in found and being_written(incoming / name):
             held.append(incoming / name)
         else:
             ready.append(incoming / name)
@@ -64,12 +64,15 @@ def is_drop(name: str) -> bool:
 def being_written(path: Path) -> bool:
     """Whether a process has this file open for writing, as far as one may know: a lease on it would be refused.
 
-    It is not known, and said to be False: of another user's file, on a file system without leases, off Linux.
+    It is not known, and said to be False: of another user's file, on a file system without leases, off Linux, of a
+    writer on another kernel. File systems that refuse a lease for reasons of their own are those of `safe.REMOTE`.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except BlockingIOError:  # somebody has a lease to write (Samba takes such), and is told now to give it up
+        return True
     except OSError:
         return False
     try:
