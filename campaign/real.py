@@ -11,7 +11,7 @@ from pathlib import Path
 from attrition import alerts
 from attrition.home import REPOSITORY, Place
 from campaign import kit, oracle, sink
-from campaign.harness import Ended, child
+from campaign.harness import Ended, asked, child
 
 __all__ = ["alerted", "command", "ended", "mended", "start", "tick"]
 
@@ -74,7 +74,7 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 def mended(place: Place, before: Ended) -> list[str]:
     """The same questions as after any fault; the tick that mends is the real one."""
-    wrong: list[str] = child(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)]).value
+    wrong = asked(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)])
     beats = sink.heard(place)[sink.BEAT]
     at_exit = before.status < 0 and child(lambda: kit.owed(place)).value is False  # it had done its work
     if beats != (before.status == 0) and not (at_exit and beats == 1):

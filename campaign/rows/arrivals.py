@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,7 +13,7 @@ from attrition import params
 from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import kit, oracle, sink
-from campaign.harness import Named, Result, asked, scratch
+from campaign.harness import Named, Result, Started, asked, scratch
 
 SETTLE = 0.3
 
@@ -31,34 +30,25 @@ def _schedule(seed: int, number: int, folder: Path) -> Named:
     place = kit.home(folder / f"home{number}")
     place.params.write_text(place.params.read_text().replace("settle: 0", f"settle: {SETTLE}"))
     over = folder / f"over{number}"
-    ticks = _ticking(place, over)
+    ticks = Started(partial(_ticking, place, over))
     try:
         final, ever = _arrive(place, Random(seed * 100_003 + number))
     finally:
         over.touch()
-    status = os.waitstatus_to_exitcode(os.waitpid(ticks, 0)[1])
-    wrong = [] if status == 0 else [f"the ticks ended with {status}"]
+    ended = ticks.ended()
+    well = ended.status == 0 and not any(ended.value)
+    wrong = [] if well else [f"the ticks ended with {ended.status}, {ended.value}: {ended.said[-300:]}"]
     wrong += asked(lambda: _whole(place, final, ever))
     sink.gone(place.root)
     return f"schedule {number}", wrong
 
 
-def _ticking(place: Place, over: Path) -> int:
+def _ticking(place: Place, over: Path) -> list[int]:
     """Ticks, one after the other, until all is ``over``."""
-    pid = os.fork()
-    if pid == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        ended = 70
-        try:
-            statuses = [kit.tick(place)]
-            while not over.exists():
-                statuses.append(kit.tick(place))
-            ended = max(statuses)
-        finally:
-            os._exit(ended)
-    return pid
+    statuses = [kit.tick(place)]
+    while not over.exists():
+        statuses.append(kit.tick(place))
+    return statuses
 
 
 def _arrive(place: Place, chance: Random) -> tuple[set[str], set[str]]:
