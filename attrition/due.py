@@ -6,7 +6,6 @@ Standard library only, unless the YAML has changed since it was last read: most 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ from attrition.console import say
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
 from attrition.signals import Stop
-from attrition.store.drops import speakable, waiting
+from attrition.store.drops import speakable, spoken, waiting
 from attrition.wishes import Wish
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
         stop.sleep(found.unsettled)
         found = waiting(place.incoming, settle, time.time())
     for path in found.held:
-        name = os.fsencode(path.name).decode(errors="backslashreplace")
-        say(place, f"{name} waits: a process has it open for writing")
+        say(place, f"{spoken(path.name)} waits: a process has it open for writing")
     return [speakable(path) for path in found.ready]
 
 

@@ -241,7 +241,7 @@ def test_a_drop_that_a_process_has_open_waits_and_is_told_of(home):
         os.utime(drop, (0, 0))
         told = here(home, "tick", "capstone")
     assert told.returncode == 0, told.stderr
-    assert r"capstone: late-\xff.csv waits: a process has it open for writing" in told.stdout
+    assert r"capstone: late-%ff.csv waits: a process has it open for writing" in told.stdout
     assert (list(place.incoming.iterdir()), reports(place)) == ([drop], [])
 
 

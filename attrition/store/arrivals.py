@@ -27,8 +27,8 @@ __all__ = ["Arrival", "Taken", "bucketed", "files_of", "into_buckets", "quaranti
 MANY = 50_000
 """Rows of one drop with faults, from which on the exact reader is as quick."""
 
-HELD = 2**18
-"""Rows that are held, sorted by bucket, until they are written: with fewer a bucket's pieces are many and small."""
+BUFFERED = 2**18
+"""Rows in memory, sorted by bucket, until they are written: with fewer a bucket's pieces are many and small."""
 
 ASIDE = -1
 """The bucket of rows with faults."""
@@ -216,7 +216,7 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
         aside = "CASE WHEN _bad THEN to_json(list_prepend(CAST(_line AS VARCHAR), _raw)) END AS _aside"
         kept, bucket = f"{kept}, {aside}", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
     connection.execute("SET preserve_insertion_order = false")
-    connection.execute(f"SET partitioned_write_flush_threshold = {HELD // buckets}")
+    connection.execute(f"SET partitioned_write_flush_threshold = {BUFFERED // buckets}")
     connection.execute(
         f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
         "(FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Waiting", "being_written", "is_drop", "speakable", "waiting"]
+__all__ = ["Waiting", "being_written", "is_drop", "speakable", "spoken", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
@@ -96,10 +96,14 @@ def _wait(about: os.stat_result, settle: float, now: float) -> float:
 
 def speakable(path: Path) -> Path:
     """The drop under a name that can be written down: bytes that are not UTF-8 are renamed to ``%XX``."""
+    name = spoken(path.name)
+    return path if name == path.name else path.rename(path.with_name(name))
+
+
+def spoken(name: str) -> str:
+    """A name as it can be written down: bytes that are not UTF-8 are ``%XX``."""
+    raw = os.fsencode(name)
     try:
-        path.name.encode()
-    except UnicodeEncodeError:
-        raw = os.fsencode(path.name)
-        name = raw.decode("utf-8", errors="backslashreplace").replace("\\x", "%")
-        return path.rename(path.with_name(name))
-    return path
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", errors="backslashreplace").replace("\\x", "%")
