@@ -152,58 +152,44 @@ int close(int handle) {
     return syscall(SYS_close, handle);
 }
 
-static ssize_t put_at(int handle, const void *data, size_t size, off_t offset, int has_offset) {
-    if (!mine(handle, 2)) return has_offset ? syscall(SYS_pwrite64, handle, data, size, offset) : syscall(SYS_write, handle, data, size);
+static ssize_t transferred(int kind, int handle, void *data, size_t size, off_t offset, int has_offset) {
+    long number = kind == READ ? (has_offset ? SYS_pread64 : SYS_read) : has_offset ? SYS_pwrite64 : SYS_write;
+    if (!mine(handle, kind == READ ? 1 : 2)) return syscall(number, handle, data, size, offset);
     pthread_mutex_lock(&mutex);
-    int what = step(WRITE), e = errno;
-    ssize_t written = -1;
+    int what = step(kind), e = errno;
+    ssize_t done = -1;
     if (what >= 0) {
         size_t wanted = what == 1 && size > 1 ? size / 2 : size;
-        off_t from = has_offset ? offset : (fcntl(handle, F_GETFL) & O_APPEND) ? lseek(handle, 0, SEEK_END) : lseek(handle, 0, SEEK_CUR);
-        written = has_offset ? syscall(SYS_pwrite64, handle, data, wanted, offset) : syscall(SYS_write, handle, data, wanted);
+        off_t from = has_offset || kind == READ ? offset : (fcntl(handle, F_GETFL) & O_APPEND) ? lseek(handle, 0, SEEK_END) : lseek(handle, 0, SEEK_CUR);
+        done = syscall(number, handle, data, wanted, offset);
         e = errno;
-        if (written > 0) note(WRITE, inode_of(handle), from, 0, data, written);
+        if (kind == WRITE && done > 0) note(WRITE, inode_of(handle), from, 0, data, done);
         if (what == 1 && mode == KILL_HALF) die();
-        after(WRITE);
+        after(kind);
     }
     pthread_mutex_unlock(&mutex);
     errno = e;
-    return written;
+    return done;
 }
-ssize_t write(int handle, const void *data, size_t size) { return put_at(handle, data, size, 0, 0); }
-ssize_t pwrite(int handle, const void *data, size_t size, off_t offset) { return put_at(handle, data, size, offset, 1); }
-ssize_t pwrite64(int handle, const void *data, size_t size, off64_t offset) { return put_at(handle, data, size, offset, 1); }
+ssize_t write(int handle, const void *data, size_t size) { return transferred(WRITE, handle, (void *)data, size, 0, 0); }
+ssize_t pwrite(int handle, const void *data, size_t size, off_t offset) { return transferred(WRITE, handle, (void *)data, size, offset, 1); }
+ssize_t pwrite64(int handle, const void *data, size_t size, off64_t offset) { return transferred(WRITE, handle, (void *)data, size, offset, 1); }
+
+ssize_t read(int handle, void *data, size_t size) { return transferred(READ, handle, data, size, 0, 0); }
+ssize_t pread(int handle, void *data, size_t size, off_t offset) { return transferred(READ, handle, data, size, offset, 1); }
+ssize_t pread64(int handle, void *data, size_t size, off64_t offset) { return transferred(READ, handle, data, size, offset, 1); }
 
 ssize_t writev(int handle, const struct iovec *parts, int count) {
     if (!mine(handle, 2)) return syscall(SYS_writev, handle, parts, count);
     ssize_t total = 0;
     for (int i = 0; i < count; i++) {
-        ssize_t n = parts[i].iov_len ? put_at(handle, parts[i].iov_base, parts[i].iov_len, 0, 0) : 0;
+        ssize_t n = parts[i].iov_len ? transferred(WRITE, handle, parts[i].iov_base, parts[i].iov_len, 0, 0) : 0;
         if (n < 0) return total ? total : -1;
         total += n;
         if ((size_t)n < parts[i].iov_len) break;
     }
     return total;
 }
-
-static ssize_t got_at(int handle, void *data, size_t size, off_t offset, int has_offset) {
-    if (!mine(handle, 1)) return has_offset ? syscall(SYS_pread64, handle, data, size, offset) : syscall(SYS_read, handle, data, size);
-    pthread_mutex_lock(&mutex);
-    int what = step(READ), e = errno;
-    ssize_t got = -1;
-    if (what >= 0) {
-        size_t wanted = what == 1 && size > 1 ? size / 2 : size;
-        got = has_offset ? syscall(SYS_pread64, handle, data, wanted, offset) : syscall(SYS_read, handle, data, wanted);
-        e = errno;
-        after(READ);
-    }
-    pthread_mutex_unlock(&mutex);
-    errno = e;
-    return got;
-}
-ssize_t read(int handle, void *data, size_t size) { return got_at(handle, data, size, 0, 0); }
-ssize_t pread(int handle, void *data, size_t size, off_t offset) { return got_at(handle, data, size, offset, 1); }
-ssize_t pread64(int handle, void *data, size_t size, off64_t offset) { return got_at(handle, data, size, offset, 1); }
 
 /* Copies inside the kernel are refused, as on file systems without them: callers then read and write. */
 ssize_t sendfile(int to, int from, off_t *offset, size_t size) { if (mine(to, 2)) { errno = EINVAL; return -1; } return syscall(SYS_sendfile, to, from, offset, size); }
@@ -235,15 +221,15 @@ int renameat2(int f, const char *a, int g, const char *b, unsigned flags) { retu
 int link(const char *a, const char *b) { return named(AT_FDCWD, a, AT_FDCWD, b, 0, LINK); }
 int linkat(int f, const char *a, int g, const char *b, int flags) { return named(f, a, g, b, flags, LINK); }
 
-static int removed(int folder, const char *path, int flags) {
+static int retransferred(int folder, const char *path, int flags) {
     char whole[PATH_MAX];
     if (mode == OFF || !below(folder, path, whole)) return syscall(SYS_unlinkat, folder, path, flags);
     STEP(flags & AT_REMOVEDIR ? RMDIR : UNLINK, whole, "", syscall(SYS_unlinkat, folder, path, flags))
 }
-int unlink(const char *path) { return removed(AT_FDCWD, path, 0); }
-int unlinkat(int folder, const char *path, int flags) { return removed(folder, path, flags); }
-int rmdir(const char *path) { return removed(AT_FDCWD, path, AT_REMOVEDIR); }
-int remove(const char *path) { struct stat s; return removed(AT_FDCWD, path, lstat(path, &s) == 0 && S_ISDIR(s.st_mode) ? AT_REMOVEDIR : 0); }
+int unlink(const char *path) { return retransferred(AT_FDCWD, path, 0); }
+int unlinkat(int folder, const char *path, int flags) { return retransferred(folder, path, flags); }
+int rmdir(const char *path) { return retransferred(AT_FDCWD, path, AT_REMOVEDIR); }
+int remove(const char *path) { struct stat s; return retransferred(AT_FDCWD, path, lstat(path, &s) == 0 && S_ISDIR(s.st_mode) ? AT_REMOVEDIR : 0); }
 
 int mkdirat(int folder, const char *path, mode_t permissions) {
     char whole[PATH_MAX];
