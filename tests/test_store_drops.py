@@ -84,12 +84,18 @@ def test_of_what_is_no_file_nobody_waits_for_an_answer(tmp_path: Path) -> None:
 
 def test_a_writer_that_comes_while_it_is_asked_kills_nobody(tmp_path: Path) -> None:
     drop = put(tmp_path, "a.csv", 60.0)
-    opening = f"for _ in range(20_000): open({str(drop)!r}, 'a').close()"  # not for ever, should this process be killed
-    with subprocess.Popen([sys.executable, "-c", opening]) as writer:
-        answers = set()
-        while writer.poll() is None:
-            answers.add(being_written(drop))
-    assert (answers, writer.returncode) == ({False, True}, 0)
+    asking = (
+        "import sys; from pathlib import Path; from attrition.store.drops import being_written; "
+        "print('begun', flush=True); print(sum(being_written(Path(sys.argv[1])) for _ in range(20_000)))"
+    )
+    command = [sys.executable, "-c", asking, str(drop)]  # in another process: what it is to be spared kills
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == "begun\n"
+        while asker.poll() is None:
+            drop.open("a").close()
+        answers = asker.stdout.read()
+    assert (asker.returncode, answers.strip().isdecimal()) == (0, True)
 
 
 def test_a_quiet_tick_loads_no_engine() -> None:
