@@ -11,7 +11,7 @@ from __future__ import annotations
 from attrition.params import Portfolio
 from attrition.store.engine import fields, listed
 
-__all__ = ["numbered", "suffix"]
+__all__ = ["before", "numbered"]
 
 
 def numbered(portfolio: Portfolio, rows: str) -> str:
@@ -22,6 +22,6 @@ def numbered(portfolio: Portfolio, rows: str) -> str:
     return f"SELECT *, row_number() OVER (PARTITION BY {equal}) AS _nth FROM ({rows})"
 
 
-def suffix(portfolio: Portfolio) -> str:
-    """SQL to follow a row's canonical text, which has its number in it from the second of its equals on."""
-    return " || CASE WHEN _nth > 1 THEN '#' || _nth ELSE '' END" if portfolio.repeats == "keep" else ""
+def before(portfolio: Portfolio) -> str:
+    """SQL for how many equals of a row stand before it in its drop; 0 where they are dropped."""
+    return "(_nth - 1)" if portfolio.repeats == "keep" else "0::BIGINT"
