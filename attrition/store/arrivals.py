@@ -19,6 +19,7 @@ from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
 from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
 from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
+from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused
 
@@ -195,7 +196,8 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
             "FROM bad GROUP BY raw"
         )
         wanted = connection.execute("SELECT kind, raw FROM kinds").fetchall()
-        places = list(fast.lines_of(task.path, task.portfolio.delimiter, wanted))
+        with fast.read_bytes(task.path) as file:
+            places = list(lines_of(file, task.portfolio.delimiter, wanted))
         connection.execute("CREATE TABLE places (line BIGINT, kind BIGINT)")
         columns = [line for line, _ in places], [kind for _, kind in places]
         connection.execute("INSERT INTO places SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[])", list(columns))
