@@ -66,6 +66,7 @@ def test_lines_that_look_alike_from_both_ends_are_told_apart() -> None:
     piece=st.integers(1, 9),
 )
 @example(rows=["a", "b\xa0,c"], end="\n", last=True, piece=3)
+@example(rows=["b\xa0,c"], end="\n", last=False, piece=9)
 @example(rows=["a ", ",b"], end="\n", last=False, piece=2)
 def test_what_is_known_of_all_fields_holds_in_pieces_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], end: str, last: bool, piece: int
