@@ -221,7 +221,7 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
     connection.execute(f"SET partitioned_write_flush_threshold = {BUFFERED // buckets}")
     connection.execute(
         f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
-        "(FORMAT parquet, COMPRESSION snappy, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
+        "(FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
     )
 
 
