@@ -138,12 +138,13 @@ def test_any_number_of_buckets_makes_the_same_table(tmp_path: Path, monkeypatch:
     rows = [f"c{n},2026-01-{n % 5 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(300)]
     told = [f"c{n},2026-01-{n % 5 + 1:02d},{1 - n % 2}" for n in range(0, 300, 7)]
     frames = []
-    for buckets in (1, 4, 16):
-        monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops, buckets=buckets: buckets)
-        folder = tmp_path / str(buckets)
+    for before, buckets in ((1, 1), (1, 4), (1, 16), (16, 4), (4, 4)):  # a file of the store may be asked for by many
+        folder = tmp_path / f"{before}-{buckets}"
         folder.mkdir()
         shop = Shop(folder, portfolio())
+        monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops, before=before: before)
         shop.take(csv(folder, *rows[:40], name="first.csv"))
+        monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops, buckets=buckets: buckets)
         drops = [csv(folder, *rows[part::2], *rows[part:9], name=f"{part}.csv") for part in (0, 1)]
         done = shop.take(*drops, csv(folder, *told, name="told.csv", header="client,day,left"))
         assert done.rows["in"] == done.rows["ingested"] + done.rows["duplicates"]

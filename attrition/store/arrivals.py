@@ -23,7 +23,18 @@ from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused
 
-__all__ = ["Arrival", "Taken", "bucketed", "files_of", "into_buckets", "quarantine", "rows_of", "take"]
+__all__ = [
+    "Arrival",
+    "Taken",
+    "bucketed",
+    "by_bucket",
+    "files_of",
+    "into_buckets",
+    "quarantine",
+    "rows_of",
+    "take",
+    "whole",
+]
 
 MANY = 50_000
 """Rows of one drop with faults, from which on the exact reader is as quick."""
@@ -71,7 +82,7 @@ def take(task: Arrival) -> Taken:
     """
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(task.path)
-    with _whole(task.work / f"arrived-{task.number:06d}") as folder, connect(task.room, folder / "spilt") as connection:
+    with whole(task.work / f"arrived-{task.number:06d}") as folder, connect(task.room, folder / "spilt") as connection:
         checked = _taken_fast(connection, task, folder)
         if checked is None:
             with connect(task.room, folder / "spilt") as anew:  # some damage makes DuckDB give up a whole database
@@ -129,7 +140,7 @@ def _identity(path: Path) -> tuple[str | None, int]:
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
+def whole(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name when all is written; of two that write it, the first is kept."""
     beside = safe.make_folder(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}"))
     try:
@@ -217,11 +228,16 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
         # As one text: a column of lists takes a tenth of the time of all the rest, though it is nearly always empty.
         aside = "CASE WHEN _bad THEN to_json(list_prepend(CAST(_line AS VARCHAR), _raw)) END AS _aside"
         kept, bucket = f"{kept}, {aside}", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
+    by_bucket(connection, f"SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})", folder, buckets)
+
+
+def by_bucket(connection: Any, rows: str, folder: Path, buckets: int) -> None:
+    """Write the rows that the SQL ``rows`` selects by their ``_bucket``, for `files_of`."""
     connection.execute("SET preserve_insertion_order = false")
     connection.execute(f"SET partitioned_write_flush_threshold = {BUFFERED // buckets}")
     connection.execute(
-        f"COPY (SELECT {kept}, _hash, {bucket} AS _bucket FROM ({hashed})) TO {literal(folder)} "
-        "(FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
+        f"COPY ({rows}) TO {literal(folder)} (FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
+        "PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
     )
 
 
@@ -232,12 +248,12 @@ def bucketed(buckets: int) -> str:
 
 
 def files_of(folders: list[Path], bucket: int) -> list[Path]:
-    """The files of one bucket that `into_buckets` wrote into ``folders``."""
+    """The files of one bucket that `by_bucket` wrote into ``folders``."""
     return sorted(file for folder in folders for file in folder.glob(f"_bucket={bucket}/*.parquet"))
 
 
 def rows_of(folders: list[Path], bucket: int) -> str | None:
-    """SQL to read one bucket of what `into_buckets` wrote into ``folders``; None if it is empty."""
+    """SQL to read one bucket of what `by_bucket` wrote into ``folders``; None if it is empty."""
     files = files_of(folders, bucket)
     return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else None
 

@@ -14,11 +14,11 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import hashes
-from attrition.store.arrivals import files_of
+from attrition.store.arrivals import bucketed, by_bucket, files_of, whole
 from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
-__all__ = ["Bucket", "New", "Numbering", "number", "number_days", "settle", "stats"]
+__all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class New:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Arrived rows of one bucket, below ``folders``, to be held against the ``store`` and the rows ``beside`` too."""
+    """Arrived rows of one bucket, below ``folders``, to be held against the ``store`` and the rows ``beside`` too.
+
+    ``held``: the files with the rows of the store that may be among them; None: it must ask for them first (`Asked`).
+    """
 
     portfolio: Portfolio
     number: int
@@ -61,10 +64,32 @@ class Bucket:
     told: bool
     work: Path
     room: Room = ALONE
+    held: list[Path] | None = None
 
     def target(self, what: str) -> Path:
         """Where something of it goes."""
         return self.work / f"{what}-{self.number:04d}-{int(self.told)}.parquet"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A bucket that needs rows of the store's files ``parts``: those with a hash that is in the file ``hashes``."""
+
+    bucket: int
+    parts: list[Path]
+    hashes: Path
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """A file of the store, of which buckets ask for the rows with one of the ``hashes`` (files), by bucket."""
+
+    part: Path
+    hashes: list[Path]
+    columns: str
+    buckets: int
+    target: Path
+    room: Room = ALONE
 
 
 @dataclass(frozen=True)
@@ -79,8 +104,8 @@ class Numbering:
     room: Room = ALONE
 
 
-def settle(task: Bucket) -> New:
-    """Which rows are new: the first of equals, if the store does not have it.
+def settle(task: Bucket) -> New | Asked:
+    """Which rows are new: the first of equals, if the store does not have it; or what must be gathered for that.
 
     The hashes tell which rows may have an equal; of these alone the other columns are read and compared.
     """
@@ -91,7 +116,11 @@ def settle(task: Bucket) -> New:
         return found
     with connect(task.room, task.target("spilt")) as connection:
         connection.execute(f"CREATE VIEW arrived AS {found.rows}")
-        others, alike = _others(connection, task)
+        asked = _hashes(connection, "arrived")
+        parts, known = hashes.known(task.store, asked)
+        if parts and task.held is None:
+            return Asked(task.number, parts, _hashes_written(connection, known, task.target("asked")))
+        others, alike = _others(connection, task, _doubtful(connection, task, asked, known))
         new = replace(found, others=others, alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
@@ -100,10 +129,19 @@ def settle(task: Bucket) -> New:
     return replace(new, drops={drop: int(rows) for drop, rows in drops})
 
 
-def _others(connection: Any, task: Bucket) -> tuple[Path | None, bool]:
+def gather(task: Gathering) -> Path:
+    """Write the rows that are asked for of one file of the store, for `files_of`; where they are."""
+    wanted = f"SELECT _hash FROM read_parquet([{', '.join(map(literal, task.hashes))}])"
+    with whole(task.target) as folder, connect(task.room, folder / "spilt") as connection:
+        read = f"read_parquet({literal(task.part)}, hive_partitioning = false)"
+        rows = f"SELECT {task.columns}, {bucketed(task.buckets)} AS _bucket FROM {read} WHERE _hash IN ({wanted})"
+        by_bucket(connection, rows, folder, task.buckets)
+    return task.target
+
+
+def _others(connection: Any, task: Bucket, doubtful: hashes.Hashes) -> tuple[Path | None, bool]:
     """The places of rows that are not new (None: all are), and whether new ones have one hash and differ."""
     names = fields(task.portfolio)
-    doubtful, parts = _doubtful(connection, task)
     if not len(doubtful):
         return None, False
     connection.register("doubtful", pd.DataFrame({"_hash": doubtful}))
@@ -112,9 +150,9 @@ def _others(connection: Any, task: Bucket) -> tuple[Path | None, bool]:
         f"CREATE TABLE first AS SELECT arg_min(rowid, _drop) AS _at, {listed(names)}, _hash FROM doubted "
         f"GROUP BY {listed(names)}, _hash"
     )
-    if parts:
-        bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # most files hold other buckets
-        listing = f"read_parquet([{', '.join(map(literal, parts))}], hive_partitioning = false)"
+    if task.held:
+        bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # a file may hold other buckets too
+        listing = f"read_parquet([{', '.join(map(literal, task.held))}], hive_partitioning = false)"
         _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
     for each in task.beside:
         _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")
@@ -126,12 +164,15 @@ def _others(connection: Any, task: Bucket) -> tuple[Path | None, bool]:
     return (_written(connection, others, task.target("others")) if left else None), alike
 
 
-def _doubtful(connection: Any, task: Bucket) -> tuple[hashes.Hashes, list[Path]]:
-    """Hashes of arrived rows that others have too, here or in the store; and the store's files with such."""
-    asked = _hashes(connection, "arrived")
-    parts, known = hashes.known(task.store, asked)
+def _doubtful(connection: Any, task: Bucket, asked: hashes.Hashes, known: hashes.Hashes) -> hashes.Hashes:
+    """Of the hashes ``asked`` of arrived rows those that others have too, here or in the store (``known``)."""
     beside = [np.intersect1d(asked, _hashes(connection, f"({each.rows})")) for each in task.beside]
-    return np.unique(np.concatenate([asked[1:][asked[1:] == asked[:-1]], known, *beside])), parts
+    return np.unique(np.concatenate([asked[1:][asked[1:] == asked[:-1]], known, *beside]))
+
+
+def _hashes_written(connection: Any, found: hashes.Hashes, target: Path) -> Path:
+    connection.register("found", pd.DataFrame({"_hash": found}))
+    return _written(connection, "FROM found", target)
 
 
 def _hashes(connection: Any, rows: str) -> hashes.Hashes:
@@ -143,7 +184,7 @@ def _hashes(connection: Any, rows: str) -> hashes.Hashes:
 
 def _forget(connection: Any, names: dict[str, str], known: str) -> None:
     """Take out of ``first`` what is ``known``."""
-    connection.execute(f"CREATE OR REPLACE TABLE known AS SELECT DISTINCT {listed(names)}, _hash FROM {known}")
+    connection.execute(f"CREATE OR REPLACE TABLE known AS SELECT {listed(names)}, _hash FROM {known}")
     same = " AND ".join(f"first.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
     connection.execute(f"DELETE FROM first WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
 
