@@ -18,6 +18,9 @@ from attrition.store.arrivals import bucketed, by_bucket, files_of, whole
 from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
+FEW = 8
+"""Buckets that may each read a file of the store; for more it is read once, and what they need written by bucket."""
+
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
 
 
@@ -53,18 +56,23 @@ class New:
 class Bucket:
     """Arrived rows of one bucket, below ``folders``, to be held against the ``store`` and the rows ``beside`` too.
 
-    ``held``: the files with the rows of the store that may be among them; None: it must ask for them first (`Asked`).
+    ``gathered``: folders with what was asked for (`Asked`) of files that many buckets need; None: nothing was yet.
     """
 
     portfolio: Portfolio
     number: int
+    buckets: int
     folders: list[Path]
     store: list[Path]
     beside: list[New]
     told: bool
     work: Path
     room: Room = ALONE
-    held: list[Path] | None = None
+    gathered: list[Path] | None = None
+
+    def shares(self, part: Path) -> bool:
+        """Whether so many buckets may need rows of a file that it had better be read once for all."""
+        return hashes.width(part) * self.buckets > FEW
 
     def target(self, what: str) -> Path:
         """Where something of it goes."""
@@ -73,7 +81,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Asked:
-    """A bucket that needs rows of the store's files ``parts``: those with a hash that is in the file ``hashes``."""
+    """A bucket that needs rows of files ``parts`` that many need: those with a hash that is in the file ``hashes``."""
 
     bucket: int
     parts: list[Path]
@@ -118,9 +126,11 @@ def settle(task: Bucket) -> New | Asked:
         connection.execute(f"CREATE VIEW arrived AS {found.rows}")
         asked = _hashes(connection, "arrived")
         parts, known = hashes.known(task.store, asked)
-        if parts and task.held is None:
-            return Asked(task.number, parts, _hashes_written(connection, known, task.target("asked")))
-        others, alike = _others(connection, task, _doubtful(connection, task, asked, known))
+        shared = [part for part in parts if task.shares(part)]
+        if shared and task.gathered is None:
+            return Asked(task.number, shared, _hashes_written(connection, known, task.target("asked")))
+        held = [part for part in parts if part not in shared] + files_of(task.gathered or [], task.number)
+        others, alike = _others(connection, task, held, _doubtful(connection, task, asked, known))
         new = replace(found, others=others, alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
@@ -139,7 +149,7 @@ def gather(task: Gathering) -> Path:
     return task.target
 
 
-def _others(connection: Any, task: Bucket, doubtful: hashes.Hashes) -> tuple[Path | None, bool]:
+def _others(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hashes) -> tuple[Path | None, bool]:
     """The places of rows that are not new (None: all are), and whether new ones have one hash and differ."""
     names = fields(task.portfolio)
     if not len(doubtful):
@@ -150,9 +160,9 @@ def _others(connection: Any, task: Bucket, doubtful: hashes.Hashes) -> tuple[Pat
         f"CREATE TABLE first AS SELECT arg_min(rowid, _drop) AS _at, {listed(names)}, _hash FROM doubted "
         f"GROUP BY {listed(names)}, _hash"
     )
-    if task.held:
+    if held:
         bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # a file may hold other buckets too
-        listing = f"read_parquet([{', '.join(map(literal, task.held))}], hive_partitioning = false)"
+        listing = f"read_parquet([{', '.join(map(literal, held))}], hive_partitioning = false)"
         _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
     for each in task.beside:
         _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")

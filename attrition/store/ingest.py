@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from attrition import engine, safe
 from attrition.params import Portfolio
 from attrition.store import outcomes
-from attrition.store.arrivals import Arrival, Taken, files_of, into_buckets, quarantine, take
+from attrition.store.arrivals import Arrival, Taken, into_buckets, quarantine, take
 from attrition.store.buckets import Asked, Bucket, Gathering, New, Numbering, gather, number, number_days, settle
 from attrition.store.clients import Clients
 from attrition.store.engine import ALONE, BESIDE, connect, fields, listed, quoted
@@ -83,42 +83,30 @@ class _Ingest:
         )
 
     def _settled(self, folders: list[Path], beside: dict[int, list[New]], *, told: bool) -> list[New]:
+        store, here = self.clients.files, (told, self.work, self.room)
         tasks = [
-            Bucket(self.portfolio, at, folders, self.clients.files, beside.get(at, []), told, self.work, self.room)
+            Bucket(self.portfolio, at, self.buckets, folders, store, beside.get(at, []), *here)
             for at in range(self.buckets)
         ]
         found = list(self.engine.map(settle, tasks))
         asked = [each for each in found if isinstance(each, Asked)]
-        held = self._held(asked, told=told)
-        again = (replace(tasks[each.bucket], held=held(each)) for each in asked)
+        gathered = self._gathered(asked, self.work / f"gathered-{int(told)}")
+        again = (replace(tasks[each.bucket], gathered=gathered) for each in asked)
         new = [each for each in [*found, *self.engine.map(settle, again)] if isinstance(each, New)]
         return sorted(new, key=lambda each: each.bucket)
 
-    def _held(self, asked: list[Asked], *, told: bool) -> Callable[[Asked], list[Path]]:
-        """Where each bucket finds the rows of the store that it asks for.
-
-        A file that one alone asks for it reads itself. A file that many ask for is read once, and what they need of it
-        is written by bucket: compacted files have rows of every bucket, and would be read by each.
-        """
-        askers = Counter(part for each in asked for part in each.parts)
-        shared = [part for part, times in askers.items() if times > 1]
-        columns, target = f"{listed(fields(self.portfolio))}, _hash", self.work / f"gathered-{int(told)}"
+    def _gathered(self, asked: list[Asked], target: Path) -> list[Path]:
+        """Folders with the rows of the store that buckets ask for, each of its files read once."""
+        columns = f"{listed(fields(self.portfolio))}, _hash"
+        parts: dict[Path, list[Path]] = {}
+        for each in asked:
+            for part in each.parts:
+                parts.setdefault(part, []).append(each.hashes)
         tasks = (
-            Gathering(
-                part,
-                [each.hashes for each in asked if part in each.parts],
-                columns,
-                self.buckets,
-                target / f"{at:06d}",
-                self.room,
-            )
-            for at, part in enumerate(shared)
+            Gathering(part, wanted, columns, self.buckets, target / f"{at:06d}", self.room)
+            for at, (part, wanted) in enumerate(parts.items())
         )
-        gathered = list(self.engine.map(gather, tasks))
-        return lambda each: [
-            *(part for part in each.parts if askers[part] == 1),
-            *files_of(gathered, each.bucket),
-        ]
+        return list(self.engine.map(gather, tasks))
 
     def _told(self, new: list[New], taken: list[Taken]) -> list[New]:
         """What outcomes that came alone make of the rows they join; ``taken`` is brought up to it."""
