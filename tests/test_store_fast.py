@@ -138,8 +138,10 @@ def test_any_number_of_buckets_makes_the_same_table(tmp_path: Path, monkeypatch:
     rows = [f"c{n},2026-01-{n % 5 + 1:02d},Team,{n % 7},{n}.5,yes,{n % 2}" for n in range(300)]
     told = [f"c{n},2026-01-{n % 5 + 1:02d},{1 - n % 2}" for n in range(0, 300, 7)]
     frames = []
-    for before, buckets in ((1, 1), (1, 4), (1, 16), (16, 4), (4, 4)):  # a file of the store may be asked for by many
-        folder = tmp_path / f"{before}-{buckets}"
+    # Of a file that many buckets need, what they need is gathered once, or each reads it.
+    for before, buckets, many in ((1, 1, 0), (1, 16, 0), (1, 16, 100), (16, 4, 0), (4, 4, 0)):
+        monkeypatch.setattr("attrition.store.buckets.MANY", many)
+        folder = tmp_path / f"{before}-{buckets}-{many}"
         folder.mkdir()
         shop = Shop(folder, portfolio())
         monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops, before=before: before)

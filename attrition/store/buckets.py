@@ -18,10 +18,10 @@ from attrition.store.arrivals import bucketed, by_bucket, files_of, whole
 from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.manifest import Part
 
-FEW = 8
-"""Buckets that may each read a file of the store; for more it is read once, and what they need written by bucket."""
-
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
+
+MANY = 10_000_000
+"""Rows that each bucket may read for the few it needs of them; more are read once for all, which has a cost of its own."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ class Bucket:
     room: Room = ALONE
     gathered: list[Path] | None = None
 
-    def shares(self, part: Path) -> bool:
-        """Whether so many buckets may need rows of a file that it had better be read once for all."""
-        return hashes.width(part) * self.buckets > FEW
+    def shared(self, parts: list[Path]) -> list[Path]:
+        """Those of the store's files that many buckets need, if they hold so much that once for all is quicker."""
+        extents = {part: hashes.extent(part) for part in parts}
+        wide = [part for part, (_, share) in extents.items() if share * self.buckets > 2]
+        return wide if sum(extents[part][0] for part in wide) > MANY else []
 
     def target(self, what: str) -> Path:
         """Where something of it goes."""
@@ -126,7 +128,7 @@ def settle(task: Bucket) -> New | Asked:
         connection.execute(f"CREATE VIEW arrived AS {found.rows}")
         asked = _hashes(connection, "arrived")
         parts, known = hashes.known(task.store, asked)
-        shared = [part for part in parts if task.shares(part)]
+        shared = task.shared(parts)
         if shared and task.gathered is None:
             return Asked(task.number, shared, _hashes_written(connection, known, task.target("asked")))
         held = [part for part in parts if part not in shared] + files_of(task.gathered or [], task.number)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attrition import safe
 from attrition.store.engine import connect, literal
 
-__all__ = ["FOLDER", "Hashes", "drop_others", "known", "make", "width"]
+__all__ = ["FOLDER", "Hashes", "drop_others", "extent", "known", "make"]
 
 FOLDER = "_hashes"
 """Below the table's folder; Delta leaves names with a leading _ alone."""
@@ -41,10 +41,10 @@ def known(parts: Iterable[Path], hashes: Hashes) -> tuple[list[Path], Hashes]:
     return where, np.concatenate(found)
 
 
-def width(part: Path) -> float:
-    """The share of all hashes that lie between the least and the greatest of a file."""
+def extent(part: Path) -> tuple[int, float]:
+    """How many rows a file has, and the share of all hashes that lie between its least and its greatest."""
     held = _held(part)
-    return (int(held[-1]) - int(held[0])) / 2**63 if len(held) else 0.0
+    return len(held), (int(held[-1]) - int(held[0])) / 2**63 if len(held) else 0.0
 
 
 def make(parts: Iterable[Path]) -> None:
