@@ -71,6 +71,7 @@ def found(folder: Path, content: bytes, *, quick: bool, name: str, **changes: An
 )
 @example(lines=[LINES[0], "", LINES[1]], end="\n", last="", start="", name="drop.csv")
 @example(lines=[LINES[0], "", LINES[1]], end="\r\n", last="\r\n", start="", name="drop.csv.gz")
+@example(lines=[LINES[0], LINES[10]], end="\n", last="", start="", name="drop.csv")  # quotes in the last line alone
 def test_both_ways_find_the_same(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, last: str, start: str, name: str
 ) -> None:

@@ -21,7 +21,7 @@ from attrition.store.manifest import Part
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
 
 MANY = 10_000_000
-"""Rows that each bucket may read for the few it needs of them; more are read once for all, which has a cost of its own."""
+"""Rows that each bucket may read for the few it needs; more are read once for all, which has a cost of its own."""
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,9 @@ def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
             form.texts = _kept(form.texts, before, piece, delimiter, bare=bare)
             before = piece[-3:]
     form.texts = replace(form.texts, tight=form.texts.tight and not before.endswith(SPACES))
-    form.quoted = quotes.seen
     if quotes.odd(b"\n"):  # the last line may have no end
         return None
+    form.quoted = quotes.seen
     whole = form.returns == 0 or (form.ends == 1 and form.returns == form.lines and _paired(path))
     return form if whole else None
 
