@@ -16,6 +16,7 @@ from store_kit import CALLED, CAPSTONE, COLUMNS, DATA, PARAMS, ROW, Shop, csv, h
 
 from attrition import params
 from attrition.store import clients as store
+from attrition.store.canonical import hashed
 from attrition.store.clients import Clients, StoreError, commit_scores
 
 
@@ -171,6 +172,23 @@ def test_changed_columns_need_a_new_portfolio(shop: Shop, tmp_path: Path, change
     shop.take(csv(tmp_path, ROW))
     with pytest.raises(StoreError, match=f"columns changed: {said}.*new name"):
         Clients(portfolio(**changes), shop.folder)
+
+
+def test_rows_with_the_hash_of_another_version_are_not_taken_for_new(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("attrition.store.delta._ABOUT", "hash 1")
+        shop.take(csv(tmp_path, ROW))
+    with pytest.raises(StoreError, match=r"hashed by another version.*drops of taken/ back into incoming/"):
+        shop.clients  # noqa: B018
+
+
+def test_the_committed_sample_has_the_hashes_of_today() -> None:
+    home = Path(__file__).parent / "data" / "home"
+    sample = params.load(home / "params" / "sample.yaml")
+    clients = Clients(sample, home / "data" / "sample" / "clients")
+    assert clients.sql(f"SELECT count(*) AS n FROM clients WHERE _hash = {hashed(sample)}")["n"].tolist() == [450]
 
 
 class Power(BaseException):

@@ -39,6 +39,8 @@ _KEEP = {
     "delta.logRetentionDuration": "interval 30 days",
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
+_ABOUT = "hash 2"
+"""The description of a table: which hash its rows have (`store.canonical`). By another none would be found again."""
 AWAY = 7 * 24 * 3600
 """Seconds for which a file that is no longer in the table stays."""
 LOGS = 10
@@ -70,7 +72,8 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
     """The table in ``folder`` at its newest version; None if there is none yet.
 
     Raises:
-        StoreError: its columns are not ``columns`` (SQL types by name), or its log cannot be read.
+        StoreError: its columns are not ``columns`` (SQL types by name), its rows have another hash, or its log cannot
+            be read.
     """
     if not (folder / "_delta_log").is_dir():
         return None
@@ -228,7 +231,7 @@ def _commit_new(
 def _create(folder: Path, columns: Mapping[str, str]) -> DeltaTable:
     safe.make_folder(folder)
     schema = Schema([Field(name, PrimitiveType(_TYPES[kind]), nullable=True) for name, kind in columns.items()])
-    table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
+    table = DeltaTable.create(str(folder), schema, description=_ABOUT, configuration=_KEEP)
     _sync_log(folder, 0)
     safe.sync(folder)
     return table
@@ -246,6 +249,11 @@ def _fit(folder: Path, table: DeltaTable, columns: Mapping[str, str]) -> None:
         raise StoreError(
             f"{folder}: the columns changed: {'; '.join(faults)}. A table keeps its columns: "
             "give the portfolio with the new ones a new name"
+        )
+    if "_hash" in columns and table.metadata().description != _ABOUT:
+        raise StoreError(
+            f"{folder}: its rows were hashed by another version of Attrition, so what comes again would count as new. "
+            "Make the table anew: move this folder away, and the drops of taken/ back into incoming/"
         )
 
 
@@ -278,7 +286,7 @@ def laid(
         app: name of the application transaction,
         number: and the last number of it that the table knows.
     """
-    table = DeltaTable.create(str(folder), schema, configuration=_KEEP)
+    table = DeltaTable.create(str(folder), schema, description=_ABOUT, configuration=_KEEP)
     adds: list[AddAction | RemoveAction] = [_added(folder / name, stats) for name, stats in there.items()]
     table.create_write_transaction(
         adds, "append", table.schema(), commit_properties=_properties(app, number, "", len(adds))
