@@ -127,7 +127,7 @@ def by_hand(drops: Path, root: Path, wide: int) -> int:
     good = " AND ".join(rules)
     connection.execute(f"COPY (FROM {read} WHERE ({good}) IS NOT TRUE) TO '{root}/bad.parquet'")
     typed = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in kinds.items())
-    hashed = f"md5_number(concat_ws('|', {', '.join(kinds)})) >> 64 AS _hash"
+    hashed = f"hash({', '.join(kinds)}) AS _hash"
     rows = f"SELECT DISTINCT *, {hashed} FROM (SELECT {typed} FROM {read} WHERE {good})"
     connection.execute(
         f"COPY (SELECT *, row_number() OVER (ORDER BY day, _hash) AS _row FROM ({rows}) ORDER BY _row) "

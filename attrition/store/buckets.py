@@ -71,7 +71,7 @@ class Bucket:
     gathered: list[Path] | None = None
 
     def shared(self, parts: list[Path]) -> list[Path]:
-        """Those of the store's files that many buckets need, if they hold so much that once for all is quicker."""
+        """Those of the store's files with hashes of more than two buckets, if they hold more than each should read."""
         extents = {part: hashes.extent(part) for part in parts}
         wide = [part for part, (_, share) in extents.items() if share * self.buckets > 2]
         return wide if sum(extents[part][0] for part in wide) > MANY else []
@@ -83,7 +83,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Asked:
-    """A bucket that needs rows of files ``parts`` that many need: those with a hash that is in the file ``hashes``."""
+    """A bucket that needs rows of files ``parts`` that many need: those with the hashes in a file of their own."""
 
     bucket: int
     parts: list[Path]

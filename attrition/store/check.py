@@ -374,7 +374,7 @@ def _typed(portfolio: Portfolio, name: str, text: str) -> str:
     if kind == "BOOLEAN":
         return _among(f"lower({text})", TRUE)
     if kind == "DOUBLE":
-        return f"TRY_CAST({_plain(portfolio, text)} AS DOUBLE) + 0.0"  # -0.0 becomes 0.0: one number, one text to hash
+        return f"TRY_CAST({_plain(portfolio, text)} AS DOUBLE) + 0.0"  # -0.0 becomes 0.0: one number, one hash
     if kind == "BIGINT":
         return f"TRY_CAST({_plain(portfolio, text)} AS BIGINT)"
     return text if kind == "VARCHAR" else f"TRY_CAST({text} AS {kind})"

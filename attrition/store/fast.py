@@ -25,7 +25,8 @@ __all__ = ["Source", "read_bytes", "source"]
 
 PIECE = 2**20
 LINE = 2**17  # bytes, so that no field has more signs than the exact reader takes
-SPACES = (b" ", b"\t", b"\v", b"\f", b"\xc2\xa0")
+WIDE = b"\xc2"  # begins a space of two bytes, and other signs
+SPACES = (b" ", b"\t", b"\v", b"\f", WIDE + b"\xa0")
 ODD = (duckdb.Error,)
 """What DuckDB says of a file that it cannot read as asked: a damaged Parquet may run out of its buffer, or worse."""
 
@@ -112,7 +113,7 @@ def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
                 return None
             signs = np.frombuffer(piece, np.uint8)  # `bytes.count` takes three times as long for what stands often
             ends = int(np.count_nonzero(signs == ord("\n")))
-            bare = int(np.count_nonzero(signs <= ord(" "))) == ends  # no carriage return, tab or space of one byte
+            bare = int(np.count_nonzero(signs <= ord(" "))) == ends  # no carriage return, tab or space
             form.lines += ends
             form.returns += 0 if bare else piece.count(b"\r")
             filled = piece.rstrip(b"\r\n")
@@ -130,9 +131,9 @@ def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
 def _kept(texts: Texts, before: bytes, piece: bytes, delimiter: bytes, *, bare: bool) -> Texts:
     """What still holds of all fields after a piece too; ``before`` are the bytes in front of it.
 
-    ``bare``: it has no space of one byte.
+    ``bare``: it has no sign up to the space but line feeds.
     """
-    without = bare and SPACES[-1][:1] not in piece and not before.endswith((*SPACES, SPACES[-1][:1]))
+    without = bare and WIDE not in piece and not before.endswith((*SPACES, WIDE))
     tight = texts.tight and (without or not _spaced(before + piece, delimiter))
     plain = texts.plain and b"_" not in piece and b"+" not in piece
     return replace(texts, tight=tight, plain=plain)

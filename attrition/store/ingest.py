@@ -83,9 +83,18 @@ class _Ingest:
         )
 
     def _settled(self, folders: list[Path], beside: dict[int, list[New]], *, told: bool) -> list[New]:
-        store, here = self.clients.files, (told, self.work, self.room)
         tasks = [
-            Bucket(self.portfolio, at, self.buckets, folders, store, beside.get(at, []), *here)
+            Bucket(
+                self.portfolio,
+                at,
+                self.buckets,
+                folders,
+                self.clients.files,
+                beside.get(at, []),
+                told=told,
+                work=self.work,
+                room=self.room,
+            )
             for at in range(self.buckets)
         ]
         found = list(self.engine.map(settle, tasks))

@@ -14,7 +14,7 @@ __all__ = ["lines_of"]
 PIECE = 2**20
 WORD = 8  # bytes
 FIRST, LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, else any
-KEYS = 2**16
+BITS = 16  # of what is made of a line
 
 
 def lines_of(file: BinaryIO, delimiter: str, wanted: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, int]]:
@@ -62,7 +62,7 @@ class _Sieve:
     """Lets through few lines but those wanted, told by their first and last bytes: a loop over all takes far longer."""
 
     def __init__(self, wanted: Iterable[bytes]):
-        self._may = np.zeros(KEYS, dtype=bool)
+        self._may = np.zeros(2**BITS, dtype=bool)
         self._may[_keys(b"".join(line + b"\n" for line in wanted))[2]] = True
 
     def through(self, block: bytes) -> tuple[int, Iterator[tuple[int, bytes]]]:
@@ -81,5 +81,5 @@ def _keys(block: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.
     if long.any():
         words = np.ndarray(len(block) - WORD + 1, "<u8", block, strides=(1,))
         mixed = words[starts[long]] * FIRST ^ words[ends[long] - WORD] * LAST
-        keys[long] = mixed >> np.uint64(64 - 16)
+        keys[long] = mixed >> np.uint64(64 - BITS)
     return starts, ends, keys

@@ -3,7 +3,8 @@
 
 The first, second, third … of equal rows in a file are rows of their own, and each is known by its content and that
 number. So the same file again brings nothing, an overlapping file only what it has more of, and the store holds a row
-as often as the file that has it most often. Two files that share no client, and yet a row, cannot be told from that.
+as often as the file that has it most often. That number is in the hash alone, times an odd number: equal rows with
+different numbers never have the same one. Two files that share no client, and yet a row, cannot be told from that.
 """
 
 from __future__ import annotations
