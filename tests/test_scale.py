@@ -179,7 +179,7 @@ small = st.lists(
 ).filter(lambda rows: 2 <= sum(row[3] for row in rows) <= len(rows) - 2)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(drawn=small, batches=st.booleans(), parts=st.integers(1, 3))
 def test_any_few_rows(tmp_path_factory, drawn, batches, parts):
     names = ("seats", "fee", "plan", "left")

@@ -137,7 +137,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(steps=steps)
 def test_whatever_comes_between_each_row_is_there_once(server: Server, steps: list[int | str]) -> None:
     """Rows come up to 47 hours before the newest; a fetch is lost, or its drop is, or it is committed."""
