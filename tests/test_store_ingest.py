@@ -220,10 +220,13 @@ def test_a_drop_that_may_not_be_read_is_set_aside(shop: Shop, tmp_path: Path, mo
     assert (drop.to, drop.sha256) == ("quarantine", None)
 
 
+@pytest.mark.parametrize(
+    "header", [HEADER, "no,such,columns"]
+)  # refused without its hash, it would stay and come again
 def test_a_drop_that_could_not_be_read_for_a_moment_waits_for_the_next_tick(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    path, opened, asked = csv(tmp_path, ROW), Path.open, []
+    path, opened, asked = csv(tmp_path, ROW, header=header), Path.open, []
 
     def guarded(self: Path, *given: Any, **named: Any) -> Any:
         if self == path and not asked:

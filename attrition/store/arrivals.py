@@ -111,7 +111,8 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
 
 
 def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
-    if sha256 is None and not checked.refused:  # without its hash nobody could tell it from what takes its place
+    # Without its hash nobody could tell it from what takes its place, and it would stay, to be refused again.
+    if sha256 is None and (not checked.refused or _identity(task.path)[0]):
         raise PermissionError(errno.EACCES, "it could not be read for a moment", str(task.path))
     (bad,) = connection.execute("SELECT count(*) FROM bad").fetchone()
     drop = Drop(
