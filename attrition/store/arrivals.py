@@ -22,6 +22,7 @@ from attrition.store.engine import ALONE, Room, connect, fields, listed, literal
 from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused
+from attrition.store.reading import UNREADABLE
 
 __all__ = [
     "Arrival",
@@ -111,8 +112,7 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
 
 
 def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
-    # Without its hash nobody could tell it from what takes its place, and it would stay, to be refused again.
-    if sha256 is None and (not checked.refused or _identity(task.path)[0]):
+    if _wavers(task.path, sha256, checked.refused):
         raise PermissionError(errno.EACCES, "it could not be read for a moment", str(task.path))
     (bad,) = connection.execute("SELECT count(*) FROM bad").fetchone()
     drop = Drop(
@@ -128,6 +128,16 @@ def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | Non
         to="quarantine" if checked.refused else "taken",
     )
     return Taken(drop, checked.outcomes)
+
+
+def _wavers(path: Path, sha256: str | None, refused: str | None) -> bool:
+    """Whether a drop could be read at one moment and not at another.
+
+    It would be set aside though nothing is wrong with it; or without its hash stay in its place, and come again.
+    """
+    if sha256 is None:
+        return not refused or _identity(path)[0] is not None
+    return refused == UNREADABLE
 
 
 def _identity(path: Path) -> tuple[str | None, int]:

@@ -18,7 +18,9 @@ from attrition.store.jsonlines import JsonLines
 from attrition.store.parquet import Parquet
 from attrition.store.raw import FIELD, LINE, Readable, Record, Refused, Text, create_raw, fill, refuse_wide
 
-__all__ = ["Readable", "Refused", "open_drop"]
+__all__ = ["UNREADABLE", "Readable", "Refused", "open_drop"]
+
+UNREADABLE = "the file may not be read: its permissions forbid it"
 
 
 def open_drop(path: Path, delimiter: str, known: Collection[str] = ()) -> Readable:
@@ -40,7 +42,7 @@ def open_drop(path: Path, delimiter: str, known: Collection[str] = ()) -> Readab
             return JsonLines(Text(path), known)
         return _Csv(Text(path), delimiter)
     except PermissionError:
-        raise Refused("the file may not be read: its permissions forbid it") from None
+        raise Refused(UNREADABLE) from None
 
 
 class _Csv:
