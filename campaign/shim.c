@@ -221,15 +221,15 @@ int renameat2(int f, const char *a, int g, const char *b, unsigned flags) { retu
 int link(const char *a, const char *b) { return named(AT_FDCWD, a, AT_FDCWD, b, 0, LINK); }
 int linkat(int f, const char *a, int g, const char *b, int flags) { return named(f, a, g, b, flags, LINK); }
 
-static int retransferred(int folder, const char *path, int flags) {
+static int removed(int folder, const char *path, int flags) {
     char whole[PATH_MAX];
     if (mode == OFF || !below(folder, path, whole)) return syscall(SYS_unlinkat, folder, path, flags);
     STEP(flags & AT_REMOVEDIR ? RMDIR : UNLINK, whole, "", syscall(SYS_unlinkat, folder, path, flags))
 }
-int unlink(const char *path) { return retransferred(AT_FDCWD, path, 0); }
-int unlinkat(int folder, const char *path, int flags) { return retransferred(folder, path, flags); }
-int rmdir(const char *path) { return retransferred(AT_FDCWD, path, AT_REMOVEDIR); }
-int remove(const char *path) { struct stat s; return retransferred(AT_FDCWD, path, lstat(path, &s) == 0 && S_ISDIR(s.st_mode) ? AT_REMOVEDIR : 0); }
+int unlink(const char *path) { return removed(AT_FDCWD, path, 0); }
+int unlinkat(int folder, const char *path, int flags) { return removed(folder, path, flags); }
+int rmdir(const char *path) { return removed(AT_FDCWD, path, AT_REMOVEDIR); }
+int remove(const char *path) { struct stat s; return removed(AT_FDCWD, path, lstat(path, &s) == 0 && S_ISDIR(s.st_mode) ? AT_REMOVEDIR : 0); }
 
 int mkdirat(int folder, const char *path, mode_t permissions) {
     char whole[PATH_MAX];
