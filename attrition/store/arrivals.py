@@ -21,7 +21,7 @@ from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, che
 from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
 from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
-from attrition.store.raw import Refused
+from attrition.store.raw import Refused, unpacked
 from attrition.store.reading import UNREADABLE
 
 __all__ = [
@@ -79,7 +79,7 @@ def take(task: Arrival) -> Taken:
 
     Raises:
         FileNotFoundError: the drop is gone.
-        PermissionError: it may be read by now, and might not when its hash was to be taken: the next tick takes it in.
+        PermissionError: it could be read at one moment and not at another: the next tick takes it in.
     """
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(task.path)
@@ -112,7 +112,7 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
 
 
 def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
-    if _wavers(task.path, sha256, checked.refused):
+    if _sometimes_readable(task.path, sha256, checked.refused):
         raise PermissionError(errno.EACCES, "it could not be read for a moment", str(task.path))
     (bad,) = connection.execute("SELECT count(*) FROM bad").fetchone()
     drop = Drop(
@@ -130,7 +130,7 @@ def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | Non
     return Taken(drop, checked.outcomes)
 
 
-def _wavers(path: Path, sha256: str | None, refused: str | None) -> bool:
+def _sometimes_readable(path: Path, sha256: str | None, refused: str | None) -> bool:
     """Whether a drop could be read at one moment and not at another.
 
     It would be set aside though nothing is wrong with it; or without its hash stay in its place, and come again.
@@ -218,7 +218,7 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
             "FROM bad GROUP BY raw"
         )
         wanted = connection.execute("SELECT kind, raw FROM kinds").fetchall()
-        with fast.read_bytes(task.path) as file:
+        with unpacked(task.path) as file:
             places = list(lines_of(file, task.portfolio.delimiter, wanted))
         connection.execute("CREATE TABLE places (line BIGINT, kind BIGINT)")
         columns = [line for line, _ in places], [kind for _, kind in places]

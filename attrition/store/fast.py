@@ -9,19 +9,18 @@ passes over an empty line. Whatever is otherwise is read by the exact reader.
 
 from __future__ import annotations
 
-import gzip
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
 
 from attrition.store.check import Opened, Texts
 from attrition.store.engine import literal, quoted
+from attrition.store.raw import packed, unpacked
 
-__all__ = ["Source", "read_bytes", "source"]
+__all__ = ["Source", "source"]
 
 PIECE = 2**20
 LINE = 2**17  # bytes, so that no field has more signs than the exact reader takes
@@ -63,6 +62,17 @@ class _Form:
     texts: Texts = field(default_factory=lambda: Texts(tight=True, nulls=True, plain=True))
     quoted: bool = False
 
+    def add(self, before: bytes, piece: bytes, delimiter: bytes) -> None:
+        """Take in a piece of the file; ``before`` are the bytes in front of it."""
+        signs = np.frombuffer(piece, np.uint8)  # `bytes.count` takes three times as long for what stands often
+        ends = int(np.count_nonzero(signs == ord("\n")))
+        bare = int(np.count_nonzero(signs <= ord(" "))) == ends  # no carriage return, tab or space
+        self.lines += ends
+        self.returns += 0 if bare else piece.count(b"\r")
+        filled = piece.rstrip(b"\r\n")
+        self.ends = piece[len(filled) :].count(b"\n") + (0 if filled else self.ends)
+        self.texts = _kept(self.texts, before, piece, delimiter, bare=bare)
+
     @property
     def records(self) -> int:
         """Data lines, if the only empty ones are at its end."""
@@ -94,31 +104,19 @@ def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
         f"{quote}, columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
         f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
-        f"compression = '{'gzip' if path.suffix.lower() == '.gz' else 'none'}')"
+        f"compression = '{'gzip' if packed(path) else 'none'}')"
     )
     return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, * FROM {read})", form.records, form.texts)
-
-
-def read_bytes(path: Path) -> Any:
-    """The bytes of a drop, open to be read: those within if its name says that it is compressed."""
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
     """What a CSV is like; None if a quote or a line end in it may mean two things."""
     form, before, quotes = _Form(), b"\n", _Quotes(delimiter)
-    with read_bytes(path) as file:
+    with unpacked(path) as file:
         while piece := file.read(PIECE):
             if quotes.odd(piece) or (form.lines == 0 and piece.startswith((b"\n", b"\r"))):
                 return None
-            signs = np.frombuffer(piece, np.uint8)  # `bytes.count` takes three times as long for what stands often
-            ends = int(np.count_nonzero(signs == ord("\n")))
-            bare = int(np.count_nonzero(signs <= ord(" "))) == ends  # no carriage return, tab or space
-            form.lines += ends
-            form.returns += 0 if bare else piece.count(b"\r")
-            filled = piece.rstrip(b"\r\n")
-            form.ends = piece[len(filled) :].count(b"\n") + (0 if filled else form.ends)
-            form.texts = _kept(form.texts, before, piece, delimiter, bare=bare)
+            form.add(before, piece, delimiter)
             before = piece[-3:]
     form.texts = replace(form.texts, tight=form.texts.tight and not before.endswith(SPACES))
     if quotes.odd(b"\n"):  # the last line may have no end
@@ -176,7 +174,7 @@ def _spaced(block: bytes, delimiter: bytes) -> bool:
 def _paired(path: Path) -> bool:
     """Whether each carriage return stands before a line's end; there are as many of both."""
     before = b""
-    with read_bytes(path) as file:
+    with unpacked(path) as file:
         while piece := file.read(PIECE):
             if (before + piece).count(b"\r\n") != piece.count(b"\n"):
                 return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ FIRST, LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # od
 BITS = 16  # of what is made of a line
 
 
-def lines_of(file: BinaryIO, delimiter: str, wanted: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, int]]:
+def lines_of(
+    file: BufferedIOBase, delimiter: str, wanted: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, int]]:
     """The data lines of a CSV without line ends in fields whose fields are one of ``wanted``.
 
     Their numbers, each with that of ``wanted``; the first line is a header, and none of them.
@@ -44,7 +46,7 @@ def _bare(fields: Iterable[str], delimiter: str) -> bool:
     return not any(delimiter in field or '"' in field for field in fields)
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: BufferedIOBase) -> Iterator[bytes]:
     """A file in pieces of whole lines, each with its end."""
     rest = b""
     while piece := file.read(PIECE):

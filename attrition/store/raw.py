@@ -13,7 +13,20 @@ from typing import Any, Protocol, TextIO
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "FIELD", "LINE", "Readable", "Record", "Refused", "Text", "create_raw", "fill", "refuse_wide"]
+__all__ = [
+    "COLUMNS",
+    "FIELD",
+    "LINE",
+    "Readable",
+    "Record",
+    "Refused",
+    "Text",
+    "create_raw",
+    "fill",
+    "packed",
+    "refuse_wide",
+    "unpacked",
+]
 
 FIELD = 2**17  # signs in one field: the limit of Python's csv, which is one for the whole process and left as it is
 LINE = 2**22  # signs in one line
@@ -60,7 +73,7 @@ class Text:
     """
 
     def __init__(self, path: Path):
-        self._path, self._packed = path, path.suffix.lower() == ".gz"
+        self._path, self._packed = path, packed(path)
         try:
             self._look_through()
         except EOFError:
@@ -68,16 +81,13 @@ class Text:
         except (gzip.BadGzipFile, zlib.error):
             raise Refused("not gzip, or damaged: nothing of it was taken") from None
 
-    def _bytes(self) -> io.BufferedIOBase:
-        return gzip.open(self._path, "rb") if self._packed else self._path.open("rb")
-
     def lines(self, newline: str = "") -> Iterator[str]:
         """The lines with their ends as they stand; with ``newline`` a line ends there only.
 
         Raises:
             Refused: a line is too long.
         """
-        with self._bytes() as file, _decoded(file, newline) as text:
+        with unpacked(self._path) as file, _decoded(file, newline) as text:
             while line := text.readline(LINE):
                 if len(line) == LINE:
                     raise Refused(f"a line of more than {LINE:,} signs")
@@ -86,7 +96,7 @@ class Text:
     def _look_through(self) -> None:
         decoder, place = codecs.getincrementaldecoder("utf-8")(), 0
         most = max(UNPACKED, RATIO * self._path.stat().st_size)
-        with self._bytes() as file:
+        with unpacked(self._path) as file:
             while True:
                 piece = file.read(PIECE)
                 if place == 0:
@@ -103,6 +113,16 @@ class Text:
                 place += len(piece)
                 if self._packed and place > most:
                     raise Refused(f"a gzip that unpacks to more than {most:,} bytes")
+
+
+def packed(path: Path) -> bool:
+    """Whether its name says that a drop is packed by gzip."""
+    return path.suffix.lower() == ".gz"
+
+
+def unpacked(path: Path) -> io.BufferedIOBase:
+    """A drop's bytes, open to be read: those within if it is packed."""
+    return gzip.open(path, "rb") if packed(path) else path.open("rb")
 
 
 def _decoded(file: Any, newline: str) -> TextIO:
