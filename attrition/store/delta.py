@@ -40,7 +40,8 @@ _KEEP = {
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
 _ABOUT = "hash 2"
-"""The description of a table: which hash its rows have (`store.canonical`). By another none would be found again."""
+"""The description of a table of clients: which hash its rows have (`store.canonical`). By another none would be found
+again."""
 AWAY = 7 * 24 * 3600
 """Seconds for which a file that is no longer in the table stays."""
 LOGS = 10
@@ -231,10 +232,15 @@ def _commit_new(
 def _create(folder: Path, columns: Mapping[str, str]) -> DeltaTable:
     safe.make_folder(folder)
     schema = Schema([Field(name, PrimitiveType(_TYPES[kind]), nullable=True) for name, kind in columns.items()])
-    table = DeltaTable.create(str(folder), schema, description=_ABOUT, configuration=_KEEP)
+    table = _new(folder, schema)
     _sync_log(folder, 0)
     safe.sync(folder)
     return table
+
+
+def _new(folder: Path, schema: Schema) -> DeltaTable:
+    hashed = any(column.name == "_hash" for column in schema.fields)
+    return DeltaTable.create(str(folder), schema, description=_ABOUT if hashed else None, configuration=_KEEP)
 
 
 def _fit(folder: Path, table: DeltaTable, columns: Mapping[str, str]) -> None:
@@ -286,7 +292,7 @@ def laid(
         app: name of the application transaction,
         number: and the last number of it that the table knows.
     """
-    table = DeltaTable.create(str(folder), schema, description=_ABOUT, configuration=_KEEP)
+    table = _new(folder, schema)
     adds: list[AddAction | RemoveAction] = [_added(folder / name, stats) for name, stats in there.items()]
     table.create_write_transaction(
         adds, "append", table.schema(), commit_properties=_properties(app, number, "", len(adds))
