@@ -3,7 +3,6 @@
 import os
 import shutil
 from pathlib import Path
-from random import Random
 
 import duckdb
 import pandas as pd
@@ -146,7 +145,7 @@ def test_a_tick_stopped_before_any_step_is_made_good_by_the_next(tmp_path):
     assert len(made) > 40
     assert wanted["mark"] == {"watermark": "7"}
     assert not tick(place)
-    for number, step in sorted(Random().sample([*enumerate(made)], 15)):  # row 1 of the campaign takes them all
+    for number, step in enumerate(made):
         place = type(start)(tmp_path / f"{number}", start.name)
         shutil.copytree(start.root, place.root)
         with pytest.MonkeyPatch.context() as patch:

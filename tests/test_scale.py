@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
@@ -179,7 +180,7 @@ small = st.lists(
 ).filter(lambda rows: 2 <= sum(row[3] for row in rows) <= len(rows) - 2)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(drawn=small, batches=st.booleans(), parts=st.integers(1, 3))
 def test_any_few_rows(tmp_path_factory, drawn, batches, parts):
     names = ("seats", "fee", "plan", "left")

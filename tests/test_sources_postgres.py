@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_kit import cli, here, quick, reports, tree
@@ -137,7 +138,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(steps=steps)
 def test_whatever_comes_between_each_row_is_there_once(server: Server, steps: list[int | str]) -> None:
     """Rows come up to 47 hours before the newest; a fetch is lost, or its drop is, or it is committed."""

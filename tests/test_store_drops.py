@@ -95,7 +95,8 @@ def test_a_writer_that_comes_while_it_is_asked_kills_nobody(tmp_path: Path) -> N
         while asker.poll() is None:
             drop.open("a").close()
         answers = asker.stdout.read()
-    assert (asker.returncode, answers.strip().isdecimal()) == (0, True)
+    assert asker.returncode == 0
+    assert 0 < int(answers) < 20_000  # it was asked while there was a writer, and while there was none
 
 
 def test_a_quiet_tick_loads_no_engine() -> None:
