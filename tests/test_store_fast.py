@@ -140,7 +140,7 @@ def test_any_number_of_buckets_makes_the_same_table(tmp_path: Path, monkeypatch:
     told = [f"c{n},2026-01-{n % 5 + 1:02d},{1 - n % 2}" for n in range(0, 300, 7)]
     frames = []
     # Of a file that many buckets need, what they need is gathered once, or each reads it.
-    for before, buckets, many in ((1, 1, 0), (1, 16, 0), (1, 16, 100), (16, 4, 0), (4, 4, 0)):
+    for before, buckets, many in ((1, 1, 0), (1, 16, 0), (1, 16, 1000), (16, 4, 0), (4, 4, 0)):
         monkeypatch.setattr("attrition.store.buckets.MANY", many)
         folder = tmp_path / f"{before}-{buckets}-{many}"
         folder.mkdir()

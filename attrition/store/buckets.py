@@ -20,8 +20,8 @@ from attrition.store.manifest import Part
 
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
 
-MANY = 10_000_000
-"""Rows that each bucket may read for the few it needs; more are read once for all, which has a cost of its own."""
+MANY = 100_000_000
+"""Values that each bucket may read for the few rows it needs; more are read once for all, which has its own cost."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Bucket:
         """Those of the store's files with hashes of more than two buckets, if they hold more than each should read."""
         extents = {part: hashes.extent(part) for part in parts}
         wide = [part for part, (_, share) in extents.items() if share * self.buckets > 2]
-        return wide if sum(extents[part][0] for part in wide) > MANY else []
+        rows = sum(extents[part][0] for part in wide)
+        return wide if rows * len(fields(self.portfolio)) > MANY else []
 
     def target(self, what: str) -> Path:
         """Where something of it goes."""
