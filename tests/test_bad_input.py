@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from store_kit import HEADER, Shop, portfolio
 
 from attrition.store.aside import rejected
-from attrition.store.engine import connect, literal
+from attrition.store.engine import database, literal
 from attrition.store.manifest import Drop
 
 FILES = int(os.environ.get("ATTRITION_CAMPAIGN", "500"))
@@ -80,8 +80,8 @@ def as_json(header: list[str], rows: list[list[str]]) -> bytes:
 
 
 @cache
-def database() -> Any:
-    return connect()
+def writer() -> Any:
+    return database()
 
 
 @cache
@@ -92,7 +92,7 @@ def as_parquet(header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> by
     listed = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.parquet")
-        database().execute(f"COPY (SELECT * FROM (VALUES {values}) AS t({listed})) TO {literal(path)} (FORMAT parquet)")
+        writer().execute(f"COPY (SELECT * FROM (VALUES {values}) AS t({listed})) TO {literal(path)} (FORMAT parquet)")
         return path.read_bytes()
 
 

@@ -18,7 +18,7 @@ from attrition.params import Portfolio
 from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
 from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
-from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
+from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, setting
 from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused, unpacked
@@ -244,12 +244,12 @@ def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path,
 
 def by_bucket(connection: Any, rows: str, folder: Path, buckets: int) -> None:
     """Write the rows that the SQL ``rows`` selects by their ``_bucket``, for `files_of`."""
-    connection.execute("SET preserve_insertion_order = false")
-    connection.execute(f"SET partitioned_write_flush_threshold = {BUFFERED // buckets}")
-    connection.execute(
+    write = (
         f"COPY ({rows}) TO {literal(folder)} (FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
         "PARTITION_BY (_bucket), OVERWRITE_OR_IGNORE)"
     )
+    with setting(connection, preserve_insertion_order=False, partitioned_write_flush_threshold=BUFFERED // buckets):
+        connection.execute(write)
 
 
 def bucketed(buckets: int) -> str:

@@ -15,7 +15,7 @@ from attrition.store import delta
 from attrition.store.check import check
 from attrition.store.delta import InTable
 from attrition.store.drops import is_drop
-from attrition.store.engine import OWN, StoreError, connect, fields, listed, literal, quoted
+from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
@@ -283,7 +283,7 @@ def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
 def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     """A connection whose view ``clients`` is all that it can read, and that cannot write."""
     types = {**fields(portfolio), **OWN}
-    connection = connect()
+    connection = database()
     if files:
         listing = f"[{', '.join(map(literal, files))}]"
         connection.execute(f"SET allowed_paths = {listing}")

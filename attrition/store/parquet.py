@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from attrition.store.engine import connect, literal, quoted
+from attrition.store.engine import database, literal, quoted
 from attrition.store.raw import Record, Refused, create_raw, fill, refuse_wide
 
 __all__ = ["Parquet"]
@@ -28,7 +28,7 @@ class Parquet:
 
     def __init__(self, path: Path):
         # A connection of its own: some damage makes DuckDB give up the whole database that met it.
-        self._own = connect()
+        self._own = database()
         self._from = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
         try:
             described = self._own.execute(f"DESCRIBE SELECT * FROM {self._from}").fetchall()

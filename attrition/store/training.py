@@ -16,7 +16,7 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.clients import Clients
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.engine import connect, fields, listed, literal, quoted, setting
 from attrition.store.evidence import _key, _labelled, _unit
 from attrition.store.frames import plain, shaped
 
@@ -88,8 +88,7 @@ def prepare(clients: Clients, folder: Path) -> Training:
     safe.make_folder(folder)
     source = f"(SELECT * FROM read_parquet([{', '.join(map(literal, clients.files))}], hive_partitioning = false) "
     source += f"WHERE _version <= {clients.version} AND {_labelled(given)})"
-    with connect() as db:
-        db.execute("SET preserve_insertion_order = false")
+    with connect() as db, setting(db, preserve_insertion_order=False):
         if unit := _unit(given):
             db.execute(
                 f"CREATE TABLE units AS SELECT max(_row) AS _row, min(_version) AS _counted FROM {source} "
