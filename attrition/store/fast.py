@@ -22,7 +22,7 @@ from attrition.store.raw import packed, unpacked
 
 __all__ = ["Source", "source"]
 
-PIECE = 2**20
+PIECE = 2**18
 LINE = 2**17  # bytes, so that no field has more signs than the exact reader takes
 WIDE = b"\xc2"  # begins a space of two bytes, and other signs
 SPACES = (b" ", b"\t", b"\v", b"\f", WIDE + b"\xa0")

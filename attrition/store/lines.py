@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 __all__ = ["lines_of"]
 
-PIECE = 2**20
+PIECE = 2**18
 WORD = 8  # bytes
 FIRST, LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, else any
-BITS = 16  # of what is made of a line
+BITS = 19  # of what is made of a line: with fewer too many pass that are not wanted
 
 
 def lines_of(

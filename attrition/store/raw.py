@@ -30,7 +30,7 @@ __all__ = [
 
 FIELD = 2**17  # signs in one field: the limit of Python's csv, which is one for the whole process and left as it is
 LINE = 2**22  # signs in one line
-PIECE = 2**20  # bytes looked through at a time
+PIECE = 2**18  # bytes looked through at a time
 COLUMNS = 1000
 BATCH = 20_000  # records held in Python at a time,
 SIGNS = 2**24  # and signs, unless one record has more
