@@ -5,6 +5,7 @@ The parent never opens DuckDB or Delta Lake: their threads would not survive a f
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -50,7 +51,7 @@ UNTIL = "CAMPAIGN_UNTIL"
 Named = tuple[str, list[str]]
 """A case, and what was wrong in it."""
 ALOUD = os.dup(2)  # stays the campaign's own in each fork, whose output is kept for its case
-DATABASES = 32  # that a tick and the questions after it open
+DATABASES = 14  # that a tick and the questions after it open
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def warm() -> None:
         if not name.startswith("notebook."):  # whose environment is nbconvert's
             pages.get_template(name)
     notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
+    gc.collect()
+    gc.freeze()  # or a collection in a fork touches, and so copies, all that is shared with this process
 
 
 class Started:
