@@ -92,9 +92,9 @@ class Asked:
     """A table ``clients`` of the file."""
 
     def __init__(self, path: Path):
-        from attrition.store.engine import connect
+        from attrition.store.engine import database
 
-        self.portfolio, self.db = portfolio(["a", "gaps", "c"]), connect()
+        self.portfolio, self.db = portfolio(["a", "gaps", "c"]), database()
         self.db.execute(f"CREATE VIEW clients AS SELECT *, 1 AS _version FROM read_parquet('{path}')")
 
     def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
