@@ -26,10 +26,11 @@ MANY = 100_000_000
 
 @dataclass(frozen=True)
 class New:
-    """The new rows of a bucket, how many of each drop: all rows of the arrived ``files`` but for the ``others``.
+    """The new rows of a bucket, how many of each drop: those of the arrived ``files``, as far as their hashes tell.
 
-    ``columns``: SQL for what there is of each row; ``others``: a file of places (_file, _place), None if none are;
-    ``days``: of the rows a day. ``alike``: some have one hash and yet differ.
+    ``columns``: SQL for what there is of each row; ``doubtful``: a file of hashes that others have too, here or in the
+    store, and ``kept`` the new rows that have those, None if there are none; ``days``: of the rows a day. ``alike``:
+    some have one hash and yet differ.
     """
 
     bucket: int
@@ -37,7 +38,8 @@ class New:
     drops: dict[int, int]
     columns: str
     files: list[Path]
-    others: Path | None
+    doubtful: Path | None
+    kept: Path | None
     days: Path
     alike: bool
 
@@ -45,11 +47,11 @@ class New:
     def rows(self) -> str:
         """SQL for them."""
         listing = ", ".join(map(literal, self.files))
-        read = f"read_parquet([{listing}], hive_partitioning = false, filename = true, file_row_number = true)"
-        arrived = f"SELECT {self.columns}, filename AS _file, file_row_number AS _place FROM {read}"
-        if self.others is None:
+        arrived = f"SELECT {self.columns} FROM read_parquet([{listing}], hive_partitioning = false)"
+        if self.doubtful is None or self.kept is None:
             return arrived
-        return f"SELECT * FROM ({arrived}) ANTI JOIN read_parquet({literal(self.others)}) USING (_file, _place)"
+        sure = f"({arrived}) ANTI JOIN read_parquet({literal(self.doubtful)}) USING (_hash)"
+        return f"SELECT {self.columns} FROM {sure} UNION ALL SELECT {self.columns} FROM {literal(self.kept)}"
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,22 @@ def settle(task: Bucket) -> New | Asked:
     """
     files = files_of(task.folders, task.number)
     columns = f"_drop, {listed(fields(task.portfolio))}, _hash"
-    found = New(task.number, task.told, {}, columns, files, None, task.target("days"), alike=False)
+    new = New(task.number, task.told, {}, columns, files, None, None, task.target("days"), alike=False)
     if not files:
-        return found
+        return new
     with connect(task.room, task.target("spilt")) as connection:
-        connection.execute(f"CREATE VIEW arrived AS {found.rows}")
+        connection.execute(f"CREATE VIEW arrived AS {new.rows}")
         asked = _hashes(connection, "arrived")
         parts, known = hashes.known(task.store, asked)
         shared = task.shared(parts)
         if shared and task.gathered is None:
             return Asked(task.number, shared, _hashes_written(connection, known, task.target("asked")))
         held = [part for part in parts if part not in shared] + files_of(task.gathered or [], task.number)
-        others, alike = _others(connection, task, held, _doubtful(connection, task, asked, known))
-        new = replace(found, others=others, alike=alike)
+        doubtful = _doubtful(connection, task, asked, known)
+        if len(doubtful):
+            kept, alike = _kept(connection, task, held, doubtful)
+            hashed = _hashes_written(connection, doubtful, task.target("doubtful"))
+            new = replace(new, doubtful=hashed, kept=kept, alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
         _written(connection, "SELECT _day, sum(_rows) AS _rows FROM counted GROUP BY ALL", new.days)
@@ -152,16 +157,13 @@ def gather(task: Gathering) -> Path:
     return task.target
 
 
-def _others(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hashes) -> tuple[Path | None, bool]:
-    """The places of rows that are not new (None: all are), and whether new ones have one hash and differ."""
+def _kept(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hashes) -> tuple[Path, bool]:
+    """The new rows among those with ``doubtful`` hashes as a file, and whether some have one hash and differ."""
     names = fields(task.portfolio)
-    if not len(doubtful):
-        return None, False
     connection.register("doubtful", pd.DataFrame({"_hash": doubtful}))
-    connection.execute("CREATE TABLE doubted AS SELECT * FROM arrived WHERE _hash IN (FROM doubtful)")
     connection.execute(
-        f"CREATE TABLE first AS SELECT arg_min(rowid, _drop) AS _at, {listed(names)}, _hash FROM doubted "
-        f"GROUP BY {listed(names)}, _hash"
+        f"CREATE TABLE first AS SELECT min(_drop) AS _drop, {listed(names)}, _hash FROM arrived "
+        f"WHERE _hash IN (FROM doubtful) GROUP BY {listed(names)}, _hash"
     )
     if held:
         bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # a file may hold other buckets too
@@ -169,12 +171,8 @@ def _others(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Ha
         _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
     for each in task.beside:
         _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")
-    kept = "SELECT _at AS rowid FROM first"
-    others = f"SELECT _file, _place FROM doubted WHERE rowid NOT IN ({kept})"
-    alike, left = connection.execute(
-        "SELECT count(DISTINCT _hash) < count(*), (SELECT count(*) FROM doubted) > count(*) FROM first"
-    ).fetchone()
-    return (_written(connection, others, task.target("others")) if left else None), alike
+    (alike,) = connection.execute("SELECT count(DISTINCT _hash) < count(*) FROM first").fetchone()
+    return _written(connection, "FROM first", task.target("kept")), alike
 
 
 def _doubtful(connection: Any, task: Bucket, asked: hashes.Hashes, known: hashes.Hashes) -> hashes.Hashes:
