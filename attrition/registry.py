@@ -60,6 +60,15 @@ class ModelRefused(ValueError):
         super().__init__(f"{path}: {why}; {remedy}")
 
 
+class ModelUnreadable(ModelRefused):
+    """A file is there and cannot be read at the moment, which says nothing of what is in it."""
+
+    def __init__(self, path: Path, error: OSError):
+        self.number = error.errno
+        why = f"it cannot be read: {error.strerror}"
+        super().__init__(path, why, "give it back its permissions, or restore it from a backup")
+
+
 class Golden(msgspec.Struct, frozen=True):
     """A few rows, and the probabilities that the model gave them when it was trained."""
 
@@ -273,8 +282,10 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ModelRefused(path, f"it cannot be read: {error.strerror}", "restore it from a backup") from None
+    except OSError as error:
+        raise ModelUnreadable(path, error) from None
     if len(data) > LARGEST:
         raise ModelRefused(path, f"it is larger than {LARGEST} bytes", "no model that attrition trains is: train anew")
     return data

@@ -78,20 +78,29 @@ class Stage:
 
         Raises:
             ModelRefused: it is not what its manifest, or the book, says, or it knows other features than the YAML.
+            OSError: it cannot be read at the moment. A champion that is refused is replaced without a proof; this one
+                waits for a tick that can read it.
         """
         from attrition import registry
 
-        trained = self.staging / "model"
-        if trained.exists() and registry.read_manifest(trained).version == version:
-            pipeline, manifest = registry.load(trained)
-        else:
-            folder = registry.version_path(self.place.models, version)
-            with Book.open(self.place.book, read_only=True) as book:
-                pipeline, manifest = registry.load(folder, book.model(version)["sha256"])
+        try:
+            pipeline, manifest = self._loaded(version)
+        except registry.ModelUnreadable as error:
+            raise OSError(error.number, f"{error.why}; {error.remedy}", str(error.path)) from None
         if set(manifest.features) != set(self.portfolio.features):
             why = "the portfolio's YAML names other features than it was trained on"
             raise registry.ModelRefused(self.place.models / version, why, "the next tick with outcomes trains anew")
         return pipeline, manifest
+
+    def _loaded(self, version: str) -> tuple[Pipeline, Manifest]:
+        from attrition import registry
+
+        trained = self.staging / "model"
+        if trained.exists() and registry.read_manifest(trained).version == version:
+            return registry.load(trained)
+        folder = registry.version_path(self.place.models, version)
+        with Book.open(self.place.book, read_only=True) as book:
+            return registry.load(folder, book.model(version)["sha256"])
 
 
 def _scratch(place: Place) -> Path:

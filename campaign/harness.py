@@ -5,7 +5,6 @@ The parent never opens DuckDB or Delta Lake: their threads would not survive a f
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import os
@@ -159,8 +158,6 @@ def warm() -> None:
         if not name.startswith("notebook."):  # whose environment is nbconvert's
             pages.get_template(name)
     notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
-    gc.collect()
-    gc.freeze()  # or a collection in a fork touches, and so copies, all that is shared with this process
 
 
 class Started:

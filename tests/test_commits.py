@@ -210,6 +210,23 @@ def test_models_that_are_gone_do_not_stop_a_tick(tmp_path):
     assert place.current.exists()
 
 
+def test_a_champion_that_cannot_be_read_is_not_replaced_but_waited_for(tmp_path):
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert kit.tick(place) == 0
+    path = place.models / "0001" / "model.pkl"
+    aside = path.rename(tmp_path / "aside")
+    path.symlink_to(path)  # it is there, and nobody can open it, whoever runs the tests
+    kit.second_visit(place)
+    assert kit.tick(place) == 1
+    error = reports(place)[-1]["error"]
+    assert "it cannot be read: Too many levels of symbolic links; give it back" in error["message"]
+    aside.rename(path)
+    assert kit.tick(place) == 0
+    with Book.open(place.book, read_only=True) as book:
+        assert [line["proven"] for line in book.deployments()] == [True, False]
+
+
 @pytest.mark.parametrize("left", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("table", ["clients", "scores"])
 def test_a_log_entry_that_a_power_cut_tore_is_taken_back(tmp_path, table, left):
