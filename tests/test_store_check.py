@@ -337,16 +337,15 @@ def spelt() -> Iterator[str]:
 @pytest.mark.parametrize(("decimal", "thousands"), [(".", None), (",", "."), (".", ",")])
 @pytest.mark.parametrize("kind", ["integer", "number", "date"])
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_value_is_bad_just_where_it_has_a_fault(
-    db: Any, plain: bool, kind: str, decimal: str, thousands: str | None
-) -> None:
+def test_a_value_is_bad_just_where_it_has_a_fault(plain: bool, kind: str, decimal: str, thousands: str | None) -> None:
     more = {"min": 0, "leading_zeros": "refuse"} if kind == "integer" else {}
     columns = {"value": {"type": kind, "nullable": True, **more}, "seats": {"type": "integer"}}
     rules = portfolio(columns=columns, decimal=decimal, thousands=thousands, id=None, as_of=None)
     texts = {text.strip(SPACES) for text in spelt() if not (plain and set(text) & set("_+"))} - {""}
-    db.register("spelt", pd.DataFrame({"text": sorted(texts)}))
-    typed = f"SELECT text, {sql._typed(rules, 'value', 'text')} AS value FROM spelt"
-    good, fault = sql._good(rules, "value", "text", Texts(plain=plain)), sql._fault(rules, "value", "text")
-    found = db.execute(f"SELECT text FROM ({typed}) WHERE {good} IS DISTINCT FROM ({fault} IS NULL)").fetchall()
-    assert found == []
-    assert len(db.execute(f"SELECT text FROM ({typed}) WHERE {good} LIMIT 5").fetchall()) == 5
+    with connect() as db:  # its own: DuckDB registers nothing where a test before has left rows unread
+        db.register("spelt", pd.DataFrame({"text": sorted(texts)}))
+        typed = f"SELECT text, {sql._typed(rules, 'value', 'text')} AS value FROM spelt"
+        good, fault = sql._good(rules, "value", "text", Texts(plain=plain)), sql._fault(rules, "value", "text")
+        found = db.execute(f"SELECT text FROM ({typed}) WHERE {good} IS DISTINCT FROM ({fault} IS NULL)").fetchall()
+        assert found == []
+        assert len(db.execute(f"SELECT text FROM ({typed}) WHERE {good} LIMIT 5").fetchall()) == 5
