@@ -68,6 +68,10 @@ class ModelUnreadable(ModelRefused):
         why = f"it cannot be read: {error.strerror}"
         super().__init__(path, why, "give it back its permissions, or restore it from a backup")
 
+    def passing(self) -> OSError:
+        """The system's error, with what to do: by it a tick fails and is tried again; nothing is done in its stead."""
+        return OSError(self.number, f"{self.why}; {self.remedy}", str(self.path))
+
 
 class Golden(msgspec.Struct, frozen=True):
     """A few rows, and the probabilities that the model gave them when it was trained."""

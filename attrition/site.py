@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -27,6 +28,9 @@ def write(place: Place, portfolio: Portfolio, book: Book) -> None:
     """Write what the newest run changes: the portfolio's home, its newest lists, whom to call, models, the home.
 
     Until all of it stands, `Place.at_work` does.
+
+    Raises:
+        OSError: what it is made of cannot be read at the moment, or a page cannot be written.
     """
     newest = _newest(place, book)
     points = _history(place, book)
@@ -141,9 +145,15 @@ def _models(place: Place, portfolio: Portfolio, book: Book, newest: Run | None) 
 def model_page(
     place: Place, portfolio: Portfolio, book: Book, version: str, judged: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the page of a model; ``judged`` is how good the newest run found it, if it did."""
+    """Write the page of a model; ``judged`` is how good the newest run found it, if it did.
+
+    Raises:
+        OSError: what it is made of cannot be read at the moment.
+    """
     try:
         manifest = msgspec.to_builtins(registry.read_manifest(registry.version_path(place.models, version)))
+    except registry.ModelUnreadable as error:
+        raise error.passing() from None
     except (registry.ModelRefused, ValueError):  # damaged: the tick's own stages say so
         return
     kept = place.executed / "models" / f"{version}-judged.json"
@@ -194,7 +204,10 @@ def _decided(book: Book) -> dict[str, Any] | None:
 
 def _home(home: Home) -> None:
     """The list of portfolios, from the card that each has left."""
-    cards = [_read(home.place(name).executed / "card.json") for name in home.portfolios()]
+    cards = []
+    for name in home.portfolios():
+        with suppress(OSError):  # what is wrong with one portfolio stops no other's tick
+            cards.append(_read(home.place(name).executed / "card.json"))
     page = pages.home([card for card in cards if card])
     safe.write(home.root / "executed" / "index.json", page.json())
     safe.write(home.root / "executed" / "index.html", page.html())
@@ -208,9 +221,9 @@ def _put(place: Place, address: str, page: Page) -> None:
 
 
 def _read(path: Any) -> dict[str, Any]:
-    """A file of JSON; empty where there is none, or a torn one."""
+    """A file of JSON; empty where there is none, or a torn one. One that cannot be read is left for the next tick."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}

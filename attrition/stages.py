@@ -86,7 +86,7 @@ class Stage:
         try:
             pipeline, manifest = self._loaded(version)
         except registry.ModelUnreadable as error:
-            raise OSError(error.number, f"{error.why}; {error.remedy}", str(error.path)) from None
+            raise error.passing() from None
         if set(manifest.features) != set(self.portfolio.features):
             why = "the portfolio's YAML names other features than it was trained on"
             raise registry.ModelRefused(self.place.models / version, why, "the next tick with outcomes trains anew")
