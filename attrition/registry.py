@@ -65,12 +65,15 @@ class ModelUnreadable(ModelRefused):
 
     def __init__(self, path: Path, error: OSError):
         self.number = error.errno
-        why = f"it cannot be read: {error.strerror}"
-        super().__init__(path, why, "give it back its permissions, or restore it from a backup")
+        remedy = (
+            "mend its permissions or the disk, restore it from a backup, or roll back to another version; if it is "
+        )
+        remedy += "lost, remove it, and the next tick trains one in its place, without a proof"
+        super().__init__(path, f"it cannot be read: {error.strerror}", remedy)
 
     def passing(self) -> OSError:
         """The system's error, with what to do: by it a tick fails and is tried again; nothing is done in its stead."""
-        return OSError(self.number, f"{self.why}; {self.remedy}", str(self.path))
+        return OSError(self.number, str(self))
 
 
 class Golden(msgspec.Struct, frozen=True):

@@ -220,7 +220,7 @@ def test_a_champion_that_cannot_be_read_is_not_replaced_but_waited_for(tmp_path)
     kit.second_visit(place)
     assert kit.tick(place) == 1
     error = reports(place)[-1]["error"]
-    assert "it cannot be read: Too many levels of symbolic links; give it back" in error["message"]
+    assert "it cannot be read: Too many levels of symbolic links; mend its permissions" in error["message"]
     aside.rename(path)
     assert kit.tick(place) == 0
     with Book.open(place.book, read_only=True) as book:

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import operator
@@ -20,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from attrition import model, pickles, registry
-from attrition.registry import Current, ModelRefused
+from attrition.registry import Current, ModelRefused, ModelUnreadable
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,31 @@ def test_a_refusal_says_which_file_why_and_what_to_do(folder):
         registry.load(folder)
     path = folder / "model.pkl"
     assert str(caught.value) == f"{path}: it cannot be read: No such file or directory; restore it from a backup"
+
+
+def test_a_file_that_is_there_and_cannot_be_read_says_nothing_of_what_is_in_it(folder):
+    path = folder / "model.pkl"
+    path.unlink()
+    path.symlink_to(path)  # nobody can open it, whoever runs the tests
+    with pytest.raises(ModelUnreadable) as caught:
+        registry.load(folder)
+    why = "it cannot be read: Too many levels of symbolic links"
+    assert str(caught.value).startswith(f"{path}: {why}; mend its permissions or the disk, restore it")
+    error = caught.value.passing()
+    assert (error.errno, error.strerror) == (errno.ELOOP, str(caught.value))
+
+
+@pytest.mark.parametrize("wrong", ["gone", "a folder", "beside a file"])
+def test_a_file_that_is_not_there_is_refused(folder, wrong):
+    path = folder / "model.pkl"
+    path.unlink()
+    if wrong == "a folder":
+        path.mkdir()
+    if wrong == "beside a file":
+        path = folder / "manifest.json" / "model.pkl"
+    with pytest.raises(ModelRefused) as caught:
+        registry._bytes(path)
+    assert not isinstance(caught.value, ModelUnreadable)
 
 
 def test_rows_become_a_table_of_values_as_they_were_given(folder):

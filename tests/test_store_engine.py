@@ -110,13 +110,32 @@ def test_one_that_gives_up_does_not_come_back(tmp_path: Path, made: list[Any]) -
     assert len(made) == 2
 
 
-def test_a_fork_makes_its_own(made: list[Any]) -> None:
+def test_one_whose_block_took_much_memory_does_not_come_back(tmp_path: Path, made: list[Any]) -> None:
+    sort = f"COPY (SELECT hash(range) AS a FROM range(10_000_000) ORDER BY a) TO '{tmp_path / 'x.parquet'}'"
+    for room, sizes in ((Room("1GB", 2), [1, 2]), (Room("1GB", 2, keeps=True), [3, 3])):
+        for size in sizes:
+            with connect(room, tmp_path / "spilt") as db:
+                db.execute(sort)
+            assert len(made) == size
+    assert not (tmp_path / "spilt").exists()
+
+
+def test_work_that_is_done_is_done_though_its_block_cannot_be_emptied(made: list[Any]) -> None:
+    with connect() as db:
+        db.execute("BEGIN")
+    with connect() as db:
+        assert db.execute("SELECT 1").fetchall() == [(1,)]
+    assert len(made) == 2
+
+
+def test_none_lies_idle_through_a_fork(made: list[Any]) -> None:
     with connect():
         pass
     if not (child := os.fork()):
-        with connect() as db:
-            os._exit(10 * len(made) + db.execute("SELECT 1").fetchall()[0][0])
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 21
+        os._exit(bool(engine._idle))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(duckdb.ConnectionException, match="closed"):
+        made[0].execute("SELECT 1")
 
 
 def test_a_setting_ends_with_its_block_also_by_an_exception() -> None:
@@ -136,7 +155,7 @@ def test_a_setting_ends_with_its_block_also_by_an_exception() -> None:
 def test_after_an_ingest_a_database_is_set_as_a_new_one(tmp_path: Path, made: list[Any]) -> None:
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     Shop(tmp_path / "shop", portfolio()).take(csv(tmp_path, ROW), tmp_path / "damaged.parquet")
-    idle = [(room, db) for (_, room), each in engine._idle.items() for db in each]
+    idle = [(room, db) for room, each in engine._idle.items() for db in each]
     assert idle
     for room, db in idle:
         assert db.execute(SETTINGS).fetchall() == database(room).execute(SETTINGS).fetchall()

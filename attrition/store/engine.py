@@ -43,16 +43,20 @@ _TYPES = {
 
 
 class Room(NamedTuple):
-    """What DuckDB may use for one task: ``memory`` it may hold (the rest lies in files), and ``threads``."""
+    """What DuckDB may use for one task: ``memory`` it may hold (the rest lies in files), and ``threads``.
+
+    ``keeps``: what it took may stay with the process, for the next task will need it.
+    """
 
     memory: str
     threads: int
+    keeps: bool = False
 
 
-ALONE = Room("288MB", 2)
+ALONE = Room("288MB", 2, keeps=True)
 """For a drop or a bucket by itself."""
 
-BESIDE = Room("152MB", 1)
+BESIDE = Room("152MB", 1, keeps=True)
 """For one of two at a time."""
 
 WIDE = Room("1GB", 2)
@@ -63,8 +67,11 @@ class StoreError(Exception):
     """The store and what is asked of it do not fit; the message says what to do."""
 
 
-_idle: dict[tuple[int, Room], list[Any]] = {}
-"""Databases that nobody uses at the moment, by process (their threads do not survive a fork) and room."""
+GROWN = 2**26
+"""Bytes by which a block may have made the process grow; if by more, its database is closed."""
+
+_idle: dict[Room, list[Any]] = {}
+"""Databases that nobody uses at the moment."""
 
 
 def database(room: Room = WIDE, temp: Path | None = None) -> Any:
@@ -92,11 +99,12 @@ def database(room: Room = WIDE, temp: Path | None = None) -> Any:
 
 @contextmanager
 def connect(room: Room = WIDE, temp: Path | None = None) -> Iterator[Any]:
-    """A connection to a `database`, of which nothing is left after the ``with`` block but what it set (`setting`).
+    """A connection to a `database`; tables and views that are made in the ``with`` block end with it.
 
-    To make a database takes 14 ms, so one is used again, unless something went wrong in it or it went on in files.
+    To make a database takes 14 ms, so one is used again, unless something went wrong in it, it went on in files, or its
+    block took much memory (`GROWN`): DuckDB gives that back when a database is closed.
     """
-    owner, going_on = _owner(room, temp), temp or _shared()
+    owner, going_on, before = _owner(room, temp), temp or _shared(), _resident()
     sound = False
     try:
         with owner.cursor() as connection:
@@ -104,8 +112,8 @@ def connect(room: Room = WIDE, temp: Path | None = None) -> Iterator[Any]:
             yield connection
             sound = _emptied(connection) and not going_on.exists()  # it cannot be told to go on elsewhere
     finally:
-        if sound:
-            _idle.setdefault((os.getpid(), room), []).append(owner)
+        if sound and (room.keeps or _resident() - before < GROWN):
+            _idle.setdefault(room, []).append(owner)
         else:
             owner.close()
 
@@ -125,18 +133,37 @@ def setting(connection: Any, **values: Any) -> Iterator[None]:
 
 def _owner(room: Room, temp: Path | None) -> Any:
     try:
-        return _idle[os.getpid(), room].pop()
+        return _idle[room].pop()
     except (KeyError, IndexError):
         return database(room, temp)
 
 
 def _emptied(connection: Any) -> bool:
-    """Take out of a database what was made in it; False if DuckDB has given it up."""
+    """Take out of a database what was made in it; False if that cannot be, which says nothing of the work done."""
     try:
         connection.execute("USE memory; DETACH block")
-    except duckdb.FatalException:
+    except duckdb.Error:
         return False
     return True
+
+
+def _close_idle() -> None:
+    """Before a fork, which their threads would not survive."""
+    while _idle:
+        _, owners = _idle.popitem()
+        for owner in owners:
+            owner.close()
+
+
+os.register_at_fork(before=_close_idle)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return 0
 
 
 def _shared() -> Path:
