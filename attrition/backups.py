@@ -83,9 +83,8 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
         for path, entry in entries.items():
             if not names or _portfolio_of(path) in chosen:
                 _fetch(source / TREE / path, safe.make_folder((staged / path).parent) / PurePosixPath(path).name, entry)
-        for folder, _, files in os.walk(staged):
-            for each in files:
-                safe.sync(Path(folder, each))
+        for file in _walk(staged):
+            safe.sync(file)
         safe.write(staged / WHOLE, json.dumps(chosen))
         return _move_in(home, staged)
 
@@ -147,7 +146,7 @@ def _tables(place: Place, into: Place, state: State, number: int) -> None:
 
 def _settle(into: Place, runs: Sequence[str]) -> None:
     """Drops that the copied book has taken in do not wait any more: they lie where their run moves them."""
-    waiting = {path.name for path in into.incoming.glob("*")}
+    waiting = {path.name for path in safe.entries(into.incoming)}
     with Book.open(into.book) as book:
         for run in runs[:50]:  # newest first: an older one has moved its drops long since
             for drop in book.drops(run):
@@ -187,7 +186,7 @@ def _folders(place: Place, into: Place, ended: set[str]) -> None:
             _put(path, into.executed / path.relative_to(place.executed))
     with Book.open(into.book) as book:
         mend_latest(into, book)  # what was copied may be older than the book
-    for each in sorted(place.executed.glob("*")):
+    for each in safe.entries(place.executed):
         if each.is_file() and each.name != "latest.json" and not each.name.startswith("."):
             _put(each, into.executed / each.name)
     for name in ("models", "clients"):
@@ -217,9 +216,7 @@ def _put(path: Path, target: Path) -> None:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """The regular files below a folder, as they are when they are looked at: a run may be moving them away."""
-    for root, below, names in os.walk(folder):
-        below.sort()
-        yield from (path for name in sorted(names) if _regular(path := Path(root, name)))
+    return filter(_regular, safe.below(folder))
 
 
 def _regular(path: Path) -> bool:
@@ -273,10 +270,8 @@ def _entries(source: Path, manifest: dict[str, object]) -> dict[str, dict[str, o
             raise UsageError(f"the backup names {path[:80]!r}, which is of no portfolio: it is not to be trusted")
         if not isinstance(entry, dict) or entry.keys() != {"sha256", "bytes"}:
             raise UsageError(f"the manifest does not say what {path[:80]!r} must be")
-    for root, below, names in os.walk(source):
-        for name in (*below, *names):
-            if Path(root, name).is_symlink():
-                raise UsageError(f"{Path(root, name)} is a link: a backup has none")
+    if link := next(filter(Path.is_symlink, safe.below(source)), None):
+        raise UsageError(f"{link} is a link: a backup has none")
     found = {str(path.relative_to(source / TREE)) for path in _walk(source / TREE)}
     if odd := sorted(found ^ files.keys()):
         which = "is missing" if odd[0] in files else "is not in the manifest"

@@ -89,7 +89,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
     """Clean the folders of all runs; those that rest on the rows are marked. The runs that changed."""
     found = []
-    for folder in sorted(path for path in place.executed.glob("*") if RUN.fullmatch(path.name)):
+    for folder in (path for path in safe.entries(place.executed) if RUN.fullmatch(path.name)):
         run = Run.read(folder)
         cleaned = scrub.run(folder, whom)
         rests = about["rows"] and int(run.report["data_version"] or 0) >= about["since"]
@@ -104,7 +104,7 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
 def _manifests(place: Place, whom: Whom, about: dict[str, Any]) -> int:
     """Mark the models that may rest on the rows, and take the client out of their golden rows."""
     changed = 0
-    for folder in sorted(place.models.glob("[0-9]*")):
+    for folder in safe.entries(place.models, "[0-9]*"):
         manifest = registry.read_manifest(folder)
         if not about["rows"] or manifest.data_version < about["since"] or manifest.not_replayable:
             continue
@@ -144,7 +144,7 @@ def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], n
             if line["report"] and (run.folder / line["notebook"]).exists():
                 publish.stage_page(run, line["notebook"])
         publish.run_page(place, run, portfolio, book)
-    for stale in (place.executed / "clients").glob("*"):
+    for stale in safe.entries(place.executed / "clients"):
         stale.unlink()
     (place.executed / "history.json").unlink(missing_ok=True)
     site.write(place, portfolio, book)

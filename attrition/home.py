@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from attrition import safe
+
 __all__ = ["CHECKOUT", "MARK", "NAME", "PARTS", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -173,4 +175,5 @@ class Home:
 
     def portfolios(self) -> list[str]:
         """Names of all portfolios, in order: the YAML files in ``params/``."""
-        return sorted(path.stem for path in (self.root / "params").glob("*.yaml") if NAME.fullmatch(path.stem))
+        found = safe.entries(self.root / "params", "*.yaml")
+        return sorted(path.stem for path in found if NAME.fullmatch(path.stem))

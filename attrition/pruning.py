@@ -43,7 +43,7 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     stays, or deployed the one that serves.
     """
     pointed = set(latest(place).values())
-    published = sorted(folder for folder in place.executed.glob("*") if RUN.fullmatch(folder.name))
+    published = [folder for folder in safe.entries(place.executed) if RUN.fullmatch(folder.name)]
     newest = max((each for each in pointed if RUN.fullmatch(each)), default="")
     limit = (now - timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ")
     old = [
@@ -61,7 +61,7 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     runs = [folder for folder in going if any(_files(place, folder))]
     gone = [version for version in models if version not in needed and (place.models / version).exists()]
     files = [path for folder in runs for path in _files(place, folder)]
-    files += [path for version in gone for path in (place.models / version).rglob("*") if path.is_file()]
+    files += [path for version in gone for path in safe.below(place.models / version) if path.is_file()]
     size = sum(path.lstat().st_size for path in files)
     return Plan(tuple(folder.name for folder in runs), tuple(gone), size)
 
@@ -92,7 +92,7 @@ def carry_out(place: Place, portfolio: Portfolio, book: Book, chosen: Plan, at: 
 def _files(place: Place, folder: Path) -> Iterator[Path]:
     """The files of a run that pruning takes away."""
     for root in (folder, place.taken / folder.name):
-        for path in root.rglob("*"):
+        for path in safe.below(root):
             if not path.is_dir() and not (path.parent == folder and path.name in KEPT):
                 yield path
 

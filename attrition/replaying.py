@@ -165,7 +165,7 @@ class _Once:
         past.advance(self.place, self.then, version)
         if now["files"]:
             staged = [self.staging / "rows" / part["path"] for part in now["files"]]
-            _rows(found, "rows/", self.then.clients.glob("*.parquet"), staged, f"_version = {version}")
+            _rows(found, "rows/", safe.entries(self.then.clients, "*.parquet"), staged, f"_version = {version}")
 
     def _trained(self, found: StageReplay) -> None:
         now = registry.read_manifest(self.staging / "model")

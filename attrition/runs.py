@@ -153,7 +153,7 @@ def latest(place: Place) -> dict[str, str]:
 
 def leftovers(place: Place) -> Iterator[Run]:
     """Runs whose staging folder is still there: their process went away before it could publish."""
-    for folder in sorted(place.staging.glob("*")):
+    for folder in safe.entries(place.staging):
         # Killed before its first line, there is nothing to tell. And what stands here beside a run that is published
         # was written by a process that slept while somebody took its lock away and another closed its run.
         if (folder / ACCOUNT).exists() and not (place.executed / folder.name).exists():

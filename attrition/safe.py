@@ -7,6 +7,7 @@ beside, synced, renamed, its folder synced.
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import hashlib
 import json
 import os
@@ -18,7 +19,9 @@ from pathlib import Path
 __all__ = [
     "Held",
     "NotLocal",
+    "below",
     "clear",
+    "entries",
     "file_system",
     "lock",
     "make_folder",
@@ -108,10 +111,41 @@ def publish(staging: Path, target: Path) -> None:
 
 def sync_below(folder: Path) -> None:
     """Flush ``folder`` and all below it; to be called before anything says that it is there."""
-    for each, _, names in os.walk(folder):
+    for each, _, names in os.walk(folder, onerror=_unless_gone):
         for name in names:
             sync(Path(each, name))
         sync(Path(each))
+
+
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder under a name of that pattern, in order of names; nothing where there is no such folder.
+
+    In the place of `Path.glob`, which also finds nothing in a folder that cannot be read: rows that are not found are
+    lost, and of a client who is not found something stays.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+    except FileNotFoundError:
+        return []
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """All files and folders below a folder, each folder in order of names; in the place of `Path.rglob`, as `entries`.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    for root, folders, names in os.walk(folder, onerror=_unless_gone):
+        folders.sort()
+        yield from (Path(root, name) for name in sorted([*folders, *names]))
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def remove(folder: Path) -> None:
@@ -123,7 +157,8 @@ def remove(folder: Path) -> None:
 
 def sweep(folder: Path, *, deep: bool = False) -> None:
     """Remove what `write` left beside the files of ``folder`` when its process was killed; ``deep``: and below it."""
-    for path in folder.glob("**/.*.tmp" if deep else ".*.tmp"):
+    found = list(below(folder)) if deep else entries(folder)
+    for path in (path for path in found if fnmatch.fnmatchcase(path.name, ".*.tmp")):
         _, _, pid = path.stem.rpartition(".")
         if pid.isdecimal() and not _alive(int(pid)):
             path.unlink(missing_ok=True)
@@ -134,7 +169,7 @@ def clear(folder: Path) -> None:
 
     A process that still writes there fails when it wants to give it its name.
     """
-    for path in sorted(folder.rglob(".*")):
+    for path in sorted(path for path in below(folder) if path.name.startswith(".")):
         if path.is_dir() and not path.is_symlink():
             with suppress(FileNotFoundError):  # it just goes
                 shutil.rmtree(path)

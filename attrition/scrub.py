@@ -115,9 +115,10 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
                 stats[new] = _stats(db, whom.portfolio, new)
     delta.rewrite(folder, instead, stats)
     named = delta.files(folder, DeltaTable(str(folder)))
-    for path in set(folder.glob("*.parquet")) - set(named):  # of a version before, or of a compaction cut short
-        path.unlink()
-    for spilt in folder.glob(".*.spilt"):
+    for path in safe.entries(folder, "*.parquet"):
+        if path not in named:  # of a version before, or of a compaction cut short
+            path.unlink()
+    for spilt in safe.entries(folder, ".*.spilt"):
         safe.remove(spilt)
     hashes.drop_others(folder, named)
     safe.sync(folder)
@@ -152,11 +153,11 @@ def drops(place: Place, whom: Whom) -> int:
     What is packed goes as a whole. A file in incoming/ stays: it is taken in by the next tick, and the client with it.
     """
     changed = 0
-    for path in sorted(place.taken.rglob("*")):
+    for path in sorted(safe.below(place.taken)):
         if path.is_file() and _in_file(path, whom):
             path.unlink()
             changed += 1
-    for path in (*sorted(place.quarantine.rglob("*")), *sorted(place.test.rglob("*"))):
+    for path in (*sorted(safe.below(place.quarantine)), *sorted(safe.below(place.test))):
         if path.is_file() and _in_file(path, whom):
             changed += _cut(path, whom)
     return changed
@@ -166,7 +167,7 @@ def run(folder: Path, whom: Whom) -> bool:
     """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew."""
     safe.clear(folder)
     changed = False
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(safe.below(folder)):
         if not path.is_file():
             continue
         if path.suffix == ".parquet":
@@ -186,7 +187,8 @@ def logs(place: Place, whom: Whom) -> int:
     if waiting.exists() and _said(waiting, whom):
         _page_or_account(waiting, whom)
         changed = 1
-    for path in sorted({*Home(place.root).root.glob("*.log*"), *Home(place.root).root.glob("logs/*")}):
+    root = Home(place.root).root
+    for path in (*safe.entries(root, "*.log*"), *safe.entries(root / "logs")):
         if path.is_file() and _in_file(path, whom):
             changed += _cut(path, whom)
     return changed

@@ -120,7 +120,7 @@ def _clients(place: Place, portfolio: Portfolio, calls: Mapping[str, Any], newes
     lists = pages.lists(portfolio.title, calls, plan)
     for address, page in lists.items():
         _put(place, address, page)
-    for old in folder.glob("by-*.html"):  # of an owner who has nobody any more
+    for old in safe.entries(folder, "by-*.html"):  # of an owner who has nobody any more
         if f"clients/{old.name}" not in lists:
             old.unlink()
             old.with_suffix(".json").unlink(missing_ok=True)

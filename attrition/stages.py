@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import params, record
+from attrition import params, record, safe
 from attrition.book import Book
 from attrition.home import CHECKOUT, PARTS, REPOSITORY, Home, Place
 from attrition.params import Portfolio
@@ -105,7 +105,7 @@ class Stage:
 
 def _scratch(place: Place) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f"attrition-{place.name}-"))
-    runs = sorted(place.executed.glob("*/run.json"))
+    runs = [run for each in safe.entries(place.executed) if (run := each / "run.json").exists()]
     if runs:
         shutil.copytree(runs[-1].parent, scratch, dirs_exist_ok=True)
     return scratch

@@ -247,3 +247,24 @@ def test_a_lock_is_refused_where_other_machines_see_it(tmp_path, monkeypatch):
     with pytest.raises(safe.NotLocal, match="nfs4"), safe.lock(tmp_path / "lock", "now"):
         pass
     assert not (tmp_path / "lock").exists()
+
+
+def test_what_lies_in_a_folder_is_found_by_its_name(tmp_path):
+    for name in ("b.csv", "a.csv", ".c.csv", "d.txt", "sub/e.csv", "sub/deep/f.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert [path.name for path in safe.entries(tmp_path)] == [".c.csv", "a.csv", "b.csv", "d.txt", "sub"]
+    assert safe.entries(tmp_path, "[ab]*.csv") == [tmp_path / "a.csv", tmp_path / "b.csv"]
+    assert [str(path.relative_to(tmp_path)) for path in safe.below(tmp_path)] == [
+        *(".c.csv", "a.csv", "b.csv", "d.txt", "sub"),
+        *("sub/deep", "sub/e.csv", "sub/deep/f.csv"),
+    ]
+    assert safe.entries(tmp_path / "none") == [*safe.below(tmp_path / "none")] == []
+
+
+@pytest.mark.parametrize("find", [safe.entries, lambda folder: [*safe.below(folder)], safe.sync_below, safe.clear])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, find):
+    path = tmp_path / "loop"
+    path.symlink_to(path)  # nobody can open it, whoever runs the tests
+    with pytest.raises(OSError, match="symbolic links"):
+        find(path)

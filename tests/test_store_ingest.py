@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import json
+import os
 import random
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +313,31 @@ def test_drops_are_taken_in_the_order_of_their_names(shop: Shop, tmp_path: Path)
         (tmp_path / folder).mkdir()
     done = shop.take(csv(tmp_path / "y", ROW, name="b.csv"), csv(tmp_path / "z", ROW, name="a.csv"))
     assert [(drop.name, drop.ingested, drop.duplicates) for drop in done.drops] == [("a.csv", 1, 0), ("b.csv", 0, 1)]
+
+
+def test_a_folder_that_cannot_be_listed_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = csv(tmp_path, "bob,2026-01-31,1", name="told.csv", header="client,day,left")
+    drops = [csv(tmp_path, ROW, ROW.replace("ann", "bob").removesuffix("1")), told]
+    wanted, _ = Shop(tmp_path / "whole", portfolio()).stage(*drops)
+    listed, left = {"listdir": os.listdir, "scandir": os.scandir}, [0]
+
+    def failing(name: str) -> Callable[[Any], Any]:
+        def listing(folder: Any = ".") -> Any:
+            if str(folder).startswith(str(tmp_path)):
+                left[0] -= 1
+                if left[0] == 0:
+                    raise PermissionError(errno.EACCES, "Permission denied", folder)
+            return listed[name](folder)
+
+        return listing
+
+    for name in listed:
+        monkeypatch.setattr(os, name, failing(name))
+    for at in itertools.count(1):
+        left[0], shop = at, Shop(tmp_path / f"home{at}", portfolio())
+        with suppress(PermissionError):
+            done, _ = shop.stage(*drops)
+            assert [drop.ingested for drop in done.drops] == [drop.ingested for drop in wanted.drops]
+        if left[0] > 0:  # there are no more
+            break
+    assert at > 5

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from attrition import params, publish, safe, site
 from attrition.book import Book
 from attrition.home import Home, Place
-from attrition.runs import Run
+from attrition.runs import ACCOUNT, Run
 
 __all__ = ["configure", "main"]
 
@@ -40,14 +40,16 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
     """All pages of one portfolio; how many runs it has."""
     done, before = 0, 0
-    for folder in sorted(place.executed.glob("[0-9]*T*Z-*/run.json"), key=lambda path: path.parent.name):
-        run = Run.read(folder.parent)
+    for folder in safe.entries(place.executed, "[0-9]*T*Z-*"):
+        if not (folder / ACCOUNT).exists():
+            continue
+        run = Run.read(folder)
         for stage in run.report["stages"]:
             if (run.folder / stage["notebook"]).exists():
                 publish.stage_page(run, stage["notebook"])
         publish.run_page(place, run, portfolio, book)
         done += 1
-    for stale in (place.executed / "clients").glob("*"):
+    for stale in safe.entries(place.executed / "clients"):
         stale.unlink()
     (place.executed / "history.json").unlink(missing_ok=True)
     site.write(place, portfolio, book)

@@ -54,7 +54,7 @@ def _drop(place: Place, source: Stream, number: int, rows: int) -> Path:
 
 
 def _drops_so_far(place: Place) -> int:
-    waiting = len(list(place.incoming.glob("clients-*.csv")))
+    waiting = len(safe.entries(place.incoming, "clients-*.csv"))
     if not place.book.exists():
         return waiting
     with Book.open(place.book, read_only=True) as book:

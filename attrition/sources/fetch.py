@@ -33,7 +33,7 @@ def fetch(place: Place, portfolio: Portfolio, book: Book) -> dict[str, Any]:
         ``sources``: by name how many ``drops`` it brought and what ``failed``; ``seen``: marks to remember.
     """
     safe.make_folder(place.incoming)
-    for left in place.incoming.glob(".*.fetched"):  # by a process that ended in the middle
+    for left in safe.entries(place.incoming, ".*.fetched"):  # by a process that ended in the middle
         left.unlink()
     said, seen = {}, []
     for source in portfolio.sources:

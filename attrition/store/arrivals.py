@@ -197,7 +197,7 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
 
 def _nothing(folder: Path) -> None:
     """Undo what the fast way has written."""
-    for bucket in folder.glob("_bucket=*"):
+    for bucket in safe.entries(folder, "_bucket=*"):
         shutil.rmtree(bucket)
 
 
@@ -260,7 +260,7 @@ def bucketed(buckets: int) -> str:
 
 def files_of(folders: list[Path], bucket: int) -> list[Path]:
     """The files of one bucket that `by_bucket` wrote into ``folders``."""
-    return sorted(file for folder in folders for file in folder.glob(f"_bucket={bucket}/*.parquet"))
+    return sorted(file for folder in folders for file in safe.entries(folder / f"_bucket={bucket}", "*.parquet"))
 
 
 def rows_of(folders: list[Path], bucket: int) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import delta
 from attrition.store.check import check
@@ -267,7 +268,7 @@ def test_rows(portfolio: Portfolio, folder: Path) -> pd.DataFrame | None:
     target = quoted(portfolio.target.column)
     frames = []
     with connect() as connection:
-        for path in sorted(path for path in folder.glob("*") if is_drop(path.name)):
+        for path in (path for path in safe.entries(folder) if is_drop(path.name)):
             checked = check(connection, portfolio, path)
             if refused := checked.refused or ("outcomes without features" if checked.outcomes else None):
                 raise StoreError(f"test data {path.name}: {refused}: mend the file, or take it out of {folder}")

@@ -149,7 +149,7 @@ def clean(folder: Path, table: DeltaTable) -> None:
         _sync_log(folder, table.version())  # what follows drops entries that only it replaces
         table.cleanup_metadata()
     kept = {path.name for path in files(folder, table)}
-    for path in folder.glob("*.parquet"):
+    for path in safe.entries(folder, "*.parquet"):
         if path.name not in kept and time.time() - path.stat().st_mtime > AWAY:
             path.unlink()
 
@@ -301,7 +301,7 @@ def laid(
     DeltaTable(str(folder)).create_checkpoint()
     log = folder / "_delta_log"
     (log / f"{0:020d}.json").unlink()
-    for path in list(log.glob(f"{1:020d}.*")):
+    for path in safe.entries(log, f"{1:020d}.*"):
         path.rename(path.with_name(path.name.replace(f"{1:020d}", f"{version:020d}", 1)))
     last = json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))
     safe.write(log / "_last_checkpoint", json.dumps({**last, "version": version}))

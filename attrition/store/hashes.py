@@ -59,7 +59,7 @@ def make(parts: Iterable[Path]) -> None:
 def drop_others(folder: Path, parts: Iterable[Path]) -> None:
     """Remove the hashes of files that the table in ``folder`` has no more."""
     wanted = {_beside(part) for part in parts}
-    for path in (folder / FOLDER).glob("*"):
+    for path in safe.entries(folder / FOLDER):
         if path not in wanted:
             path.unlink()
 

@@ -67,7 +67,7 @@ class _Ingest:
             Arrival(self.portfolio, at, path, self.staging, self.buckets, room) for at, path in enumerate(self.drops)
         ]
         taken = list(self.engine.map(take, arrivals))
-        new = self._settled(sorted(self.work.glob("arrived-*")), {}, told=False)
+        new = self._settled(safe.entries(self.work, "arrived-*"), {}, told=False)
         if any(each.told for each in taken):
             new += self._told(new, taken)
         found: Counter[int] = Counter()

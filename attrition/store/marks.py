@@ -46,7 +46,7 @@ def of(drop: Path, sha256: str | None) -> dict[str, Any] | None:
 
 def waiting_of(incoming: Path, source: str) -> bool:
     """Whether a drop of this source waits, and is to be taken in before the source is read again."""
-    for each in incoming.glob(".*.mark"):
+    for each in safe.entries(incoming, ".*.mark"):
         drop = each.with_name(each.name.removeprefix(".").removesuffix(".mark"))
         if drop.exists() and json.loads(each.read_text(encoding="utf-8"))["source"] == source:
             return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.check import BAD
 from attrition.store.engine import fields, listed, literal, quoted
@@ -26,7 +27,7 @@ def load_told(connection: Any, portfolio: Portfolio, work: Path) -> list[int]:
     connection.execute(f"CREATE TABLE told (_drop BIGINT, _line BIGINT, _raw VARCHAR[], {typed})")
     connection.execute(f"CREATE TABLE told_bad (_drop BIGINT, {BAD})")
     for table in ("told", "told_bad"):
-        for path in sorted((work / table).glob("*.parquet")):
+        for path in safe.entries(work / table, "*.parquet"):
             connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet({literal(path)})")
     found = connection.execute("SELECT _drop FROM told UNION SELECT _drop FROM told_bad ORDER BY _drop").fetchall()
     return [number for (number,) in found]

@@ -23,13 +23,14 @@ def mend(table: Path) -> int | None:
     time. Where older entries are gone, it was synced before they went (`delta.clean`).
     """
     log = table / "_delta_log"
-    entries = sorted(log.glob("[0-9]*.json"))
+    entries = safe.entries(log, "[0-9]*.json")
     if not entries:
         return None
     newest = entries[-1]
-    if list(log.glob(f"{newest.stem}.checkpoint*")) and int(entries[0].stem) == 0:
+    checkpoint = safe.entries(log, f"{newest.stem}.checkpoint*")
+    if checkpoint and int(entries[0].stem) == 0:
         (log / "_last_checkpoint").unlink(missing_ok=True)  # first, because it names the other
-        for path in log.glob(f"{newest.stem}.checkpoint*"):
+        for path in checkpoint:
             path.unlink()
     torn = not _whole(newest)
     if torn:

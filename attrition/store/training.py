@@ -51,7 +51,7 @@ class Training:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, in order of their names."""
-        return tuple(sorted(self.folder.glob("*.parquet")))
+        return tuple(safe.entries(self.folder, "*.parquet"))
 
     def remove(self) -> None:
         """Delete the files."""
