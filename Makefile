@@ -66,7 +66,7 @@ bench-short: .venv/run ## the claims of bench-decision in a minute; fails where 
 bench-runner: .venv/run ## a tick beside papermill's command, plain scripts and one process: docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.runner --rounds 5
 
-bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (half an hour)
+bench-store: .venv/bench ## ingest beside pandas and hand-written SQL: docs/benchmarks.md (ten minutes)
 	@$(BIN)/python -m benchmarks.store
 
 bench-api: .venv/run ## the API beside other servers, swaps under load (wants wrk): docs/benchmarks.md

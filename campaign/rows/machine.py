@@ -226,7 +226,8 @@ class _Portfolio(RuleBasedStateMachine):
     @rule(at=st.integers(0, 1000), step=st.none() | _step(FORGET))
     def forgotten(self, at: int, step: int | None) -> None:
         self._done(lambda: 0)
-        everybody = self.paper.clients()
+        if not (everybody := self.paper.clients()):  # all are forgotten
+            return
         client = everybody[at % len(everybody)]
         forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
         if step is not None:
