@@ -14,9 +14,9 @@ from typing import Any
 
 from attrition import bookkeeping, params, publish, registry, safe, scrub, site
 from attrition.book import Book
-from attrition.home import RUN, Place, UsageError
+from attrition.home import Place, UsageError
 from attrition.params import Portfolio
-from attrition.runs import Run
+from attrition.runs import Run, published
 from attrition.scrub import Whom
 
 __all__ = ["begin", "finish", "hashed", "known", "pending"]
@@ -89,7 +89,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
     """Clean the folders of all runs; those that rest on the rows are marked. The runs that changed."""
     found = []
-    for folder in (path for path in safe.entries(place.executed) if RUN.fullmatch(path.name)):
+    for folder in published(place):
         run = Run.read(folder)
         cleaned = scrub.run(folder, whom)
         rests = about["rows"] and int(run.report["data_version"] or 0) >= about["since"]

@@ -17,7 +17,7 @@ from attrition import publish, registry, safe
 from attrition.book import Book
 from attrition.home import RUN, Place
 from attrition.params import Portfolio
-from attrition.runs import Run, latest
+from attrition.runs import Run, latest, published
 
 __all__ = ["Plan", "carry_out", "plan"]
 
@@ -43,16 +43,16 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     stays, or deployed the one that serves.
     """
     pointed = set(latest(place).values())
-    published = [folder for folder in safe.entries(place.executed) if RUN.fullmatch(folder.name)]
+    folders = published(place)
     newest = max((each for each in pointed if RUN.fullmatch(each)), default="")
     limit = (now - timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ")
     old = [
         folder
-        for folder in published[: max(0, len(published) - keep)]
+        for folder in folders[: max(0, len(folders) - keep)]
         if folder.name < limit and folder.name not in pointed and folder.name < newest
     ]
     models = {model["version"]: model for model in book.models()}
-    staying = [folder for folder in published if folder not in old]
+    staying = [folder for folder in folders if folder not in old]
     needed = _models_needed(place, book, staying)
     makers = {models[version]["run"] for version in needed if version in models}
     makers |= {str(each["run"]) for each in book.deployments(1)}

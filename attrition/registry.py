@@ -60,16 +60,19 @@ class ModelRefused(ValueError):
         super().__init__(f"{path}: {why}; {remedy}")
 
 
+UNREADABLE = (
+    "mend its permissions or the disk, restore it from a backup, or roll back to another version; "
+    "if it is lost, remove it, and the next tick trains one in its place, without a proof"
+)
+"""What to do about a file that is there and cannot be read."""
+
+
 class ModelUnreadable(ModelRefused):
     """A file is there and cannot be read at the moment, which says nothing of what is in it."""
 
     def __init__(self, path: Path, error: OSError):
         self.number = error.errno
-        remedy = (
-            "mend its permissions or the disk, restore it from a backup, or roll back to another version; if it is "
-        )
-        remedy += "lost, remove it, and the next tick trains one in its place, without a proof"
-        super().__init__(path, f"it cannot be read: {error.strerror}", remedy)
+        super().__init__(path, f"it cannot be read: {error.strerror}", UNREADABLE)
 
     def passing(self) -> OSError:
         """The system's error, with what to do: by it a tick fails and is tried again; nothing is done in its stead."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from attrition import record, safe
-from attrition.home import Place
+from attrition.home import RUN, Place
 
-__all__ = ["Run", "latest", "leftovers"]
+__all__ = ["Run", "latest", "leftovers", "published"]
 
 ACCOUNT = "run.json"
 LATEST = "latest.json"
@@ -149,6 +149,11 @@ def latest(place: Place) -> dict[str, str]:
     path = place.executed / LATEST
     found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
+
+
+def published(place: Place) -> list[Path]:
+    """The folders of published runs, oldest first."""
+    return [folder for folder in safe.entries(place.executed) if RUN.fullmatch(folder.name)]
 
 
 def leftovers(place: Place) -> Iterator[Run]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from attrition import params, publish, safe, site
 from attrition.book import Book
 from attrition.home import Home, Place
-from attrition.runs import ACCOUNT, Run
+from attrition.runs import Run, published
 
 __all__ = ["configure", "main"]
 
@@ -40,9 +40,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
     """All pages of one portfolio; how many runs it has."""
     done, before = 0, 0
-    for folder in safe.entries(place.executed, "[0-9]*T*Z-*"):
-        if not (folder / ACCOUNT).exists():
-            continue
+    for folder in published(place):
         run = Run.read(folder)
         for stage in run.report["stages"]:
             if (run.folder / stage["notebook"]).exists():
