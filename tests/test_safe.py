@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from conftest import open_below
 
 from attrition import safe
+from attrition.home import REPOSITORY
 
 
 def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path):
@@ -268,3 +270,18 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, 
     path.symlink_to(path)  # nobody can open it, whoever runs the tests
     with pytest.raises(OSError, match="symbolic links"):
         find(path)
+
+
+LISTS = re.compile(r"\.r?glob\(|\bos\.walk\(")
+OTHERWISE = {
+    "safe.py",  # it is here that errors are raised
+    "engine.py",  # its own code
+    "fork_server.py",  # /proc, and it imports nothing of ours
+    "kernels.py",  # what others left among the system's temporary files
+    "files.py",  # other systems', by fsspec
+}
+
+
+def test_no_folder_of_a_home_is_listed_in_a_way_that_hides_errors():
+    found = {path.name for path in (REPOSITORY / "attrition").rglob("*.py") if LISTS.search(path.read_text())}
+    assert found == OTHERWISE
