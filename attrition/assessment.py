@@ -14,6 +14,7 @@ import pandas as pd
 from attrition import value
 from attrition.model import BASE
 from attrition.params import BANDS, Costs, Portfolio
+from attrition.store.engine import rows_in
 from attrition.store.evidence import held_out
 
 __all__ = ["CALLABLE", "bands", "call_list", "check_sum", "frame", "in_short", "listed", "top"]
@@ -84,8 +85,8 @@ def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
         *(() if portfolio.as_of else ("as_of",)),
     )
     rows = duckdb.execute(
-        f"SELECT * FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank LIMIT $top",  # noqa: S608 - our own words
-        {"path": str(ranking), "top": portfolio.top},
+        f"SELECT * FROM {rows_in([ranking])} WHERE {CALLABLE} ORDER BY rank LIMIT $top",  # noqa: S608 - quoted
+        {"top": portfolio.top},
     ).df()
     rows["reasons"] = ["; ".join(each) for each in rows["reasons"]]
     if portfolio.as_of:
@@ -97,8 +98,8 @@ def top(portfolio: Portfolio, ranking: Path) -> list[dict[str, Any]]:
 
 def listed(ranking: Path) -> Floats:
     """The risks of all clients who could be called, highest first, shape ``(clients,)``."""
-    query = f"SELECT probability FROM read_parquet($path) WHERE {CALLABLE} ORDER BY rank"  # noqa: S608
-    return duckdb.execute(query, {"path": str(ranking)}).df()["probability"].to_numpy(dtype=np.float64)
+    query = f"SELECT probability FROM {rows_in([ranking])} WHERE {CALLABLE} ORDER BY rank"  # noqa: S608
+    return duckdb.execute(query).df()["probability"].to_numpy(dtype=np.float64)
 
 
 def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
@@ -132,7 +133,7 @@ def bands(portfolio: Portfolio, staging: Path) -> list[dict[str, Any]]:
     counted = [
         dict(
             duckdb.execute(
-                "SELECT band, count(*) FROM read_parquet($path) GROUP BY band", {"path": str(staging / name)}
+                f"SELECT band, count(*) FROM {rows_in([staging / name])} GROUP BY band"  # noqa: S608
             ).fetchall()
         )
         for name in ("assessed.parquet", "ranking.parquet")

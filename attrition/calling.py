@@ -14,7 +14,7 @@ import duckdb
 from attrition import value
 from attrition.assessment import CALLABLE
 from attrition.params import BANDS, Portfolio
-from attrition.store.engine import quoted
+from attrition.store.engine import quoted, rows_in
 
 __all__ = ["MOST", "MOST_BY_VALUE", "MOST_VALUES", "lists"]
 
@@ -36,7 +36,7 @@ def lists(portfolio: Portfolio, ranking: Path, *, run: str, model: str, data_ver
     counted, not listed.
     """
     with duckdb.connect() as db:
-        db.execute("CREATE VIEW ranking AS SELECT * FROM read_parquet('" + str(ranking).replace("'", "''") + "')")
+        db.execute("CREATE VIEW ranking AS SELECT * FROM " + rows_in([ranking]))
         found = [_list(db, "everybody", "", "", "true", MOST)]
         found += [_list(db, "band", "", band, "band = $name", MOST if band != BANDS[-1] else 100) for band in BANDS]
         for column in portfolio.show:

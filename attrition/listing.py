@@ -121,11 +121,12 @@ def _read(place: Place, asked: Asked, told: Callable[[_Ranking], Found]) -> Foun
 
 
 def _opened(db: Any, place: Place, asked: Asked) -> _Ranking:
-    from attrition.store.engine import quoted
+    from attrition.store.engine import quoted, rows_in
 
-    given: dict[str, Any] = {"path": str(place.ranking)}
-    names = [name for name, *_ in db.execute("DESCRIBE FROM read_parquet($path)", given).fetchall()]
-    run, model = db.execute("SELECT max(run), max(model_version) FROM read_parquet($path)", given).fetchone()
+    given: dict[str, Any] = {}
+    rows = rows_in([place.ranking])
+    names = [name for name, *_ in db.execute(f"DESCRIBE FROM {rows}").fetchall()]
+    run, model = db.execute(f"SELECT max(run), max(model_version) FROM {rows}").fetchone()  # noqa: S608 - quoted
     wheres = []
     if asked.band is not None:
         wheres.append("band = $band")
@@ -141,7 +142,7 @@ def _opened(db: Any, place: Place, asked: Asked) -> _Ranking:
     for number, (name, value) in enumerate(asked.shown.items()):
         wheres.append(f"{quoted(name)}::VARCHAR = $shown{number}")
         given[f"shown{number}"] = value
-    ranked = f"FROM read_parquet($path){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+    ranked = f"FROM {rows}{' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
     total = db.execute(f"SELECT count(*) {ranked}", given).fetchone()[0]
     columns = [name for name in names if name not in HIDDEN and name not in CHANGE]
     kept = [quoted(name) for name in columns]

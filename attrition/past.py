@@ -136,10 +136,10 @@ def ranking(place: Place, known: Path, number: int, target: Path) -> list[str]:
 
 
 def _merge(files: list[Path], target: Path) -> None:
-    from attrition.store.engine import connect, literal
+    from attrition.store.engine import connect, literal, rows_in
 
     each = " UNION ALL BY NAME ".join(
-        f"SELECT {order} AS _order, * EXCLUDE (rank) FROM read_parquet({literal(path)}, hive_partitioning = false)"  # noqa: S608
+        f"SELECT {order} AS _order, * EXCLUDE (rank) FROM {rows_in([path])}"  # noqa: S608
         for order, path in enumerate(files)
     )
     newest = f"SELECT * EXCLUDE (_order) FROM ({each}) QUALIFY row_number() OVER (PARTITION BY id ORDER BY _order) = 1"  # noqa: S608

@@ -286,12 +286,11 @@ def _without(value: Any, *names: str) -> Any:
 
 def _rows(found: StageReplay, name: str, then: Iterable[Path], now: Iterable[Path], where: str = "true") -> None:
     """Compare the rows of Parquet files, each as often as it is there."""
-    from attrition.store.engine import connect, literal
+    from attrition.store.engine import connect, rows_in
 
     found.compared += 1
-    listed = [", ".join(map(literal, sorted(paths))) for paths in (then, now)]
     with connect() as db:
-        one, other = (f"SELECT * FROM read_parquet([{files}]) WHERE {where}" for files in listed)  # noqa: S608
+        one, other = (f"SELECT * FROM {rows_in(sorted(files))} WHERE {where}" for files in (then, now))  # noqa: S608
         query = f"SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))"  # noqa: S608
         (off,) = db.execute(query).fetchone()
     if off:

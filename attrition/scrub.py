@@ -93,7 +93,7 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
     from deltalake import DeltaTable
 
     from attrition.store import delta, hashes
-    from attrition.store.engine import connect, literal
+    from attrition.store.engine import connect, literal, rows_in
 
     if not DeltaTable.is_deltatable(str(folder)):
         return 0
@@ -102,19 +102,19 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
     table = DeltaTable(str(folder))
     with connect() as db:
         for path in delta.files(folder, table):
-            rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+            rows = f"FROM {rows_in([path])}"
             if not db.execute(f"SELECT count(*) {rows} WHERE {is_client}", {"client": whom.client}).fetchone()[0]:
                 continue
             new = folder / f"{path.stem}-{table.version() + 1}.parquet"
             client = literal(whom.client)
             kept = f"SELECT * {rows} WHERE NOT coalesce({is_client.replace('$client', client)}, false)"
             db.execute(f"COPY ({kept}) TO {literal(new)} (FORMAT parquet, COMPRESSION zstd)")
-            (left,) = db.execute(f"SELECT count(*) FROM read_parquet({literal(new)})").fetchone()
+            (left,) = db.execute(f"SELECT count(*) FROM {rows_in([new])}").fetchone()
             instead[path] = new if left else None
             if left:
                 stats[new] = _stats(db, whom.portfolio, new)
     delta.rewrite(folder, instead, stats)
-    named = delta.files(folder, DeltaTable(str(folder)))
+    named = set(delta.files(folder, DeltaTable(str(folder))))
     for path in safe.entries(folder, "*.parquet"):
         if path not in named:  # of a version before, or of a compaction cut short
             path.unlink()
@@ -128,9 +128,9 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
 def _stats(db: Any, portfolio: Portfolio, path: Path) -> dict[str, Any]:
     from attrition.store.buckets import stats
     from attrition.store.clients import score_stats
-    from attrition.store.engine import literal
+    from attrition.store.engine import rows_in
 
-    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
+    described = db.execute(f"DESCRIBE SELECT * FROM {rows_in([path])}").fetchall()
     return stats(db, portfolio, path)[1] if "_version" in {name for name, *_ in described} else score_stats(path)
 
 
@@ -200,10 +200,10 @@ def _is(column: str) -> str:
 
 def _without_lines(path: Path, whom: Whom, *, ranked: bool) -> bool:
     """Rewrite a Parquet file of assessments without the client; whether it was there."""
-    from attrition.store.engine import connect, literal
+    from attrition.store.engine import connect, literal, rows_in
     from attrition.store.ranking import ROWS
 
-    rows = f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+    rows = f"FROM {rows_in([path])}"
     beside = path.with_name(f".{path.name}.tmp")
     with connect() as db:
         columns = {name for name, *_ in db.execute(f"DESCRIBE SELECT * {rows}").fetchall()}
@@ -300,11 +300,11 @@ def _fields(line: str) -> list[str]:
 def _texts(path: Path) -> list[str]:
     data = path.read_bytes()
     if data[:4] == b"PAR1":
-        from attrition.store.engine import connect, literal
+        from attrition.store.engine import connect, rows_in
 
         with connect() as db:
             try:
-                frame = db.execute(f"SELECT * FROM read_parquet({literal(path)})").df()
+                frame = db.execute(f"SELECT * FROM {rows_in([path])}").df()
                 return [frame.astype(str).to_csv(index=False)]
             except Exception:  # not readable as what it says it is: its bytes then
                 return [data.decode("latin-1")]

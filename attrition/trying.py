@@ -134,9 +134,9 @@ def _said(run: Run) -> dict[str, Any]:
 
 
 def _moves(before: Path, now: Path) -> Moves:
-    from attrition.store.engine import connect, literal
+    from attrition.store.engine import connect, rows_in
 
-    one, other = (f"read_parquet({literal(path)}, hive_partitioning = false)" for path in (before, now))
+    one, other = (f"{rows_in([path])}" for path in (before, now))
     joined = f"{one} AS a JOIN {other} AS b USING (id)"
     with connect() as db:
         clients, moved = db.execute(

@@ -341,3 +341,14 @@ def test_a_folder_that_cannot_be_listed_loses_no_row(tmp_path: Path, monkeypatch
         if left[0] > 0:  # there are no more
             break
     assert at > 5
+
+
+def test_a_home_below_folders_that_look_like_columns_has_the_values_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "plan=Basic" / "fee=7"  # DuckDB takes such for columns, unless it is told not to
+    folder.mkdir(parents=True)
+    shop, other = Shop(folder / "shop", portfolio()), ROW.replace("ann", "bob")
+    assert [drop.duplicates for drop in shop.take(csv(folder, ROW, ROW, other)).drops] == [1]
+    told = csv(folder, "bob,2026-01-31,0", name="told.csv", header="client,day,left")
+    shop.take(told)
+    found = shop.clients.frame()[["client", "plan", "fee", "left"]].to_numpy().tolist()
+    assert sorted(found) == [["ann", "Team", 9.5, 1], ["bob", "Team", 9.5, 0], ["bob", "Team", 9.5, 1]]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from attrition.engine import Engine, Here
 from attrition.params import Portfolio
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.engine import connect, fields, listed, literal, quoted, rows_in
 
 __all__ = ["Part", "Query", "Table", "WideTable", "chunks", "rows_of"]
 
@@ -33,9 +33,8 @@ class Part:
 
     def source(self, percent: float = 100.0) -> str:
         """SQL for its rows, or for a random share of them."""
-        listing = ", ".join(map(literal, self.files))
         some = f" TABLESAMPLE BERNOULLI({percent!r} PERCENT)" if percent < 100 else ""
-        rows = f"read_parquet([{listing}], hive_partitioning = false){some}"
+        rows = f"{rows_in(self.files)}{some}"
         return rows if self.where == "true" else f"(SELECT * FROM {rows} WHERE {self.where})"
 
 

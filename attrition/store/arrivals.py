@@ -18,7 +18,7 @@ from attrition.params import Portfolio
 from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
 from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
-from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, setting
+from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, rows_in, setting
 from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused, unpacked
@@ -266,7 +266,7 @@ def files_of(folders: list[Path], bucket: int) -> list[Path]:
 def rows_of(folders: list[Path], bucket: int) -> str | None:
     """SQL to read one bucket of what `by_bucket` wrote into ``folders``; None if it is empty."""
     files = files_of(folders, bucket)
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else None
+    return f"{rows_in(files)}" if files else None
 
 
 def quarantine(connection: Any, path: Path, folder: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.clients import Clients
-from attrition.store.engine import connect, fields, listed, literal, quoted
+from attrition.store.engine import connect, fields, listed, literal, quoted, rows_in
 from attrition.store.frames import plain, shaped
 from attrition.store.ranking import COLUMNS
 
@@ -31,7 +31,7 @@ def batches(clients: Clients, folder: Path, *, after_version: int) -> Iterator[P
     safe.make_folder(folder)
     if not clients.files:
         return
-    table = f"read_parquet([{', '.join(map(literal, clients.files))}], hive_partitioning = false)"
+    table = f"{rows_in(clients.files)}"
     source = f"(SELECT * FROM {table} WHERE _version <= {clients.version})"
     names = list(fields(given))
     with connect() as db:
@@ -64,7 +64,7 @@ def _newest(given: Portfolio, source: str) -> str:
 def read_batch(portfolio: Portfolio, path: Path) -> pd.DataFrame:
     """The rows of a batch, shaped as by `Clients.frame`."""
     with connect() as db:
-        return plain(db.execute(f"SELECT {shaped(portfolio, None)} FROM read_parquet({literal(path)})").df())
+        return plain(db.execute(f"SELECT {shaped(portfolio, None)} FROM {rows_in([path])}").df())
 
 
 def write_batch(found: pd.DataFrame, path: Path) -> None:

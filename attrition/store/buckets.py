@@ -15,7 +15,7 @@ from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import hashes
 from attrition.store.arrivals import bucketed, by_bucket, files_of, whole
-from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted
+from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, rows_in
 from attrition.store.manifest import Part
 
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
@@ -29,8 +29,8 @@ class New:
     """The new rows of a bucket, how many of each drop: those of the arrived ``files``, as far as their hashes tell.
 
     ``columns``: SQL for what there is of each row; ``doubtful``: a file of hashes that others have too, here or in the
-    store, and ``kept`` the new rows that have those, None if there are none; ``days``: of the rows a day. ``alike``:
-    some have one hash and yet differ.
+    store, and one of the new rows that have those, None if there are none; ``days``: of the rows a day. ``alike``: some
+    have one hash and yet differ.
     """
 
     bucket: int
@@ -38,20 +38,19 @@ class New:
     drops: dict[int, int]
     columns: str
     files: list[Path]
-    doubtful: Path | None
-    kept: Path | None
+    doubtful: tuple[Path, Path] | None
     days: Path
     alike: bool
 
     @property
     def rows(self) -> str:
         """SQL for them."""
-        listing = ", ".join(map(literal, self.files))
-        arrived = f"SELECT {self.columns} FROM read_parquet([{listing}], hive_partitioning = false)"
-        if self.doubtful is None or self.kept is None:
+        arrived = f"SELECT {self.columns} FROM {rows_in(self.files)}"
+        if self.doubtful is None:
             return arrived
-        sure = f"({arrived}) ANTI JOIN read_parquet({literal(self.doubtful)}) USING (_hash)"
-        return f"SELECT {self.columns} FROM {sure} UNION ALL SELECT {self.columns} FROM {literal(self.kept)}"
+        hashes, kept = map(rows_in, ([each] for each in self.doubtful))
+        sure = f"({arrived}) ANTI JOIN {hashes} USING (_hash)"
+        return f"SELECT {self.columns} FROM {sure} UNION ALL SELECT {self.columns} FROM {kept}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def settle(task: Bucket) -> New | Asked:
     """
     files = files_of(task.folders, task.number)
     columns = f"_drop, {listed(fields(task.portfolio))}, _hash"
-    new = New(task.number, task.told, {}, columns, files, None, None, task.target("days"), alike=False)
+    new = New(task.number, task.told, {}, columns, files, None, task.target("days"), alike=False)
     if not files:
         return new
     with connect(task.room, task.target("spilt")) as connection:
@@ -139,7 +138,7 @@ def settle(task: Bucket) -> New | Asked:
         if len(doubtful):
             kept, alike = _kept(connection, task, held, doubtful)
             hashed = _hashes_written(connection, doubtful, task.target("doubtful"))
-            new = replace(new, doubtful=hashed, kept=kept, alike=alike)
+            new = replace(new, doubtful=(hashed, kept), alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
         _written(connection, "SELECT _day, sum(_rows) AS _rows FROM counted GROUP BY ALL", new.days)
@@ -149,9 +148,9 @@ def settle(task: Bucket) -> New | Asked:
 
 def gather(task: Gathering) -> Path:
     """Write the rows that are asked for of one file of the store, for `files_of`; where they are."""
-    wanted = f"SELECT _hash FROM read_parquet([{', '.join(map(literal, task.hashes))}])"
+    wanted = f"SELECT _hash FROM {rows_in(task.hashes)}"
     with whole(task.target) as folder, connect(task.room, folder / "spilt") as connection:
-        read = f"read_parquet({literal(task.part)}, hive_partitioning = false)"
+        read = f"{rows_in([task.part])}"
         rows = f"SELECT {task.columns}, {bucketed(task.buckets)} AS _bucket FROM {read} WHERE _hash IN ({wanted})"
         by_bucket(connection, rows, folder, task.buckets)
     return task.target
@@ -167,7 +166,7 @@ def _kept(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hash
     )
     if held:
         bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # a file may hold other buckets too
-        listing = f"read_parquet([{', '.join(map(literal, held))}], hive_partitioning = false)"
+        listing = f"{rows_in(held)}"
         _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
     for each in task.beside:
         _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")
@@ -216,7 +215,7 @@ def number_days(new: list[New], last: int, target: Path) -> None:
     with connect(ALONE, target.with_suffix(".spilt")) as connection:
         connection.execute("CREATE TABLE days (_bucket BIGINT, _told BOOLEAN, _day DATE, _rows BIGINT)")
         for each in new:
-            days = f"SELECT {each.bucket}, {each.told}, _day, _rows FROM read_parquet({literal(each.days)})"
+            days = f"SELECT {each.bucket}, {each.told}, _day, _rows FROM {rows_in([each.days])}"
             connection.execute(f"INSERT INTO days {days}")
         # From the place in its bucket (less what stands before it there) to the place among all.
         before = "sum(_rows) OVER (ORDER BY _day NULLS FIRST, _told, _bucket)"
@@ -247,7 +246,7 @@ def number(task: Numbering) -> Part:
 
 
 def _with_shift(task: Numbering, new: New) -> str:
-    days = f"SELECT * FROM read_parquet({literal(task.days)}) WHERE _bucket = {new.bucket} AND _told = {new.told}"
+    days = f"SELECT * FROM {rows_in([task.days])} WHERE _bucket = {new.bucket} AND _told = {new.told}"
     columns = f"{listed(fields(task.portfolio))}, _hash, _shift, _told"
     return f"SELECT {columns} FROM ({new.rows}) JOIN ({days}) ON _day IS NOT DISTINCT FROM {_day(task.portfolio)}"
 
@@ -257,7 +256,7 @@ def stats(connection: Any, portfolio: Portfolio, path: Path) -> tuple[int, dict[
     names = ["_row", "_version", "_hash", *([portfolio.as_of] if portfolio.as_of else [])]
     target = portfolio.target.column
     asked = [f"{bound}({quoted(name)})" for bound in ("min", "max") for name in names]
-    table = f"read_parquet({literal(path)}, hive_partitioning = false)"
+    table = f"{rows_in([path])}"
     query = f"SELECT count(*), count({quoted(target)}), {', '.join(asked)} FROM {table}"
     rows, known, *bounds = connection.execute(query).fetchone()
     plain = [bound if isinstance(bound, int) else str(bound) for bound in bounds]

@@ -16,7 +16,7 @@ from attrition.store import delta
 from attrition.store.check import check
 from attrition.store.delta import InTable
 from attrition.store.drops import is_drop
-from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted
+from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted, rows_in
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
@@ -92,7 +92,7 @@ class Clients:
             else:
                 values.append(int(value))
         if unread:
-            rows = f"read_parquet([{', '.join(map(literal, unread))}], hive_partitioning = false)"
+            rows = f"{rows_in(unread)}"
             query = f"SELECT coalesce({asked}, 0) FROM {rows} WHERE _version <= {self.version}"
             values.append(int(self._connection.execute(query).fetchone()[0]))
         return together(values)
@@ -286,9 +286,8 @@ def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     types = {**fields(portfolio), **OWN}
     connection = database()
     if files:
-        listing = f"[{', '.join(map(literal, files))}]"
-        connection.execute(f"SET allowed_paths = {listing}")
-        rows = f"{listed(types)} FROM read_parquet({listing}, hive_partitioning = false) WHERE _version <= {version}"
+        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+        rows = f"{listed(types)} FROM {rows_in(files)} WHERE _version <= {version}"
     else:
         rows = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in types.items()) + " WHERE false"
     connection.execute("SET enable_external_access = false")
@@ -306,7 +305,7 @@ def score_stats(parquet: Path) -> dict[str, Any]:
     if not parquet.exists():
         raise StoreError(f"{parquet} is gone: score anew")
     with connect() as connection:
-        rows = f"read_parquet({literal(parquet)}, hive_partitioning = false)"
+        rows = f"{rows_in([parquet])}"
         has = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         if has != SCORES:
             raise StoreError(f"{parquet}: expected the columns {SCORES}, found {has}")

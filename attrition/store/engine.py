@@ -26,6 +26,7 @@ __all__ = [
     "listed",
     "literal",
     "quoted",
+    "rows_in",
     "setting",
 ]
 
@@ -184,6 +185,14 @@ def quoted(name: str) -> str:
 def listed(names: Iterable[str]) -> str:
     """Names as a list of SQL identifiers."""
     return ", ".join(map(quoted, names))
+
+
+def rows_in(files: Iterable[Path | str]) -> str:
+    """SQL for the rows of files of Parquet: no more columns than these have, whatever the folders above are called.
+
+    DuckDB takes a folder ``plan=Team`` for a column of its own, which hides the one in the file.
+    """
+    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
 
 
 def literal(text: str | Path) -> str:

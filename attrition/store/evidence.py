@@ -20,7 +20,7 @@ import pandas as pd
 from attrition.params import Portfolio
 from attrition.store import delta
 from attrition.store.clients import SCORES, Clients
-from attrition.store.engine import connect, listed, literal, quoted
+from attrition.store.engine import connect, listed, quoted, rows_in
 from attrition.store.frames import plain, shaped
 
 __all__ = ["AGAIN", "CALLED", "LISTED", "OPEN", "Counted", "counted", "held_out", "trainable"]
@@ -237,7 +237,7 @@ def _with_predictions(portfolio: Portfolio, rows: pd.DataFrame, scores: Path | N
     wanted = rows[["_row", "_counted"]].assign(id=rows[portfolio.id], day=day)
     with connect() as connection:
         connection.register("wanted", wanted)
-        table = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
+        table = f"{rows_in(files)}"
         found = connection.execute(
             "SELECT wanted._row, model_version AS _model, probability AS _probability "
             f"FROM wanted JOIN {table} AS made "

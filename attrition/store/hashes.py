@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attrition import safe
-from attrition.store.engine import connect, literal
+from attrition.store.engine import connect, rows_in
 
 __all__ = ["FOLDER", "Hashes", "drop_others", "extent", "known", "make"]
 
@@ -84,7 +84,7 @@ def _read(part: Path) -> Hashes | None:
 
 def _sorted(part: Path) -> Hashes:
     with connect() as connection:
-        found = connection.execute(f"SELECT _hash FROM read_parquet({literal(part)}, hive_partitioning = false)")
+        found = connection.execute(f"SELECT _hash FROM {rows_in([part])}")
         hashes: Hashes = np.asarray(found.fetchnumpy()["_hash"], dtype=np.int64)
     hashes.sort()
     return hashes

@@ -13,7 +13,7 @@ from typing import Any
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.check import BAD
-from attrition.store.engine import fields, listed, literal, quoted
+from attrition.store.engine import fields, listed, literal, quoted, rows_in
 
 __all__ = ["UNMATCHED", "join", "load_told", "set_aside"]
 
@@ -28,7 +28,7 @@ def load_told(connection: Any, portfolio: Portfolio, work: Path) -> list[int]:
     connection.execute(f"CREATE TABLE told_bad (_drop BIGINT, {BAD})")
     for table in ("told", "told_bad"):
         for path in safe.entries(work / table, "*.parquet"):
-            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet({literal(path)})")
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM {rows_in([path])}")
     found = connection.execute("SELECT _drop FROM told UNION SELECT _drop FROM told_bad ORDER BY _drop").fetchall()
     return [number for (number,) in found]
 
@@ -47,7 +47,7 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
         f"QUALIFY {last} = count(*) OVER (PARTITION BY {keys})"
     )
     if store:
-        table = f"read_parquet([{', '.join(map(literal, store))}], hive_partitioning = false)"
+        table = f"{rows_in(store)}"
         connection.execute(  # of the store's other columns only the rows that are needed are read
             f"CREATE TABLE newest AS SELECT max(_row) AS _row FROM {table} "
             f"SEMI JOIN (SELECT {keys} FROM told ANTI JOIN base USING ({keys})) USING ({keys}) GROUP BY {keys}"

@@ -14,7 +14,7 @@ from typing import Any
 from deltalake import DeltaTable
 
 from attrition.store import delta
-from attrition.store.engine import connect, literal, quoted
+from attrition.store.engine import connect, literal, quoted, rows_in
 
 __all__ = ["clients", "moment", "predictions"]
 
@@ -65,7 +65,7 @@ def _lay(folder: Path, target: Path, wanted: str, put: Put) -> dict[str, dict[st
     with connect() as db:
         for number, part in enumerate(delta.parts(folder, DeltaTable(str(folder)))):
             to = target / f"kept-{number:06d}.parquet"  # a name that no ingest and no compaction will give
-            rows = f"FROM read_parquet({literal(part.path)}, hive_partitioning = false)"
+            rows = f"FROM {rows_in([part.path])}"
             counts = f"SELECT count(*) FILTER ({wanted}), count(*) FILTER (NOT ({wanted})) {rows}"
             some, others = db.execute(counts).fetchone()
             if some and others:
@@ -85,7 +85,7 @@ def _stats(db: Any, path: Path, like: Mapping[str, Any]) -> dict[str, Any]:
         for name in (each.partition(".")[2] for each in like if each.startswith(f"{bound}.")):
             column = quoted(name)
             said = f"count(*) - count({column})" if bound == "null_count" else f"{bound}({column})"
-            (value,) = db.execute(f"SELECT {said} FROM read_parquet({literal(path)})").fetchone()
+            (value,) = db.execute(f"SELECT {said} FROM {rows_in([path])}").fetchone()
             found[key][name] = value if isinstance(value, int) else str(value)
-    (rows,) = db.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchone()
+    (rows,) = db.execute(f"SELECT count(*) FROM {rows_in([path])}").fetchone()
     return {"numRecords": rows, **found}

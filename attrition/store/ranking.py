@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrition.store.clients import SCORES
-from attrition.store.engine import Room, connect, listed, literal, quoted
+from attrition.store.engine import Room, connect, listed, literal, quoted, rows_in
 
 __all__ = ["COLUMNS", "write_ranking"]
 
@@ -46,11 +46,11 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
     ranking, assessed = staging / "ranking.parquet", staging / "assessed.parquet"
     with connect(ROOM) as db:  # its tables go to the disk where memory does not hold them
         declared = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items())
-        listing, rows = f"[{', '.join(map(literal, files))}]", "*"
+        listing, rows = rows_in(files), "*"
         if not files and previous.exists():  # nobody to assess: the columns to show are the earlier ranking's
-            listing, rows = literal(previous), "* EXCLUDE (rank)"
+            listing, rows = rows_in([previous]), "* EXCLUDE (rank)"
         none = "" if files else "LIMIT 0"
-        more = f"UNION ALL BY NAME (SELECT {rows} FROM read_parquet({listing}, hive_partitioning = false) {none})"
+        more = f"UNION ALL BY NAME (SELECT {rows} FROM {listing} {none})"
         if not files and not previous.exists():
             more = ""
         kept = "TABLE" if previous.exists() else "VIEW"  # only what an earlier ranking adds to need be held
@@ -69,7 +69,7 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
         if all_mine:
             shutil.copyfile(ranking, assessed)
         else:
-            _write(db, f"SELECT * FROM read_parquet({literal(ranking)}) {mine} ORDER BY rank", assessed)
+            _write(db, f"SELECT * FROM {rows_in([ranking])} {mine} ORDER BY rank", assessed)
 
 
 def _write(db: Any, query: str, path: Path) -> None:
@@ -78,8 +78,8 @@ def _write(db: Any, query: str, path: Path) -> None:
 
 def _go_on(db: Any, previous: Path, anew: bool) -> None:
     """Add what an earlier ranking knows of the clients assessed, and the clients that are not, in shared columns."""
-    path = {"path": str(previous)}
-    has = {name for name, *_ in db.execute("DESCRIBE SELECT * FROM read_parquet($path)", path).fetchall()}
+    earlier = rows_in([previous])
+    has = {name for name, *_ in db.execute(f"DESCRIBE SELECT * FROM {earlier}").fetchall()}
     trail = "earlier.trail" if "trail" in has else f"[]::{COLUMNS['trail']}"  # a ranking of before there were any
     # What is known of a client: its trail and its last line, a risk a day, up to the day of the new line.
     db.execute(
@@ -87,8 +87,7 @@ def _go_on(db: Any, previous: Path, anew: bool) -> None:
         f" list_append(list_filter({trail}, lambda each: each.day <> {DAY.format('earlier')}),"
         f" {{'day': {DAY.format('earlier')}, 'risk': earlier.probability}}),"
         f" lambda each: each.day < {DAY.format('everybody')})) AS points"
-        " FROM mine JOIN everybody USING (_row) JOIN read_parquet($path) AS earlier ON earlier.id = mine.id",
-        path,
+        f" FROM mine JOIN everybody USING (_row) JOIN {earlier} AS earlier ON earlier.id = mine.id"
     )
     db.execute(
         "CREATE TABLE trails AS SELECT _row,"
@@ -102,7 +101,5 @@ def _go_on(db: Any, previous: Path, anew: bool) -> None:
     if not anew:
         shared = listed(name for name, *_ in db.execute("DESCRIBE everybody").fetchall() if name in has)
         db.execute(
-            f"INSERT INTO everybody BY NAME SELECT {shared} FROM read_parquet($path)"
-            " WHERE id NOT IN (SELECT id FROM mine)",
-            path,
+            f"INSERT INTO everybody BY NAME SELECT {shared} FROM {earlier} WHERE id NOT IN (SELECT id FROM mine)"
         )

@@ -16,7 +16,7 @@ import pandas as pd
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.clients import Clients
-from attrition.store.engine import connect, fields, listed, literal, quoted, setting
+from attrition.store.engine import connect, fields, listed, literal, quoted, rows_in, setting
 from attrition.store.evidence import _key, _labelled, _unit
 from attrition.store.frames import plain, shaped
 
@@ -60,8 +60,7 @@ class Training:
     def ask(self, query: str) -> pd.DataFrame:
         """One SELECT, with ``{rows}`` where the rows go."""
         with connect() as db:
-            files = ", ".join(map(literal, self.files))
-            return plain(db.execute(query.replace("{rows}", f"read_parquet([{files}])")).df())
+            return plain(db.execute(query.replace("{rows}", rows_in(self.files))).df())
 
     def mark(self, held: int) -> str:
         """The mark up to which ``held`` rows are held back, as of `attrition.model.split`."""
@@ -86,7 +85,7 @@ def prepare(clients: Clients, folder: Path) -> Training:
     """Write the rows that can be learnt from into the new ``folder``; memory is bounded, whatever their number."""
     given, target = clients.portfolio, quoted(clients.portfolio.target.column)
     safe.make_folder(folder)
-    source = f"(SELECT * FROM read_parquet([{', '.join(map(literal, clients.files))}], hive_partitioning = false) "
+    source = f"(SELECT * FROM {rows_in(clients.files)} "
     source += f"WHERE _version <= {clients.version} AND {_labelled(given)})"
     with connect() as db, setting(db, preserve_insertion_order=False):
         if unit := _unit(given):

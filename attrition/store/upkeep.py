@@ -15,7 +15,7 @@ from attrition.store import delta, hashes
 from attrition.store.buckets import stats
 from attrition.store.clients import SCORES, score_stats
 from attrition.store.delta import InTable
-from attrition.store.engine import OWN, Room, connect, fields, literal
+from attrition.store.engine import OWN, Room, connect, fields, literal, rows_in
 
 __all__ = ["BUDGET", "MANY", "keep_up"]
 
@@ -92,10 +92,9 @@ def _chosen(parts: Sequence[InTable], budget: int, many: int) -> list[Path]:
 
 def _merge(parts: Sequence[Path], order: str, target: Path) -> None:
     beside = target.with_name(f".{target.name}")  # a name that no reader looks at
-    listing = ", ".join(map(literal, parts))
     with connect(ROOM, target.with_name(f".{target.name}.spilt")) as connection:
         connection.execute(
-            f"COPY (SELECT * FROM read_parquet([{listing}], hive_partitioning = false) ORDER BY {order}) "
+            f"COPY (SELECT * FROM {rows_in(parts)} ORDER BY {order}) "
             f"TO {literal(beside)} (FORMAT parquet, COMPRESSION zstd)"
         )
     beside.replace(target)
