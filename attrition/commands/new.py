@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace, _home: Home) -> int:
     for name in ("params", "notebooks", "data", "models", "executed"):
         safe.make_folder(root / name)
     shutil.copy(PARTS / "params" / "demo.yaml", root / "params")
-    for notebook in sorted((PARTS / "notebooks").glob("*.ipynb")):
+    for notebook in safe.entries(PARTS / "notebooks", "*.ipynb"):
         shutil.copy(notebook, root / "notebooks")
     safe.write(root / ".gitignore", IGNORED)
     safe.write(root / MARK, "a home of attrition: known by this file\n")
