@@ -5,6 +5,7 @@ The parent never opens DuckDB or Delta Lake: their threads would not survive a f
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -150,14 +151,16 @@ def warm() -> None:
     from attrition.store import upkeep  # noqa: F401
     from campaign import kit, oracle, ready  # noqa: F401
 
-    for late in ("narwhals._pandas_like.dataframe", "pandas.core.methods.to_dict", "sklearn.pipeline"):
-        import_module(late)
+    import_module("pandas.core.methods.to_dict")
+    kit.trained()  # scikit-learn imports as it goes
     ready.databases(DATABASES)
     pages = frame._environment()
     for name in pages.list_templates(extensions=["j2"]):
         if not name.startswith("notebook."):  # whose environment is nbconvert's
             pages.get_template(name)
     notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
+    gc.collect()
+    gc.freeze()  # what is here stays, and no fork looks it through, copying each page that it marks
 
 
 class Started:

@@ -6,6 +6,7 @@ that follows from the rows alone, so that a disturbed history and an undisturbed
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import sys
@@ -19,9 +20,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 import runner
-from attrition import alerts, calling, forks, kernels, model, provenance, record, registry, safe, scoring, wishes
+from attrition import (
+    alerts,
+    calling,
+    forks,
+    kernels,
+    model,
+    params,
+    provenance,
+    record,
+    registry,
+    safe,
+    scoring,
+    wishes,
+)
 from attrition.console import told
 from attrition.home import Home, Place
 from attrition.kernels import CellFailed, Failure
@@ -30,7 +45,19 @@ from attrition.store.ingest import ingest
 from attrition.store.ranking import write_ranking
 from campaign import sink
 
-__all__ = ["BEGUN", "HEADER", "PORTFOLIO", "drop", "execute", "home", "rows", "second_visit", "tick", "until_quiet"]
+__all__ = [
+    "BEGUN",
+    "HEADER",
+    "PORTFOLIO",
+    "drop",
+    "execute",
+    "home",
+    "rows",
+    "second_visit",
+    "tick",
+    "trained",
+    "until_quiet",
+]
 
 PORTFOLIO = "shop"
 BEGUN = datetime(2026, 3, 1, 3, 15, tzinfo=UTC)
@@ -82,6 +109,14 @@ def drop(place: Place, name: str, lines: list[str], header: str = HEADER) -> Pat
     beside = place.incoming / f".{name}.part"
     beside.write_text("\n".join([header, *lines]) + "\n")
     return beside.rename(place.incoming / name)
+
+
+def trained() -> None:
+    """Train a model on rows of the kind, and ask it, as a tick does; nothing is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        portfolio = params.load(home(Path(folder)).params)
+    frame = pd.read_csv(io.StringIO("\n".join([HEADER, *rows(1, 40)])))
+    model.probabilities(model.fit(portfolio, frame), frame)
 
 
 def second_visit(place: Place) -> None:
