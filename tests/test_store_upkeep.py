@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
+from hypothesis import given
+from hypothesis import strategies as st
 from store_kit import ROW, Shop, csv, portfolio, predictions
 
 from attrition.store import delta, hashes, upkeep
@@ -168,6 +170,16 @@ def test_hashes_that_are_gone_or_cut_short_are_made_anew(tmp_path: Path, spoilt:
     held = np.fromfile(beside[0], dtype="<i8")
     assert (held[0], len(held)) == (3, 4)
     assert (np.diff(held[1:]) > 0).all()
+
+
+HASHES = st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 9)).map(lambda made: np.array(made, dtype=np.int64))
+
+
+@given(HASHES, st.lists(HASHES, min_size=1))
+def test_hashes_are_put_together_and_found_among_others(few: hashes.Hashes, given: list[hashes.Hashes]) -> None:
+    every = hashes.merged(given)
+    assert every.tolist() == sorted({each for some in given for each in some.tolist()})
+    assert hashes.among(every, few).tolist() == [each for each in few.tolist() if each in every.tolist()]
 
 
 def test_hashes_answer_for_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,24 +160,21 @@ def _kept(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hash
     """The new rows among those with ``doubtful`` hashes as a file, and whether some have one hash and differ."""
     names = fields(task.portfolio)
     connection.register("doubtful", pd.DataFrame({"_hash": doubtful}))
-    connection.execute(
-        f"CREATE TABLE first AS SELECT min(_drop) AS _drop, {listed(names)}, _hash FROM arrived "
-        f"WHERE _hash IN (FROM doubtful) GROUP BY {listed(names)}, _hash"
-    )
-    if held:
-        bounds = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())}"  # a file may hold other buckets too
-        listing = f"{rows_in(held)}"
-        _forget(connection, names, f"{listing} WHERE {bounds} AND _hash IN (FROM doubtful)")
-    for each in task.beside:
-        _forget(connection, names, f"({each.rows}) WHERE _hash IN (FROM doubtful)")
+    # Within bounds, for a file may hold other buckets too.
+    asked = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())} AND _hash IN (FROM doubtful)"
+    new = f"(SELECT * FROM arrived WHERE {asked})"
+    for known in (*([rows_in(held)] if held else []), *(f"({each.rows})" for each in task.beside)):
+        new = _without(names, new, f"(SELECT {listed(names)}, _hash FROM {known} WHERE {asked})")
+    every = f"{listed(names)}, _hash"
+    connection.execute(f"CREATE TABLE first AS SELECT min(_drop) AS _drop, {every} FROM {new} GROUP BY {every}")
     (alike,) = connection.execute("SELECT count(DISTINCT _hash) < count(*) FROM first").fetchone()
     return _written(connection, "FROM first", task.target("kept")), alike
 
 
 def _doubtful(connection: Any, task: Bucket, asked: hashes.Hashes, known: hashes.Hashes) -> hashes.Hashes:
     """Of the hashes ``asked`` of arrived rows those that others have too, here or in the store (``known``)."""
-    beside = [np.intersect1d(asked, _hashes(connection, f"({each.rows})")) for each in task.beside]
-    return np.unique(np.concatenate([asked[1:][asked[1:] == asked[:-1]], known, *beside]))
+    beside = [hashes.among(asked, _hashes(connection, f"({each.rows})")) for each in task.beside]
+    return hashes.merged([asked[1:][asked[1:] == asked[:-1]], known, *beside])
 
 
 def _hashes_written(connection: Any, found: hashes.Hashes, target: Path) -> Path:
@@ -192,11 +189,10 @@ def _hashes(connection: Any, rows: str) -> hashes.Hashes:
     return found
 
 
-def _forget(connection: Any, names: dict[str, str], known: str) -> None:
-    """Take out of ``first`` what is ``known``."""
-    connection.execute(f"CREATE OR REPLACE TABLE known AS SELECT {listed(names)}, _hash FROM {known}")
-    same = " AND ".join(f"first.{quoted(name)} IS NOT DISTINCT FROM known.{quoted(name)}" for name in ("_hash", *names))
-    connection.execute(f"DELETE FROM first WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
+def _without(names: dict[str, str], rows: str, known: str) -> str:
+    """SQL for ``rows`` without those that are ``known``."""
+    same = " AND ".join(f"one.{quoted(name)} IS NOT DISTINCT FROM other.{quoted(name)}" for name in ("_hash", *names))
+    return f"(FROM {rows} AS one ANTI JOIN {known} AS other ON {same})"
 
 
 def _written(connection: Any, rows: str, target: Path, form: str = "") -> Path:

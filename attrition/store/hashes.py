@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attrition import safe
 from attrition.store.engine import connect, rows_in
 
-__all__ = ["FOLDER", "Hashes", "drop_others", "extent", "known", "make"]
+__all__ = ["FOLDER", "Hashes", "among", "drop_others", "extent", "known", "make", "merged"]
 
 FOLDER = "_hashes"
 """Below the table's folder; Delta leaves names with a leading _ alone."""
@@ -33,12 +33,28 @@ def known(parts: Iterable[Path], hashes: Hashes) -> tuple[list[Path], Hashes]:
         if not len(held):
             continue
         few, many = (hashes, held) if len(hashes) < len(held) else (held, hashes)
-        places = np.minimum(np.searchsorted(many, few), len(many) - 1)
-        hits = few[many[places] == few]
+        hits = among(many, few)
         if len(hits):
             where.append(part)
             found.append(np.asarray(hits))
     return where, np.concatenate(found)
+
+
+def among(many: Hashes, few: Hashes) -> Hashes:
+    """Those of ``few`` that are in ``many``, which is sorted."""
+    if not len(many):
+        return few[:0]
+    places = np.minimum(np.searchsorted(many, few), len(many) - 1)
+    found: Hashes = few[many[places] == few]
+    return found
+
+
+def merged(given: Iterable[Hashes]) -> Hashes:
+    """All hashes, sorted, each once; np.unique takes ten times as long."""
+    every: Hashes = np.concatenate([*given])
+    every.sort()
+    once: Hashes = every[np.diff(every, prepend=every[:1] - 1) > 0]
+    return once
 
 
 def extent(part: Path) -> tuple[int, float]:
