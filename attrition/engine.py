@@ -181,4 +181,9 @@ def _told(address: str, error: Exception) -> Exception:
         return EngineError(f"{address}: {why}: {error}")
     if kind in ("CancelledError", "FutureCancelledError", "CommClosedError"):
         return EngineError(f"{address}: the connection to the scheduler was lost: {error}")
+    if "deserialization of the task graph" in str(error):
+        return EngineError(
+            f"{address}: the scheduler cannot read the tasks: install this package there too, of the same commit as "
+            f"here ({error.__cause__ or 'its log says why'})"
+        )
     return error

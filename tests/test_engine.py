@@ -126,6 +126,16 @@ def test_a_task_that_kills_every_worker_is_told(dask):
         list(engine.Dask(dask.address).map(die, [1]))
 
 
+def test_a_scheduler_without_this_package_is_told(tmp_path):
+    require(distributed is not None, "needs the extra cluster (make .venv/cluster)")
+    (tmp_path / "attrition").mkdir()
+    (tmp_path / "attrition" / "__init__.py").touch()  # hides the one that is installed
+    with cluster(workers=1, environment={"PYTHONPATH": str(tmp_path)}) as running:
+        with pytest.raises(engine.EngineError, match=r"install this package there too.*No module named"):
+            list(engine.Dask(running.address).map(double, [1]))
+        engine._client(running.address, os.getpid()).close()
+
+
 def test_a_worker_with_another_version_is_told(dask, monkeypatch):
     monkeypatch.setattr(engine, "_code", lambda: "other")
     with pytest.raises(engine.EngineError, match="another version of this package"):
