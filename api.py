@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, request, send_file
 
-from attrition import browse, lane, listing, openapi, overview, params, registry, results, secret, web
+from attrition import browse, lane, listing, openapi, overview, params, registry, results, safe, secret, web
 from attrition.answers import Answered, Counts
 from attrition.body import Refused
 from attrition.book import Book
@@ -163,7 +163,7 @@ def runs() -> Response:
     """Past runs, newest first, and since when it has been quiet. ``before`` takes ``next`` of the page before."""
     place, limit, before = _place(), _whole("limit", 50, 1000), _whole("before", 0)
     found, quiet = [], None
-    if place.book.exists():
+    if safe.exists(place.book):
         with Book.open(place.book, read_only=True) as book:
             found, quiet = book.runs(limit=limit, before=before or None), book.quiet_since()
     following = found[-1]["number"] if found and len(found) == limit else None

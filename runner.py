@@ -317,21 +317,21 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         UsageError: the portfolio's YAML is missing or wrong, or what is asked cannot be done; nothing was started.
     """
     place = home.place(name)
-    if wish.given or not place.book.exists():
+    if wish.given or not safe.exists(place.book):
         due.refuse(place, wish)
     with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
         settle = due.settle_time(place, book)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)
         closed = recover(place, book, stamp(clock()))
-        if place.forgetting.exists():
+        if safe.exists(place.forgetting):
             from attrition import forgetting
 
             forgetting.finish(place, book)
             say(place, "a client whose forgetting was cut short is forgotten")
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
-        drops = [path for path in drops if os.path.lexists(path)]  # but for those that were taken in by what was closed
+        drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
         if drops or wish.asks or due.owed(book):
@@ -339,7 +339,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         else:
             book.quiet(stamp(clock()))
             say(place, "quiet: no drop is ready, every row is judged")
-            status = _pages(place, book, closed) if closed or place.at_work.exists() else DONE
+            status = _pages(place, book, closed) if closed or safe.exists(place.at_work) else DONE
         return status if answered else status or FAILED
 
 
@@ -425,7 +425,7 @@ def _tick(arguments: argparse.Namespace, home: Home, ended: dict[str, int]) -> i
 
 
 def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int, ended: Mapping[str, int]) -> int:
-    if not (home.root / "alerts.yaml").exists():
+    if not safe.exists(home.root / "alerts.yaml"):
         return DONE
     from attrition import alerts
 

@@ -79,7 +79,7 @@ def settings(home: Home) -> Settings | None:
         UsageError: others may read the file, or it says what is not understood.
     """
     path = home.root / FILE
-    if not path.exists():
+    if not safe.exists(path):
         return None
     import yaml
 
@@ -193,7 +193,7 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
 
 
 def _tell(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return
     try:
         with safe.lock(place.data / "alerts.lock", now.isoformat()):
@@ -205,7 +205,7 @@ def _tell(place: Place, given: Settings, status: int | None, since: datetime, no
 def _tell_alone(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
     safe.sweep(place.data)  # of one that was killed while it noted what was told
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
     with Book.open(place.book, read_only=True) as book:
         newest = book.state().runs
         told = kept.get("told")

@@ -38,12 +38,12 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
         UsageError: there is such a folder already, a portfolio without a YAML is named, or a client is being forgotten.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
-    if target.exists():
+    if safe.exists(target):
         raise UsageError(f"{target} is there already: name a new folder")
     if target.resolve().is_relative_to((home.root / "executed").resolve()):
         raise UsageError(f"{target} would be served with the pages: name a folder outside {home.root}")
     for name in names:
-        if not home.place(name).params.is_file():
+        if not safe.is_file(home.place(name).params):
             raise UsageError(f"there is no portfolio {name}: {home.place(name).params} is missing")
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     safe.make_folder(beside.parent)
@@ -73,7 +73,7 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
     """
     with safe.lock(home.root / ".restore.lock", ""):
         staged = home.root / STAGED
-        if (staged / WHOLE).exists():
+        if safe.exists(staged / WHOLE):
             return _move_in(home, staged)
         safe.remove(staged)
         manifest = _manifest(source)
@@ -102,7 +102,7 @@ def _portfolio(place: Place, into: Place) -> None:
     _put(place.executed / "latest.json", into.executed / "latest.json")
     # Before the book, so that no run counts as told that the book lacks.
     _put(place.data / "alerts.json", into.data / "alerts.json")
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return
     safe.make_folder(into.data)
     with Book.open(place.book, read_only=True) as now:  # which says so, if nobody can read it before a tick
@@ -129,7 +129,7 @@ def _portfolio(place: Place, into: Place) -> None:
 
 def _refuse_while_forgetting(place: Place) -> None:
     """A copy of what is half erased would hold the client, and nothing that says so."""
-    if place.forgetting.exists():
+    if safe.exists(place.forgetting):
         raise UsageError(f"{place.name}: a client is just being forgotten; if that was cut short, a tick ends it first")
 
 
@@ -151,7 +151,7 @@ def _settle(into: Place, runs: Sequence[str]) -> None:
         for run in runs[:50]:  # newest first: an older one has moved its drops long since
             for drop in book.drops(run):
                 path = into.incoming / drop["name"]
-                if drop["name"] in waiting and path.is_file() and safe.sha256(path) == drop["sha256"]:
+                if drop["name"] in waiting and safe.is_file(path) and safe.sha256(path) == drop["sha256"]:
                     away = into.taken if drop["moved_to"] == "taken" else into.quarantine
                     safe.move(path, safe.make_folder(away / run) / drop["name"])
                     for mark in (f"{path.name}.done", f".{path.name}.mark"):
@@ -187,7 +187,7 @@ def _folders(place: Place, into: Place, ended: set[str]) -> None:
     with Book.open(into.book) as book:
         mend_latest(into, book)  # what was copied may be older than the book
     for each in safe.entries(place.executed):
-        if each.is_file() and each.name != "latest.json" and not each.name.startswith("."):
+        if safe.is_file(each) and each.name != "latest.json" and not each.name.startswith("."):
             _put(each, into.executed / each.name)
     for name in ("models", "clients"):
         for path in _walk(place.executed / name):
@@ -205,7 +205,7 @@ def _loose(home: Home, tree: Home) -> None:
 
 def _put(path: Path, target: Path) -> None:
     """Copy one regular file as it is at this moment; none is fine, and so is one that is just moved away."""
-    if path.is_symlink() or not path.is_file() or path.name.endswith(".tmp"):
+    if safe.is_link(path) or not safe.is_file(path) or path.name.endswith(".tmp"):
         return
     safe.make_folder(target.parent)
     try:
@@ -287,7 +287,7 @@ def _refuse_what_is_there(home: Home, names: Sequence[str], *, alone: bool) -> N
     for name in sorted(there):
         place = home.place(name)
         for folder in (place.data, place.models, place.executed):
-            if folder.is_symlink() or (folder.exists() and any(folder.iterdir())):
+            if safe.is_link(folder) or (safe.exists(folder) and any(folder.iterdir())):
                 hint = "" if name in names else "; --portfolio restores one beside it"
                 raise UsageError(f"{folder} is there already: nothing is ever restored over it{hint}")
 
@@ -317,19 +317,19 @@ def _move_in(home: Home, staged: Path) -> list[str]:
     for name in names:
         have, come = home.place(name), Home(staged).place(name)
         for target, source in ((have.models, come.models), (have.executed, come.executed), (have.data, come.data)):
-            if source.exists():
+            if safe.exists(source):
                 safe.make_folder(target.parent)
-                if target.exists():
+                if safe.exists(target):
                     target.rmdir()  # empty, as was looked at
                 safe.move(source, target)
-        if come.params.exists():
-            if have.params.exists() and safe.sha256(have.params) != safe.sha256(come.params):
+        if safe.exists(come.params):
+            if safe.exists(have.params) and safe.sha256(have.params) != safe.sha256(come.params):
                 safe.move(have.params, have.params.with_name(f"{have.params.name}.before-restore"))
             safe.move(come.params, safe.make_folder(have.params.parent) / have.params.name)
     for name in LOOSE:
-        if (staged / name).exists() and not (home.root / name).exists():
+        if safe.exists(staged / name) and not safe.exists(home.root / name):
             safe.move(staged / name, home.root / name)
-    if (staged / "notebooks").exists() and not (home.root / "notebooks").exists():
+    if safe.exists(staged / "notebooks") and not safe.exists(home.root / "notebooks"):
         safe.move(staged / "notebooks", home.root / "notebooks")
     safe.remove(staged)
     return names

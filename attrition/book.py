@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attrition import safe
 from attrition.home import UsageError
 
 __all__ = ["RELEASE", "Book", "Outcome", "Overtaken", "State", "Unreadable"]
@@ -137,7 +138,7 @@ class Book:
             FileNotFoundError: read-only, and there is none.
             Unreadable: read-only, and a tick was cut short in the middle of a transaction.
         """
-        if read_only and not path.exists():
+        if read_only and not safe.exists(path):
             raise FileNotFoundError(f"{path}: no book; no tick of this portfolio has run yet")
         # No write-ahead log: its side files would be made by a reader, and readers change nothing here.
         uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, current_app, redirect, request, send_file
 from werkzeug.wrappers import Response as Answer
 
-from attrition import results, web
+from attrition import results, safe, web
 from attrition.answers import CONTENT_POLICY, Answered
 from attrition.body import Refused
 from attrition.home import RUN
@@ -102,7 +102,7 @@ def _made(page: Page, *, forms: bool = False) -> Response:
 
 
 def _sent(path: Path) -> Response:
-    if path.is_symlink() or not path.is_file():
+    if safe.is_link(path) or not safe.is_file(path):
         raise _nowhere()
     return send_file(path, mimetype="application/json" if path.suffix == ".ipynb" else None, conditional=True)
 

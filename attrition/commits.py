@@ -59,18 +59,18 @@ def settle_drops(place: Place, run: Run) -> None:
     A drop that its owner replaced or took away while it was read cannot be kept; the run's account says so.
     """
     rejected = run.folder / "quarantine"
-    if rejected.exists() and any(rejected.iterdir()):
+    if safe.exists(rejected) and any(rejected.iterdir()):
         safe.publish(rejected, safe.make_folder(place.quarantine) / run.name)
     lost = []
     for drop in _manifest(run)["drops"]:
         away = place.taken if drop["to"] == "taken" else place.quarantine
         path, target = place.incoming / drop["name"], away / run.name / drop["name"]
-        if _there(target) and not _kept(target, drop["sha256"]):  # killed between a move and the look after it
+        if safe.there(target) and not _kept(target, drop["sha256"]):  # killed between a move and the look after it
             _put_back(target, path)
         seen = _identity(path)
         if seen and _is(path, drop["sha256"]):
             _move_away(path, target, seen)
-        lost += [] if _there(target) else [drop["name"]]
+        lost += [] if safe.there(target) else [drop["name"]]
     if lost != run.report.get("not_kept", []):
         run.note(not_kept=lost)
 
@@ -79,12 +79,12 @@ def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     """Move a drop that was ``seen`` and found to be what was read; what its owner put into its place is put back."""
     # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
     done = path.with_name(f"{path.name}.done")
-    vouched = done.exists()
+    vouched = safe.exists(done)
     done.unlink(missing_ok=True)
     marks.path(path).unlink(missing_ok=True)
     safe.make_folder(target.parent)
     # A second of the same name, that came while a crash was made good, stands beside the first.
-    to = target.with_name(f"{target.name}.again") if _there(target) else target
+    to = target.with_name(f"{target.name}.again") if safe.there(target) else target
     with suppress(FileNotFoundError):  # taken away by its owner at the last moment
         safe.move(path, to)
         # In this order: whoever is not writing to it now will not begin, under a name that is gone.
@@ -128,7 +128,7 @@ def mend_current(place: Place, book: Book) -> None:
 
 def finish_ingest(place: Place, book: Book, run: Run) -> None:
     """Complete commit 1 where it stopped: the rows are in the table, the book or the folders do not show it."""
-    if not (run.folder / "ingest.json").exists():
+    if not safe.exists(run.folder / "ingest.json"):
         return
     manifest = _manifest(run)
     state = book.state()
@@ -168,7 +168,7 @@ def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) 
 
 def _scores_in_table(place: Place, run: Run) -> bool:
     """Whether a run that failed had committed its predictions before: made again, they would stand there twice."""
-    if not (place.scores / f"part-{_number(run):06d}-{run.name}.parquet").exists():
+    if not safe.exists(place.scores / f"part-{_number(run):06d}-{run.name}.parquet"):
         return False
     from deltalake import DeltaTable
 
@@ -199,10 +199,10 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
         return None
     scores, ranking = run.folder / "scores.parquet", run.folder / "ranking.parquet"
     commit_scores(place.scores, scores, _number(run), run.name)
-    if ranking.exists():
+    if safe.exists(ranking):
         safe.sync(ranking)
         safe.move(ranking, place.ranking)
-    if (calls := run.folder / "call_list.json").exists():
+    if safe.exists(calls := run.folder / "call_list.json"):
         safe.move(calls, place.call_list)
     return run.report["data_version"], run.report["model"]["version"]
 
@@ -213,7 +213,7 @@ def mend_latest(place: Place, book: Book) -> None:
     for line in book.runs(limit=10):
         if line["run"] == known:
             break
-        if line["status"] == "completed" and (place.executed / line["run"]).exists():
+        if line["status"] == "completed" and safe.exists(place.executed / line["run"]):
             missing.append(Run.read(place.executed / line["run"]))
     for run in reversed(missing):
         if "based_on" not in run.report:
@@ -237,7 +237,7 @@ def _manifest(run: Run) -> dict[str, Any]:
 
 def _is(path: Path, sha256: str | None) -> bool:
     """Whether a drop is still the one that was read; what is no file, or may not be read, has no hash."""
-    if path.is_symlink() or not path.is_file():
+    if safe.is_link(path) or not safe.is_file(path):
         return sha256 is None
     try:
         return safe.sha256(path) == sha256
@@ -272,7 +272,7 @@ def _put_back(moved: Path, path: Path) -> None:
                 continue
             moved.unlink()  # killed between these two steps
         except PermissionError:  # a folder, or a file system without links
-            if _there(back):
+            if safe.there(back):
                 continue
             safe.move(moved, back)
         else:
@@ -280,7 +280,3 @@ def _put_back(moved: Path, path: Path) -> None:
             safe.sync(back.parent)
             safe.sync(moved.parent)
         return
-
-
-def _there(path: Path) -> bool:
-    return path.is_symlink() or path.exists()

@@ -94,7 +94,7 @@ def _time_to_ask(answers: Path) -> bool:
     known, asked = newest(answers), answers.with_suffix(".asked")
     if known and timedelta(0) <= datetime.now(UTC) - known[0] < timedelta(days=1):
         return False
-    return not asked.exists() or not 0 <= time.time() - asked.stat().st_mtime < AGAIN
+    return not safe.exists(asked) or not 0 <= time.time() - asked.stat().st_mtime < AGAIN
 
 
 def _listen(pip: subprocess.Popen[str], answers: Path) -> None:
@@ -125,7 +125,7 @@ def _installed(name: str) -> str | None:
 def _locked(path: Path) -> dict[str, str]:
     """Pinned versions; of a package pinned once a Python version, the pin that this Python would install."""
     pins: dict[str, str] = {}
-    if not path.exists():
+    if not safe.exists(path):
         return pins
     for line in path.read_text(encoding="utf-8").splitlines():
         pin = _PIN.match(line)

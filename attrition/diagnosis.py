@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from attrition import record
+from attrition import record, safe
 from attrition.book import Book
 from attrition.home import Place
 from attrition.runs import Run
@@ -57,7 +57,7 @@ def missing(store: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, 
 def timings(place: Place, run: str, staging: Path, limit: int = 50) -> list[dict[str, Any]]:
     """Seconds a stage of the last runs and of this one, oldest first; a stage that did not run has none."""
     past: list[dict[str, Any]] = []
-    if place.book.exists():
+    if safe.exists(place.book):
         with Book.open(place.book, read_only=True) as book:
             past = [line for line in reversed(book.runs(limit)) if line["run"] != run and line["seconds"]]
     rows = [{"run": line["run"], "ingest": None, "train": None, **line["seconds"]} for line in past]

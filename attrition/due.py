@@ -48,7 +48,7 @@ def settle_time(place: Place, book: Book) -> float:
         UsageError: the YAML is missing or wrong.
     """
     state = book.state()
-    if place.params.exists() and safe.sha256(place.params) == state.params_sha256:
+    if safe.exists(place.params) and safe.sha256(place.params) == state.params_sha256:
         return state.settle
     from attrition import params
 

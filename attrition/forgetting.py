@@ -31,7 +31,7 @@ def hashed(client: str, salt: str) -> str:
 
 def pending(place: Place) -> bool:
     """Whether a client is being forgotten, by a call that was cut short."""
-    return place.forgetting.exists()
+    return safe.exists(place.forgetting)
 
 
 def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: str, at: str) -> None:
@@ -119,7 +119,7 @@ def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any
     """The run that says what was done: made once, whatever came between."""
     stamp = about["at"].replace("-", "").replace(":", "")
     earlier = [each for each in book.runs(limit=20) if each["run"].startswith(f"{stamp}-") and each["manual"]]
-    if earlier and (place.executed / str(earlier[0]["run"]) / "index.html").exists():
+    if earlier and safe.exists(place.executed / str(earlier[0]["run"]) / "index.html"):
         return Run.read(place.executed / str(earlier[0]["run"]))
     from attrition.commits import commit_run
 
@@ -141,7 +141,7 @@ def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], n
     """Write anew what pages say of the runs that changed, and of the clients who are left."""
     for run in changed:
         for line in run.report["stages"]:
-            if line["report"] and (run.folder / line["notebook"]).exists():
+            if line["report"] and safe.exists(run.folder / line["notebook"]):
                 publish.stage_page(run, line["notebook"])
         publish.run_page(place, run, portfolio, book)
     for stale in safe.entries(place.executed / "clients"):

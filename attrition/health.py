@@ -76,7 +76,7 @@ def _python(_home: Home) -> Finding:
 def _lock(_home: Home) -> Finding:
     """Whether what is installed is what the lock names."""
     path = REPOSITORY / "requirements.txt"
-    if not path.exists():
+    if not safe.exists(path):
         return Finding("", True, "installed from a wheel: there is no lock to hold it to")
     other = [
         f"{name} {found or 'missing'}, locked {version}" for name, version, found in _pins(path) if found != version
@@ -151,14 +151,14 @@ def _api(_home: Home) -> Finding:
 
 def _permissions(home: Home) -> Finding:
     folders = [home.root, *(home.root / name for name in ("params", "data", "models", "executed"))]
-    wrong = [str(path) for path in folders if path.exists() and not os.access(path, os.R_OK | os.W_OK | os.X_OK)]
+    wrong = [str(path) for path in folders if safe.exists(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK)]
     said = f"{', '.join(wrong)}: not to be read and written" if wrong else f"{home.root} can be read and written"
     return Finding("", not wrong, said, f"chown them to {psutil.Process().username()}, whose cron runs the ticks")
 
 
 def _file_system(home: Home) -> Finding:
     """A lock must hold, and a rename must be one step: one local file system."""
-    there = [path for name in ("data", "models", "executed") if (path := home.root / name).exists()] or [home.root]
+    there = [path for name in ("data", "models", "executed") if safe.exists(path := home.root / name)] or [home.root]
     remote = [f"{path} is on {kind}" for path in there if (kind := safe.file_system(path)) in safe.REMOTE]
     if remote:
         return Finding(
@@ -193,7 +193,7 @@ def _alerts(home: Home) -> Finding:
 
 def _undelivered(place: Place) -> bool:
     path = place.data / "alerts.json"
-    return path.exists() and bool(json.loads(path.read_text(encoding="utf-8")).get("waiting"))
+    return safe.exists(path) and bool(json.loads(path.read_text(encoding="utf-8")).get("waiting"))
 
 
 # ---- a portfolio
@@ -210,7 +210,7 @@ def _params(place: Place) -> Finding:
 def _store(place: Place) -> Finding:
     from attrition.store.clients import Clients
 
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
         state = book.state()
@@ -247,7 +247,7 @@ def _freshness(place: Place) -> Finding:
 
 def _last(place: Place) -> str | None:
     """When the last tick ended, with or without work."""
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return None
     with Book.open(place.book, read_only=True) as book:
         quiet, runs = book.quiet_since(), book.runs(limit=1)

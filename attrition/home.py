@@ -12,7 +12,7 @@ from attrition import safe
 __all__ = ["CHECKOUT", "MARK", "NAME", "PARTS", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CHECKOUT = (REPOSITORY / "notebooks").is_dir()
+CHECKOUT = safe.is_folder(REPOSITORY / "notebooks")
 """Whether this is a checkout of the repository; else it was installed from a wheel."""
 PARTS = REPOSITORY if CHECKOUT else Path(__file__).resolve().parent / "parts"
 """What a home is laid out from: ``notebooks/`` and ``params/``."""
@@ -144,7 +144,7 @@ class Home:
         if CHECKOUT:
             return cls(REPOSITORY)
         here = Path.cwd()
-        if found := next((folder for folder in (here, *here.parents) if (folder / MARK).exists()), None):
+        if found := next((folder for folder in (here, *here.parents) if safe.exists(folder / MARK)), None):
             return cls(found)
         raise UsageError(f"{here} is no home: begin with: attrition new DIR, then cd DIR, or name it by ATTRITION_HOME")
 
@@ -155,7 +155,7 @@ class Home:
             return Path(named).resolve()
         if not CHECKOUT:
             try:
-                if (own := Home.here().root / "notebooks").is_dir():
+                if safe.is_folder(own := Home.here().root / "notebooks"):
                     return own
             except UsageError:
                 pass

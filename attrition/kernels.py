@@ -71,7 +71,7 @@ def environment(cache: Path) -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
         pid = left.name.removeprefix(SOCKETS).partition("-")[0]
         with suppress(FileNotFoundError):  # another runner was quicker, or is just done with its own
-            if left.stat().st_uid == os.getuid() and Path("/proc").exists() and not Path("/proc", pid).exists():
+            if left.stat().st_uid == os.getuid() and safe.exists(Path("/proc")) and not safe.exists(Path("/proc", pid)):
                 shutil.rmtree(left, ignore_errors=True)
     # One thread a kernel: the same sums in the same order on every machine, and no fight for two cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

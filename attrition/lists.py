@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import request
 
-from attrition import listing, pages, params, results, value
+from attrition import listing, pages, params, results, safe, value
 from attrition.body import Refused
 from attrition.book import Book
 from attrition.home import RUN, Place
@@ -206,7 +206,7 @@ def _title(place: Place) -> str:
 
 
 def _book(place: Place) -> Any:
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise Refused(404, f"no run yet: python runner.py tick {place.name}")
     return Book.open(place.book, read_only=True)
 

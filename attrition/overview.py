@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from attrition import registry, results
+from attrition import registry, results, safe
 from attrition.answers import told
 from attrition.book import Book, Unreadable
 from attrition.home import Place, UsageError
@@ -98,7 +98,7 @@ def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[float
 
     ``stamps`` are of the files that are read: while they are the same, nothing is.
     """
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return None, None, None
     with Book.open(place.book, read_only=True) as book:
         quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet

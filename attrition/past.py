@@ -68,9 +68,9 @@ def rebuild(place: Place, run: Run, root: Path) -> tuple[Place, list[str]]:
     with Book.open(past.book, read_only=True) as book:
         versions = [str(model["version"]) for model in book.models()]
     for version in versions:
-        if (place.models / version).exists():
+        if safe.exists(place.models / version):
             shutil.copytree(place.models / version, past.models / version)
-    if place.test.exists():
+    if safe.exists(place.test):
         shutil.copytree(place.test, past.test)
     lost = ranking(place, past.book, number, past.ranking)
     return past, lost
@@ -95,7 +95,7 @@ def return_drops(place: Place, past: Place, run: Run) -> list[Path]:
     for drop in json.loads((run.folder / "ingest.json").read_text(encoding="utf-8"))["drops"]:
         away = place.taken if drop["to"] == "taken" else place.quarantine
         path = away / run.name / drop["name"]
-        if not path.is_file() or safe.sha256(path) != drop["sha256"]:
+        if not safe.is_file(path) or safe.sha256(path) != drop["sha256"]:
             raise UsageError(f"{run.name}: the drop {drop['name']!r} is not in {path.parent} any more")
         shutil.copy2(path, past.incoming / drop["name"])
         (past.incoming / f"{drop['name']}.done").touch()
@@ -124,7 +124,7 @@ def ranking(place: Place, known: Path, number: int, target: Path) -> list[str]:
         ran = {stage["name"]: stage["status"] for stage in report["stages"]}
         if report["status"] != "completed" or "based_on" in report or ran.get("assess") not in ("completed", "reused"):
             continue
-        if not (folder / "assessed.parquet").exists():
+        if not safe.exists(folder / "assessed.parquet"):
             lost.append(f"the assessment of {folder.name}: what it says of clients not assessed since is not compared")
             break
         files.append(folder / "assessed.parquet")

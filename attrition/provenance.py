@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import record
+from attrition import record, safe
 from attrition.home import REPOSITORY
 from attrition.params import Portfolio
 
@@ -48,7 +48,7 @@ def git_commit(repository: Path) -> str | None:
         name = head.removeprefix("ref: ")
         if name == head:
             found = head
-        elif (git / name).exists():
+        elif safe.exists(git / name):
             found = (git / name).read_text().strip()
         else:
             found = re.search(rf"^(\w+) {re.escape(name)}$", (git / "packed-refs").read_text(), re.M)[1]  # type: ignore[index]

@@ -59,9 +59,9 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     going = [folder for folder in old if folder.name not in makers]
     needed |= _spoken_of([folder for folder in old if folder.name in makers])
     runs = [folder for folder in going if any(_files(place, folder))]
-    gone = [version for version in models if version not in needed and (place.models / version).exists()]
+    gone = [version for version in models if version not in needed and safe.exists(place.models / version)]
     files = [path for folder in runs for path in _files(place, folder)]
-    files += [path for version in gone for path in safe.below(place.models / version) if path.is_file()]
+    files += [path for version in gone for path in safe.below(place.models / version) if safe.is_file(path)]
     size = sum(path.lstat().st_size for path in files)
     return Plan(tuple(folder.name for folder in runs), tuple(gone), size)
 
@@ -82,7 +82,7 @@ def carry_out(place: Place, portfolio: Portfolio, book: Book, chosen: Plan, at: 
         publish.run_page(place, run, portfolio, book)
         for path in _files(place, run.folder):
             path.unlink(missing_ok=True)
-        for folder in (*(each for each in run.folder.iterdir() if each.is_dir()), place.taken / name):
+        for folder in (*(each for each in run.folder.iterdir() if safe.is_folder(each)), place.taken / name):
             safe.remove(folder)
         safe.sync(run.folder)
     for version in chosen.models:
@@ -93,7 +93,7 @@ def _files(place: Place, folder: Path) -> Iterator[Path]:
     """The files of a run that pruning takes away."""
     for root in (folder, place.taken / folder.name):
         for path in safe.below(root):
-            if not path.is_dir() and not (path.parent == folder and path.name in KEPT):
+            if not safe.is_folder(path) and not (path.parent == folder and path.name in KEPT):
                 yield path
 
 
@@ -108,7 +108,7 @@ def _models_needed(place: Place, book: Book, staying: list[Path]) -> set[str]:
     waiting = list(needed)
     while waiting:  # a model that begins with the coefficients of another one names it
         folder = place.models / waiting.pop()
-        mends = registry.read_manifest(folder).mends if folder.exists() else ""
+        mends = registry.read_manifest(folder).mends if safe.exists(folder) else ""
         if mends and mends not in needed:
             needed.add(mends)
             waiting.append(mends)

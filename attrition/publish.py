@@ -53,7 +53,7 @@ def _before(place: Place, run: Run, book: Book) -> Path | None:
     """The folder of the newest run before this one that has a page with its twin."""
     for line in book.runs(limit=3, before=int(run.name.rpartition("-")[2])):
         folder = place.executed / str(line["run"])
-        if (folder / "index.json").is_file():
+        if safe.is_file(folder / "index.json"):
             return folder
     return None
 

@@ -20,7 +20,7 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     Returns:
         The runs that were closed; their pages are not written yet.
     """
-    if place.at_work.exists():
+    if safe.exists(place.at_work):
         for table in (place.clients, place.scores):
             torn.mend(table)
     closed = []
@@ -29,11 +29,11 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         closed.append(run)
     for name in book.unfinished():  # published, or gone, before the book could say so
         folder = place.executed / name
-        run = Run.read(folder) if folder.exists() else Run.start(place, name, now, {})
+        run = Run.read(folder) if safe.exists(folder) else Run.start(place, name, now, {})
         _close(place, book, run, now)
         closed.append(run)
     mend_current(place, book)
-    if place.at_work.exists():
+    if safe.exists(place.at_work):
         mend_latest(place, book)
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")

@@ -191,7 +191,7 @@ def current(models: Path) -> Current | None:
     Raises:
         ModelRefused: ``current.json`` cannot be read, or names no version.
     """
-    if not (path := models / CURRENT).exists():
+    if not safe.exists(path := models / CURRENT):
         return None
     found = _decoded(path, Current)
     if not VERSION.fullmatch(found.version):

@@ -81,7 +81,7 @@ def replay(place: Place, name: str, stop: Stop, say: Callable[[str], None]) -> R
         UsageError: there is no such run, or its record is not whole.
     """
     folder = place.executed / name
-    if not (folder / "run.json").is_file() or folder.is_symlink():
+    if not safe.is_file(folder / "run.json") or safe.is_link(folder):
         raise UsageError(f"{place.name} has no run {name[:60]!r}")
     run = Run.read(folder)
     past.refuse(run)
@@ -100,7 +100,7 @@ class _Once:
         self.portfolio = params.load(then.params)
         self.staging = safe.make_folder(then.staging / run.name)
         self.broken = False
-        if (run.folder / "params").exists():
+        if safe.exists(run.folder / "params"):
             safe.write(safe.make_folder(self.staging / "params") / then.params.name, then.params.read_bytes())
 
     def stage(self, line: Mapping[str, Any]) -> Iterator[StageReplay]:
@@ -170,7 +170,7 @@ class _Once:
     def _trained(self, found: StageReplay) -> None:
         now = registry.read_manifest(self.staging / "model")
         published = self.place.models / now.version
-        kept = published if published.exists() else self.run.folder / "model"
+        kept = published if safe.exists(published) else self.run.folder / "model"
         then = registry.read_manifest(kept)
         for name in (*MANIFEST, *LEARNT):
             _same(found, f"the model's {name}", getattr(then, name), getattr(now, name))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from attrition import assessment
+from attrition import assessment, safe
 from attrition.api_client import Answer
 from attrition.book import Book
 from attrition.runs import Run
@@ -38,7 +38,7 @@ def top(stage: Stage) -> list[dict[str, Any]]:
     if stage.ran("70_assess"):
         listed: list[dict[str, Any]] = stage.recorded("70_assess", "top")
         return listed
-    return assessment.top(stage.portfolio, stage.place.ranking) if stage.place.ranking.exists() else []
+    return assessment.top(stage.portfolio, stage.place.ranking) if safe.exists(stage.place.ranking) else []
 
 
 def newest_score(stage: Stage) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def history(stage: Stage, limit: int = 50) -> list[dict[str, Any]]:
     """The champion's Brier score with its interval, over the last runs that judged it and this one, oldest first."""
     past: list[dict[str, Any]] = []
     report = Run.read(stage.staging).report
-    if stage.place.book.exists():
+    if safe.exists(stage.place.book):
         with Book.open(stage.place.book, read_only=True) as book:
             past = [line for line in reversed(book.runs(limit)) if line["run"] != report["run"]]
     return [

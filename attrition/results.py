@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from attrition import record
+from attrition import record, safe
 from attrition.home import RUN, Place
 
 __all__ = ["account", "file", "files", "latest", "values"]
@@ -54,12 +54,12 @@ def values(place: Place, run: str, stage: str) -> dict[str, Any] | None:
 
 def _folder(place: Place, run: str) -> Path | None:
     folder = place.executed / run
-    published = RUN.fullmatch(run) and not folder.is_symlink() and (folder / "run.json").is_file()
+    published = RUN.fullmatch(run) and not safe.is_link(folder) and safe.is_file(folder / "run.json")
     return folder if published else None
 
 
 def _plain(path: Path) -> bool:
-    return bool(FILE.fullmatch(path.name)) and not path.is_symlink() and path.is_file()
+    return bool(FILE.fullmatch(path.name)) and not safe.is_link(path) and safe.is_file(path)
 
 
 # A published file does not change, so its time of change is as good as its content.

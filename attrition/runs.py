@@ -80,7 +80,7 @@ class Run:
         try:
             safe.write(self.folder / ACCOUNT, text)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (self.folder / RESERVE).exists():
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not safe.exists(self.folder / RESERVE):
                 raise
             self.spend()
             safe.write(self.folder / ACCOUNT, text)
@@ -101,7 +101,7 @@ class Run:
     def before(self) -> dict[str, Any]:
         """What `remember` left: ``state`` and ``params``; empty where nothing was."""
         path = self.folder / BEFORE
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
         return found
 
     def spend(self) -> None:
@@ -134,7 +134,7 @@ class Run:
     def publish(self, place: Place) -> Path:
         """Move the whole folder to its place among the runs; published already is fine."""
         target = place.executed / self.name
-        if self.folder != target and self.folder.exists():
+        if self.folder != target and safe.exists(self.folder):
             safe.clear(self.folder)  # of kernels that were killed while they wrote, or that outlived their runner
             safe.publish(self.folder, target)
         safe.clear(target)  # what such a kernel began between the two
@@ -147,7 +147,7 @@ def latest(place: Place) -> dict[str, str]:
     ``run`` and ``finished_at`` of the newest of all: so that no reader has to search through the runs.
     """
     path = place.executed / LATEST
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
     return found
 
 
@@ -161,7 +161,7 @@ def leftovers(place: Place) -> Iterator[Run]:
     for folder in safe.entries(place.staging):
         # Killed before its first line, there is nothing to tell. And what stands here beside a run that is published
         # was written by a process that slept while somebody took its lock away and another closed its run.
-        if (folder / ACCOUNT).exists() and not (place.executed / folder.name).exists():
+        if safe.exists(folder / ACCOUNT) and not safe.exists(place.executed / folder.name):
             yield Run.read(folder)
         else:
             safe.remove(folder)

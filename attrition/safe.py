@@ -6,12 +6,14 @@ beside, synced, renamed, its folder synced.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import fnmatch
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +24,11 @@ __all__ = [
     "below",
     "clear",
     "entries",
+    "exists",
     "file_system",
+    "is_file",
+    "is_folder",
+    "is_link",
     "lock",
     "make_folder",
     "move",
@@ -32,6 +38,7 @@ __all__ = [
     "sweep",
     "sync",
     "sync_below",
+    "there",
     "write",
 ]
 
@@ -41,6 +48,10 @@ REMOTE = {
     *("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph", "fuse.gcsfuse", "fuse.davfs", "davfs"),
 }
 """File systems that other machines see too, on which the lock of one kernel says nothing."""
+
+
+NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What the system says of a path at which there can be nothing."""
 
 
 class NotLocal(OSError):
@@ -56,6 +67,47 @@ class Held(Exception):
         super().__init__(f"{who} holds {path}")
 
 
+def exists(path: Path) -> bool:
+    """Whether a path leads to something.
+
+    It and those below stand in the place of `Path.exists` and the like, which from Python 3.14 on also say no where the
+    system cannot tell: what is there would be passed over.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a file; raises as `exists` does."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; raises as `exists` does."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a symbolic link; raises as `exists` does."""
+    return stat.S_ISLNK(_mode(path, follow=False) or 0)
+
+
+def there(path: Path) -> bool:
+    """Whether a name is taken, be it by a link that leads nowhere; raises as `exists` does."""
+    return _mode(path, follow=False) is not None
+
+
+def _mode(path: Path, *, follow: bool = True) -> int | None:
+    try:
+        return path.stat(follow_symlinks=follow).st_mode
+    except OSError as error:
+        if error.errno not in NOTHING:
+            raise
+        return None
+
+
 def sync(path: Path) -> None:
     """Flush a file, or a folder's list of names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -67,7 +119,7 @@ def sync(path: Path) -> None:
 
 def make_folder(path: Path) -> Path:
     """Make a folder and those above it, each synced into its parent; an existing one is fine."""
-    if not path.is_dir():
+    if not is_folder(path):
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync(path.parent)
@@ -103,7 +155,7 @@ def publish(staging: Path, target: Path) -> None:
     Raises:
         FileExistsError: ``target`` is there already; a published folder is never replaced.
     """
-    if target.exists():
+    if exists(target):
         raise FileExistsError(f"{target} is already published")
     sync_below(staging)
     move(staging, target)
@@ -150,7 +202,7 @@ def _unless_gone(error: OSError) -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder that nothing names; gone already is fine."""
-    if folder.exists():
+    if exists(folder):
         shutil.rmtree(folder)
         sync(folder.parent)
 
@@ -170,7 +222,7 @@ def clear(folder: Path) -> None:
     A process that still writes there fails when it wants to give it its name.
     """
     for path in sorted(path for path in below(folder) if path.name.startswith(".")):
-        if path.is_dir() and not path.is_symlink():
+        if is_folder(path) and not is_link(path):
             with suppress(FileNotFoundError):  # it just goes
                 shutil.rmtree(path)
         else:

@@ -138,9 +138,9 @@ def lists(place: Place, whom: Whom) -> int:
     """The ranking without the client, its ranks dense again; whom to call first made from it anew."""
     from attrition import calling
 
-    if not place.ranking.exists() or not _without_lines(place.ranking, whom, ranked=True):
+    if not safe.exists(place.ranking) or not _without_lines(place.ranking, whom, ranked=True):
         return 0
-    calls = json.loads(place.call_list.read_text(encoding="utf-8")) if place.call_list.exists() else {}
+    calls = json.loads(place.call_list.read_text(encoding="utf-8")) if safe.exists(place.call_list) else {}
     if calls:
         about = {key: calls[key] for key in ("run", "model", "data_version")}
         safe.write(place.call_list, json.dumps(calling.lists(whom.portfolio, place.ranking, **about)))
@@ -154,11 +154,11 @@ def drops(place: Place, whom: Whom) -> int:
     """
     changed = 0
     for path in sorted(safe.below(place.taken)):
-        if path.is_file() and _in_file(path, whom):
+        if safe.is_file(path) and _in_file(path, whom):
             path.unlink()
             changed += 1
     for path in (*sorted(safe.below(place.quarantine)), *sorted(safe.below(place.test))):
-        if path.is_file() and _in_file(path, whom):
+        if safe.is_file(path) and _in_file(path, whom):
             changed += _cut(path, whom)
     return changed
 
@@ -168,7 +168,7 @@ def run(folder: Path, whom: Whom) -> bool:
     safe.clear(folder)
     changed = False
     for path in sorted(safe.below(folder)):
-        if not path.is_file():
+        if not safe.is_file(path):
             continue
         if path.suffix == ".parquet":
             changed |= _without_lines(path, whom, ranked=path.stem in ("assessed", "ranking"))
@@ -184,12 +184,12 @@ def logs(place: Place, whom: Whom) -> int:
     """Cut the lines of logs that name the client, and the id out of alerts that wait."""
     changed = 0
     waiting = place.data / "alerts.json"
-    if waiting.exists() and _said(waiting, whom):
+    if safe.exists(waiting) and _said(waiting, whom):
         _page_or_account(waiting, whom)
         changed = 1
     root = Home(place.root).root
     for path in (*safe.entries(root, "*.log*"), *safe.entries(root / "logs")):
-        if path.is_file() and _in_file(path, whom):
+        if safe.is_file(path) and _in_file(path, whom):
             changed += _cut(path, whom)
     return changed
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attrition import safe
 from attrition.body import Refused
 from attrition.home import Home, Place
 from attrition.params import ParamsError
@@ -75,7 +76,7 @@ class Server:
             place = self.home.place(asked)
         except ValueError:
             place = None
-        if place is None or not place.params.is_file():
+        if place is None or not safe.is_file(place.params):
             raise Refused(404, f"there is no portfolio {asked[:40]!r}")
         return place
 

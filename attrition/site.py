@@ -64,7 +64,7 @@ def _newest(place: Place, book: Book) -> Run | None:
     """The newest run, where its folder is there."""
     for line in book.runs(limit=1):
         folder = place.executed / str(line["run"])
-        return Run.read(folder) if (folder / "run.json").is_file() else None
+        return Run.read(folder) if safe.is_file(folder / "run.json") else None
     return None
 
 
@@ -79,7 +79,7 @@ def _history(place: Place, book: Book) -> list[dict[str, Any]]:
 def _points(place: Place, lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for line in lines:
         folder = place.executed / line["run"]
-        if line["status"] == "running" or not (folder / "run.json").is_file():
+        if line["status"] == "running" or not safe.is_file(folder / "run.json"):
             continue
         run = Run.read(folder)
         if "based_on" not in run.report:  # tried by hand: nothing came of it
@@ -106,17 +106,19 @@ def runs_page(place: Place, portfolio: Portfolio, book: Book, number: int) -> No
 def _missing(place: Place, portfolio: Portfolio, book: Book, rows: list[dict[str, Any]]) -> None:
     """Write the pages that a list would name and that are not there: a tick was killed right after it closed a run."""
     for folder in (place.executed / row["run"] for row in rows):
-        if (folder / ACCOUNT).exists() and not (folder / "index.html").exists():
+        if safe.exists(folder / ACCOUNT) and not safe.exists(folder / "index.html"):
             publish.run_page(place, Run.read(folder), portfolio, book)
 
 
 def _clients(place: Place, portfolio: Portfolio, calls: Mapping[str, Any], newest: Run | None) -> None:
     """The lists of whom to call; those that are there already are of the newest assessment, unless it was just made."""
     folder = safe.make_folder(place.executed / "clients")
-    if (folder / "index.html").exists() and (newest is None or calls["run"] != newest.name):
+    if safe.exists(folder / "index.html") and (newest is None or calls["run"] != newest.name):
         return
     folder_of = place.executed / str(calls["run"])
-    plan = Run.read(folder_of).recorded("70_assess").get("70_assess", {}).get("plan") if folder_of.exists() else None
+    plan = (
+        Run.read(folder_of).recorded("70_assess").get("70_assess", {}).get("plan") if safe.exists(folder_of) else None
+    )
     lists = pages.lists(portfolio.title, calls, plan)
     for address, page in lists.items():
         _put(place, address, page)
@@ -136,7 +138,7 @@ def _models(place: Place, portfolio: Portfolio, book: Book, newest: Run | None) 
     for version in sorted({each for each in spoken if each}):
         model_page(place, portfolio, book, version, judged.get(version))
     found = [
-        {**line, "compared": (place.executed / Urls().model(line["version"], "compare")).exists()}
+        {**line, "compared": safe.exists(place.executed / Urls().model(line["version"], "compare"))}
         for line in book.models(MODELS_A_PAGE)
     ]
     _put(place, Urls().models, pages.models(portfolio.title, found, state.versions))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrition import kernels, publish, record
+from attrition import kernels, publish, record, safe
 from attrition.console import say
 from attrition.forks import Forks
 from attrition.home import Place
@@ -77,7 +77,7 @@ class StageRunner:
         except (CellFailed, Interrupted) as error:
             status = "interrupted" if isinstance(error, Interrupted) else "failed"
             self.log.stage(name, status, seconds=round(time.monotonic() - begun, 2))
-            if executed.exists():
+            if safe.exists(executed):
                 self.log.stage(name, status, report=publish.stage_page(self.log, notebook))
             raise
         self.log.stage(name, "completed", seconds=round(seconds, 2), report=publish.stage_page(self.log, notebook))

@@ -46,7 +46,7 @@ class Stage:
         place = Home(Path(home) if home else SAMPLE).place(portfolio)
         folder = Path(staging) if staging else _scratch(place)
         changed = folder / "params" / place.params.name  # of a run with -p
-        return cls(place, params.load(changed if changed.exists() else place.params), folder)
+        return cls(place, params.load(changed if safe.exists(changed) else place.params), folder)
 
     def recorded(self, notebook: str, name: str) -> Any:
         """A value that an earlier stage of this run recorded, such as ``recorded("20_monitor", "verdict")``.
@@ -59,7 +59,7 @@ class Stage:
 
     def ran(self, notebook: str) -> bool:
         """Whether an earlier stage of this run was executed."""
-        return (self.staging / f"{notebook}.ipynb").exists()
+        return safe.exists(self.staging / f"{notebook}.ipynb")
 
     def clients(self, version: int | None = None) -> Clients:
         """The client table as it was at a data version; None: the newest."""
@@ -96,7 +96,7 @@ class Stage:
         from attrition import registry
 
         trained = self.staging / "model"
-        if trained.exists() and registry.read_manifest(trained).version == version:
+        if safe.exists(trained) and registry.read_manifest(trained).version == version:
             return registry.load(trained)
         folder = registry.version_path(self.place.models, version)
         with Book.open(self.place.book, read_only=True) as book:
@@ -105,7 +105,7 @@ class Stage:
 
 def _scratch(place: Place) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f"attrition-{place.name}-"))
-    runs = [run for each in safe.entries(place.executed) if (run := each / "run.json").exists()]
+    runs = [run for each in safe.entries(place.executed) if safe.exists(run := each / "run.json")]
     if runs:
         shutil.copytree(runs[-1].parent, scratch, dirs_exist_ok=True)
     return scratch

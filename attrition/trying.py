@@ -73,7 +73,7 @@ def attempt(place: Place, last: int, tick: Tick) -> Tried:
     with tempfile.TemporaryDirectory(prefix="attrition-try-") as scratch:
         then, _ = past.rebuild(place, runs[0], Path(scratch).resolve())
         safe.write(then.params, place.params.read_bytes())
-        if place.newest.exists():  # else the package index would be asked
+        if safe.exists(place.newest):  # else the package index would be asked
             safe.make_folder(then.newest.parent)
             shutil.copy(place.newest, then.newest)
         found: list[Beside] = []
@@ -88,7 +88,7 @@ def attempt(place: Place, last: int, tick: Tick) -> Tried:
                 return Tried(found, None, where)
         before = then.data / "before.parquet"
         past.ranking(place, place.book, past.number_of(runs[-1].name) + 1, before)
-        moves = _moves(before, then.ranking) if before.exists() and then.ranking.exists() else None
+        moves = _moves(before, then.ranking) if safe.exists(before) and safe.exists(then.ranking) else None
         return Tried(found, moves)
 
 

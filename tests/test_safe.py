@@ -1,5 +1,6 @@
 """A file appears whole or not at all, and a lock belongs to one process."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -272,7 +273,36 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, 
         find(path)
 
 
-LISTS = re.compile(r"\.r?glob\(|\bos\.walk\(")
+@pytest.mark.parametrize("ask", [safe.exists, safe.is_file, safe.is_folder, safe.is_link, safe.there])
+def test_what_cannot_be_told_is_not_taken_for_nothing(tmp_path, ask):
+    class Broken(type(tmp_path)):
+        def stat(self, **_how):
+            raise OSError(errno.EIO, "the disk does not answer")
+
+    with pytest.raises(OSError, match="does not answer"):
+        ask(Broken(tmp_path))
+
+
+def test_what_is_at_a_path(tmp_path):
+    file, link, loop, dangling = (tmp_path / name for name in ("file", "link", "loop", "dangling"))
+    file.touch()
+    link.symlink_to(file)
+    loop.symlink_to(loop)
+    dangling.symlink_to(tmp_path / "nothing")
+    asks = (safe.exists, safe.is_file, safe.is_folder, safe.is_link, safe.there)
+    paths = (file, link, loop, dangling, tmp_path, tmp_path / "none", file / "below", tmp_path / ("n" * 300))
+    assert [[ask(path) for path in paths] for ask in asks] == [
+        [True, True, False, False, True, False, False, False],
+        [True, True, False, False, False, False, False, False],
+        [False, False, False, False, True, False, False, False],
+        [False, True, True, True, False, False, False, False],
+        [True, True, True, True, True, False, False, False],
+    ]
+
+
+HIDES = re.compile(
+    r"\.r?glob\(|\bos\.walk\(|\.(exists|is_file|is_dir|is_symlink)\(\)|\bos\.path\.(exists|lexists|isfile|isdir|islink)\("
+)
 OTHERWISE = {
     "safe.py",  # it is here that errors are raised
     "engine.py",  # its own code
@@ -282,6 +312,6 @@ OTHERWISE = {
 }
 
 
-def test_no_folder_of_a_home_is_listed_in_a_way_that_hides_errors():
-    found = {path.name for path in (REPOSITORY / "attrition").rglob("*.py") if LISTS.search(path.read_text())}
-    assert found == OTHERWISE
+def test_no_file_or_folder_of_a_home_is_looked_for_in_a_way_that_hides_errors():
+    code = [*(REPOSITORY / "attrition").rglob("*.py"), REPOSITORY / "runner.py", REPOSITORY / "api.py"]
+    assert {path.name for path in code if HIDES.search(path.read_text())} == OTHERWISE

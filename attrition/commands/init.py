@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 
     path: Path = arguments.file
     place = home.place(arguments.name or _named(path))
-    if place.params.exists() and not arguments.dry_run:
+    if safe.exists(place.params) and not arguments.dry_run:
         raise UsageError(
             f"{place.params} is there already: to take more clients in, put the file into {place.incoming}; "
             "for another portfolio choose a --name"
@@ -137,7 +137,7 @@ def _list(place: Place) -> Iterator[str]:
     """The head of the list, where there is a model."""
     from attrition import assessment, params
 
-    if not place.ranking.exists():
+    if not safe.exists(place.ranking):
         yield "No list yet: the report says what is wanting for a first model."
         return
     yield "To be called first:"

@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace, _home: Home) -> int:
         UsageError: something is there already.
     """
     root = arguments.folder.resolve()
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if safe.exists(root) and (not safe.is_folder(root) or any(root.iterdir())):
         raise UsageError(f"{root} is there already, and is not an empty folder: name another one")
     for name in ("params", "notebooks", "data", "models", "executed"):
         safe.make_folder(root / name)

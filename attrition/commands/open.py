@@ -30,18 +30,18 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     """Lay the copy down and say where; returns the exit status."""
     place = home.place(arguments.portfolio)
     folder = place.executed / arguments.run
-    if not RUN.fullmatch(arguments.run) or not (folder / ACCOUNT).exists():
+    if not RUN.fullmatch(arguments.run) or not safe.exists(folder / ACCOUNT):
         raise UsageError(f"{place.name}: no run {arguments.run[:40]!r}; the list: runner.py runs {place.name}")
     stages = Run.read(folder).report["stages"]
     notebooks = [line["notebook"] for line in stages]
     found = next((line["notebook"] for line in stages if line["name"] == arguments.stage), "")
-    if not found or not (folder / found).exists():
-        ran = ", ".join(line["name"] for line in stages if (folder / line["notebook"]).exists())
+    if not found or not safe.exists(folder / found):
+        ran = ", ".join(line["name"] for line in stages if safe.exists(folder / line["notebook"]))
         raise UsageError(
             f"{place.name}: {arguments.run} did not execute {arguments.stage[:40]!r}; it did {ran or 'none'}"
         )
     target = place.executed / ".open" / f"{arguments.run}-{arguments.stage}"
-    if target.exists():
+    if safe.exists(target):
         raise UsageError(f"{target} is there already: work on in it, or remove it to open the stage anew")
     later = notebooks[notebooks.index(found) :]
     shutil.copytree(folder, safe.make_folder(target) / "staging", ignore=shutil.ignore_patterns("*.html", *later))
@@ -73,4 +73,4 @@ def _copy(place: Place, executed: Path, staging: Path, run: str) -> dict[str, An
 
 def _drop(place: Place, run: str, path: Path) -> Path:
     taken = place.taken / run / path.name
-    return taken if taken.exists() and not path.exists() else path
+    return taken if safe.exists(taken) and not safe.exists(path) else path

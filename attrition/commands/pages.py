@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     for name in names:
         place = home.place(name)
         portfolio = params.load(place.params)
-        if not place.book.exists():
+        if not safe.exists(place.book):
             continue
         with safe.lock(place.lock, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), Book.open(place.book) as book:
             print(f"{name}: {_anew(place, portfolio, book):,} runs, their pages written anew")
@@ -43,7 +43,7 @@ def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
     for folder in published(place):
         run = Run.read(folder)
         for stage in run.report["stages"]:
-            if (run.folder / stage["notebook"]).exists():
+            if safe.exists(run.folder / stage["notebook"]):
                 publish.stage_page(run, stage["notebook"])
         publish.run_page(place, run, portfolio, book)
         done += 1

@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     portfolio = params.load(place.params)
     if arguments.days < 0 or arguments.keep < 0:
         raise UsageError("--days and --keep are numbers from 0 on")
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nothing to prune")
     at = now()
     with safe.lock(place.lock, stamp(at)), Book.open(place.book) as book:

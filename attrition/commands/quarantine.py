@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Print the list, or release a file; returns the exit status."""
     place = home.place(arguments.portfolio)
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet; start with: runner.py tick {place.name}")
     with Book.open(place.book) as book:
         drops = book.set_aside()
@@ -87,7 +87,7 @@ def _as_text(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[
 
 def _rows(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[dict[str, Any]]:
     path = place.quarantine / drop["run"] / rejected(drop["name"])
-    if not path.exists():  # somebody cleared it away: the ledger still knows how many there were
+    if not safe.exists(path):  # somebody cleared it away: the ledger still knows how many there were
         return
     with path.open(encoding="utf-8") as file:
         for line in islice(file, limit):
@@ -109,7 +109,7 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
     if drop is None:
         names = ", ".join(dict.fromkeys(drop["name"] for drop in waits[:10])) or "nothing"
         raise UsageError(_shown(f"{path.name}: no file of this name has rows set aside; there is {names}"))
-    if not path.is_file() or path.is_symlink():
+    if not safe.is_file(path) or safe.is_link(path):
         raise UsageError(_shown(f"{path}: no such file"))
     sha256 = safe.sha256(path)
     if sha256 == drop["sha256"] and not _other_yaml(place, drop["run"]):

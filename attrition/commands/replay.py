@@ -6,7 +6,7 @@ import argparse
 import json
 from functools import partial
 
-from attrition import replaying
+from attrition import replaying, safe
 from attrition.book import Book
 from attrition.console import DONE, FAILED, say
 from attrition.home import Home, UsageError
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Replay; the exit status is 1 where something comes out otherwise."""
     place = home.place(arguments.portfolio)
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet")
     name = arguments.run
     if name.isdecimal():

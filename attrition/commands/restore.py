@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         place = home.place(name)
         safe.make_folder(place.incoming)
         safe.make_folder(place.executed)  # of a backup that is older than the first run's page
-        if place.book.exists():
+        if safe.exists(place.book):
             with Book.open(place.book) as book:
                 site.write(place, params.load(place.params), book)
     print(f"restored: {', '.join(names)}. The next tick goes on where the backup was made.")

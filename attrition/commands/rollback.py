@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     portfolio = params.load(place.params)
     if not arguments.reason.strip():
         raise UsageError("--reason is empty: say why, for those who read the record")
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no model was ever deployed")
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with safe.lock(place.lock, at), Book.open(place.book) as book:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from attrition import safe
 from attrition.book import Book
 from attrition.home import Home, UsageError
 
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Print the list; returns the exit status."""
     place = home.place(arguments.portfolio)
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet; start with: runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
         runs, quiet = book.runs(limit=arguments.limit), book.quiet_since()

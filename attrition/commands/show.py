@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from attrition import safe
 from attrition.book import Book
 from attrition.console import plain
 from attrition.home import RUN, Home, Place, UsageError
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         seconds = f"{stage['seconds']:.1f} s" if stage["seconds"] is not None else ""
         note = stage.get("reason") or (_cell(run.folder / stage["notebook"]) if stage["status"] == "running" else "")
         print(f"  {stage['name']:<9} {stage['status']:<11} {seconds:>8}  {plain(note)}".rstrip())
-    if (run.folder / "index.html").exists():
+    if safe.exists(run.folder / "index.html"):
         print(f"report: {run.folder / 'index.html'}")
     return 0
 
@@ -49,7 +50,7 @@ def _cell(notebook: Path) -> str:
 
 
 def _newest(place: Place) -> str:
-    if place.book.exists():
+    if safe.exists(place.book):
         with Book.open(place.book, read_only=True) as book:
             runs = book.runs(limit=1)
         if runs:
@@ -60,6 +61,6 @@ def _newest(place: Place) -> str:
 def _folder(place: Place, run: str) -> Path:
     if RUN.fullmatch(run):
         for folder in (place.executed / run, place.staging / run):
-            if (folder / "run.json").exists():
+            if safe.exists(folder / "run.json"):
                 return folder
     raise UsageError(f"{place.name}: no run {run[:40]!r}; the list: runner.py runs {place.name}")

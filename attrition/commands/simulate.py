@@ -55,7 +55,7 @@ def _drop(place: Place, source: Stream, number: int, rows: int) -> Path:
 
 def _drops_so_far(place: Place) -> int:
     waiting = len(safe.entries(place.incoming, "clients-*.csv"))
-    if not place.book.exists():
+    if not safe.exists(place.book):
         return waiting
     with Book.open(place.book, read_only=True) as book:
         return waiting + book.drop_count()
@@ -64,7 +64,7 @@ def _drops_so_far(place: Place) -> int:
 def _fresh(root: Path) -> Home:
     """An empty home with the portfolio demo; a folder that is not such a home is left alone."""
     mark = root / ".simulated"
-    if root.exists() and not mark.exists():
+    if safe.exists(root) and not safe.exists(mark):
         raise UsageError(f"{root} is there already and was not made by a simulation: name another folder")
     shutil.rmtree(root, ignore_errors=True)
     safe.make_folder(root / "params")

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from attrition import trying
+from attrition import safe, trying
 from attrition.console import DONE, FAILED
 from attrition.home import Home, UsageError
 from attrition.runs import Run
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     place = home.place(arguments.portfolio)
     if arguments.last < 1:
         raise UsageError("--last is a number from 1 on")
-    if not place.book.exists():
+    if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nothing to try on")
     with contextlib.redirect_stdout(sys.stderr):
         found = trying.attempt(place, arguments.last, _tick)

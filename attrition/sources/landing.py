@@ -48,7 +48,7 @@ class Landing:
 
     def there(self, name: str) -> bool:
         """Whether a drop of this name waits already."""
-        return (self._incoming / name).exists()
+        return safe.exists(self._incoming / name)
 
     def beside(self, name: str) -> Path:
         """Where to write a drop before it is one."""

@@ -141,7 +141,7 @@ def _sometimes_readable(path: Path, sha256: str | None, refused: str | None) -> 
 
 
 def _identity(path: Path) -> tuple[str | None, int]:
-    if path.is_symlink() or not path.is_file():
+    if safe.is_link(path) or not safe.is_file(path):
         path.lstat()  # gone is no empty drop
         return None, 0
     try:
@@ -157,7 +157,7 @@ def whole(folder: Path) -> Iterator[Path]:
     try:
         yield beside
         shutil.rmtree(beside / "spilt", ignore_errors=True)
-        if not folder.exists():
+        if not safe.exists(folder):
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -253,7 +253,7 @@ def commit_scores(folder: Path, parquet: Path, number: int, run: str) -> int:
         StoreError: the file has other columns, is gone, or a later number is committed.
     """
     name = f"part-{number:06d}-{run}.parquet"
-    staged = delta.Staged(parquet, name, stats=score_stats(parquet if parquet.exists() else folder / name))
+    staged = delta.Staged(parquet, name, stats=score_stats(parquet if safe.exists(parquet) else folder / name))
     return delta.commit(folder, SCORES, [staged], app="scores", number=number, run=run)
 
 
@@ -302,7 +302,7 @@ def score_stats(parquet: Path) -> dict[str, Any]:
     Raises:
         StoreError: it has other columns, or is gone.
     """
-    if not parquet.exists():
+    if not safe.exists(parquet):
         raise StoreError(f"{parquet} is gone: score anew")
     with connect() as connection:
         rows = f"{rows_in([parquet])}"

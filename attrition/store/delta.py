@@ -76,7 +76,7 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
         StoreError: its columns are not ``columns`` (SQL types by name), its rows have another hash, or its log cannot
             be read.
     """
-    if not (folder / "_delta_log").is_dir():
+    if not safe.is_folder(folder / "_delta_log"):
         return None
     try:
         if not DeltaTable.is_deltatable(str(folder)):
@@ -217,7 +217,7 @@ def _commit_new(
     actions: list[AddAction | RemoveAction] = []
     for part in staged:
         target = folder / part.name
-        if part.source.exists():  # gone: renamed by the call that this one repeats
+        if safe.exists(part.source):  # gone: renamed by the call that this one repeats
             safe.sync(part.source)
             safe.move(part.source, target)
         _verify(target, part)
@@ -264,7 +264,7 @@ def _fit(folder: Path, table: DeltaTable, columns: Mapping[str, str]) -> None:
 
 
 def _verify(target: Path, part: Staged) -> None:
-    if not target.exists():
+    if not safe.exists(target):
         raise StoreError(f"{part.source} is gone and {target} not there: ingest anew")
     if part.sha256 is not None and safe.sha256(target) != part.sha256:
         raise StoreError(f"{target} is not the file that was staged (SHA-256 differs): another run wrote it")
@@ -274,7 +274,7 @@ def _sync_log(folder: Path, version: int) -> None:
     log = folder / "_delta_log"
     names = (f"{version:020d}.json", f"{version:020d}.checkpoint.parquet", "_last_checkpoint")
     for path in (log / name for name in names):
-        if path.exists():
+        if safe.exists(path):
             safe.sync(path)
     safe.sync(log)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from attrition import safe
 from attrition.params import Portfolio
 
 __all__ = [
@@ -111,7 +112,7 @@ def connect(room: Room = WIDE, temp: Path | None = None) -> Iterator[Any]:
         with owner.cursor() as connection:
             connection.execute(f"SET temp_directory = {literal(going_on)}; ATTACH ':memory:' AS block; USE block")
             yield connection
-            sound = _emptied(connection) and not going_on.exists()  # it cannot be told to go on elsewhere
+            sound = _emptied(connection) and not safe.exists(going_on)  # it cannot be told to go on elsewhere
     finally:
         if sound and (room.keeps or _resident() - before < GROWN):
             _idle.setdefault(room, []).append(owner)

@@ -92,7 +92,7 @@ def _held(part: Path) -> Hashes:
 def _read(part: Path) -> Hashes | None:
     """The hashes beside a file, behind their number; None if they are not there, or not as many."""
     path = _beside(part)
-    if not path.exists() or path.stat().st_size < 8:
+    if not safe.exists(path) or path.stat().st_size < 8:
         return None
     held = np.memmap(path, dtype="<i8", mode="r")
     return held[1:] if path.stat().st_size == 8 * (int(held[0]) + 1) else None

@@ -26,7 +26,7 @@ def land(beside: Path, drop: Path, *, source: str, key: str, mark: Any, sha256: 
     Raises:
         FileExistsError: there is one.
     """
-    if drop.exists() or drop.is_symlink():
+    if safe.there(drop):
         raise FileExistsError(f"{drop} is there already: it waits for the next tick")
     safe.sync(beside)
     about = {"sha256": sha256 or safe.sha256(beside), "source": source, "key": key, "mark": mark}
@@ -48,6 +48,6 @@ def waiting_of(incoming: Path, source: str) -> bool:
     """Whether a drop of this source waits, and is to be taken in before the source is read again."""
     for each in safe.entries(incoming, ".*.mark"):
         drop = each.with_name(each.name.removeprefix(".").removesuffix(".mark"))
-        if drop.exists() and json.loads(each.read_text(encoding="utf-8"))["source"] == source:
+        if safe.exists(drop) and json.loads(each.read_text(encoding="utf-8"))["source"] == source:
             return True
     return False

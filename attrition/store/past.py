@@ -13,6 +13,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from attrition import safe
 from attrition.store import delta
 from attrition.store.engine import connect, literal, quoted, rows_in
 
@@ -55,7 +56,7 @@ def predictions(folder: Path, target: Path, *, to_run: int, put: Put) -> None:
 
 
 def _there(folder: Path) -> bool:
-    return (folder / "_delta_log").is_dir() and bool(DeltaTable.is_deltatable(str(folder)))
+    return safe.is_folder(folder / "_delta_log") and bool(DeltaTable.is_deltatable(str(folder)))
 
 
 def _lay(folder: Path, target: Path, wanted: str, put: Put) -> dict[str, dict[str, Any]]:

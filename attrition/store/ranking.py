@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attrition import safe
 from attrition.store.clients import SCORES
 from attrition.store.engine import Room, connect, listed, literal, quoted, rows_in
 
@@ -47,16 +48,16 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
     with connect(ROOM) as db:  # its tables go to the disk where memory does not hold them
         declared = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items())
         listing, rows = rows_in(files), "*"
-        if not files and previous.exists():  # nobody to assess: the columns to show are the earlier ranking's
+        if not files and safe.exists(previous):  # nobody to assess: the columns to show are the earlier ranking's
             listing, rows = rows_in([previous]), "* EXCLUDE (rank)"
         none = "" if files else "LIMIT 0"
         more = f"UNION ALL BY NAME (SELECT {rows} FROM {listing} {none})"
-        if not files and not previous.exists():
+        if not files and not safe.exists(previous):
             more = ""
-        kept = "TABLE" if previous.exists() else "VIEW"  # only what an earlier ranking adds to need be held
+        kept = "TABLE" if safe.exists(previous) else "VIEW"  # only what an earlier ranking adds to need be held
         db.execute(f"CREATE {kept} everybody AS SELECT {declared} WHERE false {more}")
         db.execute("CREATE TABLE mine AS SELECT _row, id FROM everybody")
-        if previous.exists():
+        if safe.exists(previous):
             _go_on(db, previous, anew)
         # One sort of whole lines, numbered as they come out of it.
         _write(
