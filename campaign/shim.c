@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 enum mode { OFF, NOTE, KILL_BEFORE, KILL_AFTER, KILL_HALF, FAIL, SHORT, HOLD };
-enum kind { OPEN = 1, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK, READ };
+enum kind { OPEN = 1, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK, READ, ASK };
 
 #define FILES 4096
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -106,8 +106,13 @@ static int step(int kind) {
 static void after(int kind) { if (mode == KILL_AFTER && (kinds & (1u << kind)) && steps - 1 == at) { int e = errno; die(); errno = e; } }
 
 static uint64_t inode_of(int handle) { struct stat s; return fstat(handle, &s) ? 0 : s.st_ino; }
-static uint64_t inode_at(const char *path) { struct stat s; return lstat(path, &s) ? 0 : s.st_ino; }
-static int there(const char *path) { struct stat s; return lstat(path, &s) == 0; }
+static uint64_t inode_at(const char *path, int flags) { /* 0: nothing is there */
+    int handle = syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC | flags);
+    if (handle < 0) return 0;
+    uint64_t found = inode_of(handle);
+    syscall(SYS_close, handle);
+    return found;
+}
 static int mine(int handle, int level) { return mode != OFF && handle >= 0 && handle < FILES && known[handle] >= level; }
 
 static int opened(int folder, const char *path, int flags, mode_t permissions) {
@@ -121,7 +126,7 @@ static int opened(int folder, const char *path, int flags, mode_t permissions) {
         handle = next(folder, path, flags, permissions);
         if (handle >= 0 && handle < FILES) known[handle] = 0;
     } else {
-        int is_new = (flags & O_CREAT) && !there(whole);
+        int is_new = (flags & O_CREAT) && !inode_at(whole, 0);
         int kind = !writes ? LOOK : is_new ? CREATE : OPEN;
         if (step(kind) >= 0) {
             handle = next(folder, path, flags, permissions);
@@ -160,6 +165,32 @@ DIR *opendir(const char *path) { /* glibc's own opens by itself */
     errno = e;
     return folder;
 }
+
+/* What asks about a path, and opens nothing; without one it is about a handle. */
+#define ASKING(folder_, path_, call_) \
+    char whole[PATH_MAX]; \
+    if (mode == OFF || !(kinds & (1u << ASK)) || !*path_ || !below(folder_, path_, whole)) return call_; \
+    pthread_mutex_lock(&mutex); \
+    int result = step(ASK) < 0 ? -1 : call_, e = errno; \
+    pthread_mutex_unlock(&mutex); \
+    errno = e; \
+    return result;
+static int stated(int folder, const char *path, void *found, int flags) { ASKING(folder, path, syscall(SYS_newfstatat, folder, path, found, flags)) }
+int stat(const char *path, struct stat *found) { return stated(AT_FDCWD, path, found, 0); }
+int stat64(const char *path, struct stat64 *found) { return stated(AT_FDCWD, path, found, 0); }
+int lstat(const char *path, struct stat *found) { return stated(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
+int lstat64(const char *path, struct stat64 *found) { return stated(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
+int fstatat(int folder, const char *path, struct stat *found, int flags) { return stated(folder, path, found, flags); }
+int fstatat64(int folder, const char *path, struct stat64 *found, int flags) { return stated(folder, path, found, flags); }
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found) { ASKING(folder, path, syscall(SYS_statx, folder, path, flags, mask, found)) }
+/* The names of these in what was built with a glibc before 2.33. */
+int __xstat(int version, const char *path, struct stat *found) { (void)version; return stated(AT_FDCWD, path, found, 0); }
+int __xstat64(int version, const char *path, struct stat64 *found) { (void)version; return stated(AT_FDCWD, path, found, 0); }
+int __lxstat(int version, const char *path, struct stat *found) { (void)version; return stated(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
+int __lxstat64(int version, const char *path, struct stat64 *found) { (void)version; return stated(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
+int __fxstatat(int version, int folder, const char *path, struct stat *found, int flags) { (void)version; return stated(folder, path, found, flags); }
+int __fxstatat64(int version, int folder, const char *path, struct stat64 *found, int flags) { (void)version; return stated(folder, path, found, flags); }
+int access(const char *path, int wanted) { ASKING(AT_FDCWD, path, syscall(SYS_faccessat, AT_FDCWD, path, wanted)) }
 
 int close(int handle) {
     if (handle >= 0 && handle < FILES) known[handle] = 0;
@@ -216,7 +247,7 @@ ssize_t copy_file_range(int from, off64_t *a, int to, off64_t *b, size_t size, u
     int result = -1, e; \
     if (step(kind_) >= 0) { \
         result = call_; e = errno; \
-        if (result == 0) note(kind_, kind_ == MKDIR ? inode_at(first_) : 0, 0, first_, second_, strlen(second_)); \
+        if (result == 0) note(kind_, kind_ == MKDIR ? inode_at(first_, 0) : 0, 0, first_, second_, strlen(second_)); \
         after(kind_); \
     } else e = errno; \
     pthread_mutex_unlock(&mutex); \
@@ -243,7 +274,7 @@ static int removed(int folder, const char *path, int flags) {
 int unlink(const char *path) { return removed(AT_FDCWD, path, 0); }
 int unlinkat(int folder, const char *path, int flags) { return removed(folder, path, flags); }
 int rmdir(const char *path) { return removed(AT_FDCWD, path, AT_REMOVEDIR); }
-int remove(const char *path) { struct stat s; return removed(AT_FDCWD, path, lstat(path, &s) == 0 && S_ISDIR(s.st_mode) ? AT_REMOVEDIR : 0); }
+int remove(const char *path) { return removed(AT_FDCWD, path, inode_at(path, O_DIRECTORY) ? AT_REMOVEDIR : 0); }
 
 int mkdirat(int folder, const char *path, mode_t permissions) {
     char whole[PATH_MAX];

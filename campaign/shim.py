@@ -48,10 +48,10 @@ class Mode(IntEnum):
 class Kind(IntEnum):
     """What a step is."""
 
-    OPEN, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK, READ = range(1, 13)
+    OPEN, CREATE, WRITE, CUT, RENAME, LINK, UNLINK, MKDIR, RMDIR, SYNC, LOOK, READ, ASK = range(1, 14)
 
 
-CHANGES = tuple(kind for kind in Kind if kind not in (Kind.OPEN, Kind.LOOK, Kind.READ))
+CHANGES = tuple(kind for kind in Kind if kind not in (Kind.OPEN, Kind.LOOK, Kind.READ, Kind.ASK))
 """The steps after which a disk is not as before, or is it for good."""
 
 

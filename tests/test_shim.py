@@ -14,7 +14,8 @@ from attrition.home import REPOSITORY
 from campaign import shim
 from campaign.shim import LOADED
 
-# A tick, what it changed by kind, and how often it read; the looks at two names that are not there tell when.
+# A tick, what it changed by kind, and how often it read, or asked about a path; the looks at two names that are not
+# there tell when.
 TICK = """
 import json, os, sys
 from collections import Counter
@@ -26,13 +27,13 @@ place = kit.home(root)
 kit.first_visit(place)
 handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 os.path.lexists("/begun")
-shim.arm(root, Fault(Mode.NOTE, kinds=(Kind.READ,)), handle)
+shim.arm(root, Fault(Mode.NOTE, kinds=(Kind.READ, Kind.ASK)), handle)
 status = kit.tick(place)
-reads = shim.steps()
+looks = shim.steps()
 shim.disarm()
 os.path.lexists("/over")
 counts = Counter(step.kind.name for step in shim.read(log))
-print(json.dumps([status, {**counts, "READ": reads}]), flush=True)
+print(json.dumps([status, {**counts, "LOOK": looks}]), flush=True)
 os._exit(0)
 """
 CALLS = {
@@ -40,24 +41,29 @@ CALLS = {
     **{"rename": "RENAME", "renameat": "RENAME", "renameat2": "RENAME", "link": "LINK", "linkat": "LINK"},
     **{"unlink": "UNLINK", "rmdir": "RMDIR", "mkdir": "MKDIR", "mkdirat": "MKDIR"},
     **{"fsync": "SYNC", "fdatasync": "SYNC", "sync_file_range": "SYNC", "syncfs": "SYNC"},
-    **{"read": "READ", "pread64": "READ", "readv": "READ", "preadv": "READ"},
+    **{"read": "LOOK", "pread64": "LOOK", "readv": "LOOK", "preadv": "LOOK"},
     # These the library refuses, or does not know: a tick must do without.
     **dict.fromkeys(("copy_file_range", "sendfile", "fallocate", "truncate", "openat2"), "UNSEEN"),
 }
-LOOKS = ("lstat", "newfstatat")
+ASKS = ("stat", "lstat", "newfstatat", "statx", "access", "faccessat")
 
 
 def traced(folder, root):
     """What the tracer saw done below ``root`` between the two looks, by kind; it wrote a file a thread."""
     done = re.compile(r"^([\d.]+) (\w+)\((.*)\) += (-?\d+)")
-    text = "\n".join(path.read_text(errors="replace") for path in folder.iterdir())
-    lines = [match.groups() for match in map(done.match, text.splitlines()) if match]
+    texts = [path.read_text(errors="replace") for path in folder.iterdir()]
+    own = [text for text in texts if "execve(" not in text or '"/begun"' in text]  # none of the programs it starts
+    lines = [match.groups() for match in map(done.match, "\n".join(own).splitlines()) if match]
     begun, over = (next(at for at, _, words, _ in lines if f'"/{name}"' in words) for name in ("begun", "over"))
     found = Counter()
     for _, call, words, result in (line for line in lines if float(begun) <= float(line[0]) <= float(over)):
-        if not re.search(f'{root}[/>"]', words) or int(result) < 0:
+        if not re.search(f'{root}[/>"]', words):
             continue
-        if call == "unlinkat":
+        if call in ASKS:
+            found["LOOK"] += '""' not in words  # which is about a handle
+        elif int(result) < 0:
+            continue
+        elif call == "unlinkat":
             found["RMDIR" if "AT_REMOVEDIR" in words else "UNLINK"] += 1
         elif call in CALLS:
             found[CALLS[call]] += 1
@@ -71,7 +77,7 @@ def test_the_library_sees_what_the_tracer_sees(tmp_path):
     trace.mkdir()
     loaded = {"LD_PRELOAD": str(shim.build()), LOADED: "1", "OMP_NUM_THREADS": "1"}
     command = ["strace", "-ff", "-y", "-ttt", "-qq", "-s", "0", "-e", "signal=none", "-o", str(trace / "thread")]
-    command += ["-e", "trace=" + ",".join(f"?{call}" for call in (*CALLS, "unlinkat", *LOOKS))]
+    command += ["-e", "trace=" + ",".join(f"?{call}" for call in (*CALLS, "unlinkat", "execve", *ASKS))]
     command += [*(f"-E{name}={value}" for name, value in loaded.items()), sys.executable, "-c", TICK]
     done = subprocess.run(
         [*command, str(root), str(tmp_path / "log")],
@@ -86,6 +92,6 @@ def test_the_library_sees_what_the_tracer_sees(tmp_path):
     status, seen = json.loads(done.stdout.splitlines()[-1])
     assert status == 0, done.stdout
     found = traced(trace, root)
-    kinds = ("WRITE", "RENAME", "LINK", "UNLINK", "RMDIR", "MKDIR", "SYNC", "READ", "UNSEEN")
+    kinds = ("WRITE", "RENAME", "LINK", "UNLINK", "RMDIR", "MKDIR", "SYNC", "LOOK", "UNSEEN")
     assert {kind: seen.get(kind, 0) for kind in kinds} == {kind: found[kind] for kind in kinds}
-    assert min(seen["WRITE"], seen["RENAME"], seen["SYNC"], seen["MKDIR"], seen["READ"]) > 10
+    assert min(seen["WRITE"], seen["RENAME"], seen["SYNC"], seen["MKDIR"], seen["LOOK"]) > 10

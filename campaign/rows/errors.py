@@ -19,7 +19,7 @@ OPENS = (Kind.OPEN, Kind.CREATE, Kind.LOOK)
 ERRORS: dict[int, tuple[Kind, ...]] = {
     errno.ENOSPC: (*MAKES, Kind.WRITE, Kind.SYNC),
     errno.EIO: tuple(Kind),
-    errno.EACCES: (*OPENS, *MAKES, Kind.UNLINK, Kind.RMDIR),
+    errno.EACCES: (Kind.ASK, *OPENS, *MAKES, Kind.UNLINK, Kind.RMDIR),
     errno.EROFS: (Kind.OPEN, *MAKES, Kind.UNLINK, Kind.RMDIR),
     errno.EMFILE: OPENS,
     errno.EINTR: (*OPENS, Kind.READ, Kind.WRITE, Kind.SYNC),
