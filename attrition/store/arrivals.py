@@ -172,7 +172,7 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
         found = fast.source(task.path, drop, task.portfolio.delimiter)
         if found is None:
             return None
-        into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets)
+        into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets, judged=True)
     except (Refused, *fast.ODD):
         _nothing(folder)
         return None
@@ -230,12 +230,17 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
     return True
 
 
-def into_buckets(connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int) -> None:
-    """Write the rows that the SQL ``rows`` selects (_drop, columns, target) by bucket; with ``_bad``, those too."""
+def into_buckets(
+    connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int, *, judged: bool = False
+) -> None:
+    """Write the rows that the SQL ``rows`` selects (_drop, columns, target) by bucket.
+
+    ``judged``: rows with faults are among them, as ``_bad`` says, and go into one of their own (`ASIDE`).
+    """
     kept = f"_drop, {listed(fields(portfolio))}"
     hashed = f"SELECT *, {canonical.hashed(portfolio)} AS _hash FROM ({repeats.numbered(portfolio, rows)})"
     bucket = bucketed(buckets)
-    if "_bad" in rows:
+    if judged:
         # As one text: a column of lists takes a tenth of the time of all the rest, though it is nearly always empty.
         aside = "CASE WHEN _bad THEN to_json(list_prepend(CAST(_line AS VARCHAR), _raw)) END AS _aside"
         kept, bucket = f"{kept}, {aside}", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
