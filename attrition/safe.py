@@ -76,36 +76,37 @@ def exists(path: Path) -> bool:
     Raises:
         OSError: it cannot be told.
     """
-    return _mode(path) is not None
+    return _mode(path) != 0
 
 
 def is_file(path: Path) -> bool:
     """Whether a path leads to a file; raises as `exists` does."""
-    return stat.S_ISREG(_mode(path) or 0)
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
     """Whether a path leads to a folder; raises as `exists` does."""
-    return stat.S_ISDIR(_mode(path) or 0)
+    return stat.S_ISDIR(_mode(path))
 
 
 def is_link(path: Path) -> bool:
     """Whether a path is a symbolic link; raises as `exists` does."""
-    return stat.S_ISLNK(_mode(path, follow=False) or 0)
+    return stat.S_ISLNK(_mode(path, follow=False))
 
 
 def there(path: Path) -> bool:
     """Whether a name is taken, be it by a link that leads nowhere; raises as `exists` does."""
-    return _mode(path, follow=False) is not None
+    return _mode(path, follow=False) != 0
 
 
-def _mode(path: Path, *, follow: bool = True) -> int | None:
+def _mode(path: Path, *, follow: bool = True) -> int:
+    """What the system says that is at a path; 0: nothing."""
     try:
         return path.stat(follow_symlinks=follow).st_mode
     except OSError as error:
         if error.errno not in NOTHING:
             raise
-        return None
+        return 0
 
 
 def sync(path: Path) -> None:

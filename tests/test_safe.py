@@ -262,6 +262,10 @@ def test_what_lies_in_a_folder_is_found_by_its_name(tmp_path):
         *(".c.csv", "a.csv", "b.csv", "d.txt", "sub"),
         *("sub/deep", "sub/e.csv", "sub/deep/f.csv"),
     ]
+    many = [tmp_path / "many" / str(number) for number in range(10)]
+    for path in reversed(many):
+        path.mkdir(parents=True)
+    assert list(safe.below(tmp_path / "many")) == many
     assert safe.entries(tmp_path / "none") == [*safe.below(tmp_path / "none")] == []
 
 
