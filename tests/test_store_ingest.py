@@ -90,7 +90,7 @@ def test_the_hash_is_that_of_the_canonical_row(shop: Shop, tmp_path: Path, clien
     assert shop.clients.sql("SELECT _hash FROM clients")["_hash"].tolist() == [wanted]
 
 
-def test_no_order_of_lines_files_or_columns_matters(tmp_path: Path) -> None:
+def test_no_order_of_lines_or_columns_matters(tmp_path: Path) -> None:
     given = params.load(PARAMS / "telco.yaml")
     lines = (DATA / "telco_sample.csv").read_text().splitlines()
     straight = Shop(tmp_path / "straight", given)
@@ -98,10 +98,24 @@ def test_no_order_of_lines_files_or_columns_matters(tmp_path: Path) -> None:
     mixed = lines[1:]
     random.Random(1).shuffle(mixed)
     shuffled = Shop(tmp_path / "shuffled", given.model_copy(update={"columns": dict(reversed(given.columns.items()))}))
-    halves = [csv(tmp_path, *mixed[part::2], name=f"{part}.csv", header=lines[0]) for part in (1, 0)]
-    shuffled.take(*halves)
+    shuffled.take(csv(tmp_path, *mixed, header=lines[0]))
     wanted = straight.clients.frame()
     assert shuffled.clients.frame()[wanted.columns.tolist()].equals(wanted)
+
+
+@pytest.mark.parametrize("buckets", [1, 8])
+@pytest.mark.parametrize("as_of", ["day", None])
+def test_of_one_day_what_a_later_drop_says_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, as_of: str | None
+) -> None:
+    monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops: buckets)
+    shop = Shop(tmp_path, portfolio(as_of=as_of))
+    rows = [f"c{number},2026-01-31,Team,{number},9.5,yes," for number in range(40)]
+    drops = [csv(tmp_path, *(f"{row}{left}" for row in rows), name=f"{left}.csv") for left in (1, 0)]
+    shop.take(*drops)
+    assert shop.clients.frame()["left"].tolist() == [0.0] * 40 + [1.0] * 40
+    assert shop.clients.frame()["_row"].tolist() == list(range(1, 81))
+    assert shop.clients.current()["left"].tolist() == [1.0] * 40
 
 
 def test_rows_are_numbered_by_date_first_and_go_on(shop: Shop, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ class New:
     """The new rows of a bucket, how many of each drop: those of the arrived ``files``, as far as their hashes tell.
 
     ``columns``: SQL for what there is of each row; ``doubtful``: a file of hashes that others have too, here or in the
-    store, and one of the new rows that have those, None if there are none; ``days``: of the rows a day. ``alike``: some
-    have one hash and yet differ.
+    store, and one of the new rows that have those, None if there are none; ``days``: how many rows a day and drop.
+    ``alike``: some have one hash and yet differ.
     """
 
     bucket: int
@@ -106,7 +106,7 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Numbering:
-    """The new rows of a bucket to be numbered: ``days`` says from where on, day by day (`number_days`)."""
+    """The new rows of a bucket to be numbered: ``days`` says from where on, by day and drop (`number_days`)."""
 
     portfolio: Portfolio
     new: list[New]
@@ -141,7 +141,7 @@ def settle(task: Bucket) -> New | Asked:
             new = replace(new, doubtful=(hashed, kept), alike=alike)
         counted = f"SELECT _drop, {_day(task.portfolio)} AS _day, count(*) AS _rows FROM ({new.rows}) GROUP BY ALL"
         connection.execute(f"CREATE TABLE counted AS {counted}")
-        _written(connection, "SELECT _day, sum(_rows) AS _rows FROM counted GROUP BY ALL", new.days)
+        _written(connection, "FROM counted", new.days)
         drops = connection.execute("SELECT _drop, sum(_rows) FROM counted GROUP BY _drop ORDER BY _drop").fetchall()
     return replace(new, drops={drop: int(rows) for drop, rows in drops})
 
@@ -203,21 +203,22 @@ def _written(connection: Any, rows: str, target: Path, form: str = "") -> Path:
 
 
 def number_days(new: list[New], last: int, target: Path) -> None:
-    """Write how far each row of ``new`` must be moved on from its place in its bucket: by day, ``told`` and bucket.
+    """Write how far each row of ``new`` must be moved on from its place in its bucket: by bucket, day and drop.
 
     Numbers go on from ``last`` in order of the as-of date (unknown first), of a day those that an outcome made
-    last, then of the hash; and since a bucket holds the hashes between two bounds, no sort of all rows is needed.
+    last, then of the drop, so that what came later is newer, then of the hash; and since a bucket holds the hashes
+    between two bounds, no sort of all rows is needed.
     """
     with connect(ALONE, target.with_suffix(".spilt")) as connection:
-        connection.execute("CREATE TABLE days (_bucket BIGINT, _told BOOLEAN, _day DATE, _rows BIGINT)")
+        connection.execute("CREATE TABLE days (_bucket BIGINT, _told BOOLEAN, _day DATE, _drop BIGINT, _rows BIGINT)")
         for each in new:
-            days = f"SELECT {each.bucket}, {each.told}, _day, _rows FROM {rows_in([each.days])}"
+            days = f"SELECT {each.bucket}, {each.told}, _day, _drop, _rows FROM {rows_in([each.days])}"
             connection.execute(f"INSERT INTO days {days}")
         # From the place in its bucket (less what stands before it there) to the place among all.
-        before = "sum(_rows) OVER (ORDER BY _day NULLS FIRST, _told, _bucket)"
-        here = "sum(_rows) OVER (PARTITION BY _bucket ORDER BY _day NULLS FIRST, _told)"
-        shift = f"SELECT _bucket, _told, _day, CAST({last} + {before} - {here} AS BIGINT) AS _shift FROM days"
-        _written(connection, shift, target)
+        before = "sum(_rows) OVER (ORDER BY _day NULLS FIRST, _told, _drop, _bucket)"
+        here = "sum(_rows) OVER (PARTITION BY _bucket ORDER BY _day NULLS FIRST, _told, _drop)"
+        shift = f"CAST({last} + {before} - {here} AS BIGINT) AS _shift"
+        _written(connection, f"SELECT _bucket, _told, _day, _drop, {shift} FROM days", target)
 
 
 def number(task: Numbering) -> Part:
@@ -227,7 +228,8 @@ def number(task: Numbering) -> Part:
     # No more than tells rows apart: each column and key that is sorted costs as much as a tenth of the sort.
     day = [f"{quoted(task.portfolio.as_of)} NULLS FIRST"] if task.portfolio.as_of else []
     told = ["_told"] if len(task.new) > 1 else []
-    order = ", ".join([*day, *told, "_hash", *([names] if any(each.alike for each in task.new) else [])])
+    drop = ["_drop"] if len({each for new in task.new for each in new.drops}) > 1 else []
+    order = ", ".join([*day, *told, *drop, "_hash", *([names] if any(each.alike for each in task.new) else [])])
     with connect(task.room, task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}.spilt")) as connection:
         # Numbered as they come out of the sort: a window with an order of its own would hold all rows at once.
         numbered = (
@@ -243,8 +245,9 @@ def number(task: Numbering) -> Part:
 
 def _with_shift(task: Numbering, new: New) -> str:
     days = f"SELECT * FROM {rows_in([task.days])} WHERE _bucket = {new.bucket} AND _told = {new.told}"
-    columns = f"{listed(fields(task.portfolio))}, _hash, _shift, _told"
-    return f"SELECT {columns} FROM ({new.rows}) JOIN ({days}) ON _day IS NOT DISTINCT FROM {_day(task.portfolio)}"
+    columns = f"{listed(fields(task.portfolio))}, rows._drop, _hash, _shift, _told"
+    same = f"days._drop = rows._drop AND _day IS NOT DISTINCT FROM {_day(task.portfolio)}"
+    return f"SELECT {columns} FROM ({new.rows}) AS rows JOIN ({days}) AS days ON {same}"
 
 
 def stats(connection: Any, portfolio: Portfolio, path: Path) -> tuple[int, dict[str, Any]]:

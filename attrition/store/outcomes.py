@@ -41,7 +41,7 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
     """
     names = list(fields(portfolio))
     keys = listed(dict.fromkeys(name for name in (portfolio.id, portfolio.as_of) if name))
-    last = f"row_number() OVER (PARTITION BY {keys} ORDER BY _hash, {listed(names)})"
+    last = f"row_number() OVER (PARTITION BY {keys} ORDER BY _drop, _hash, {listed(names)})"
     connection.execute(
         f"CREATE TABLE base AS SELECT {listed(names)} FROM new SEMI JOIN told USING ({keys}) "
         f"QUALIFY {last} = count(*) OVER (PARTITION BY {keys})"
