@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -106,6 +107,15 @@ class Column(_Strict):
             raise ValueError(f"min and max belong to an integer or a number, not to a {self.type}")
         if self.type != "category" and self.values is not None:
             raise ValueError(f"values belong to a category, not to a {self.type}")
+        if any(math.isnan(bound) for bound in (self.min, self.max) if bound is not None):
+            raise ValueError("min and max must be numbers")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}: no value lies between")
+        if self.values is not None and (not self.values or len({*self.values}) < len(self.values)):
+            raise ValueError("values: name each category that is allowed, once")
+        for value in self.values or []:
+            if value != value.strip() or (not value and self.empty == "missing"):
+                raise ValueError(f"values: {value!r} cannot be met: fields are read without the spaces around them")
         return self
 
 
@@ -116,6 +126,18 @@ class Target(_Strict):
     positive: str = "1"
     negative: str = "0"
     unlabelled: Literal["accept", "quarantine"] = "accept"  # a row, or a file, without an outcome
+
+    @model_validator(mode="after")
+    def _checks(self) -> Self:
+        for key, value in (("positive", self.positive), ("negative", self.negative)):
+            if value != value.strip() or not value:
+                raise ValueError(
+                    f"{key}: {value!r} cannot be met: fields are read without the spaces around them, and an empty one "
+                    "is no outcome"
+                )
+        if self.positive == self.negative:
+            raise ValueError(f"positive and negative are both {self.positive!r}: which clients left cannot be told")
+        return self
 
 
 class Header(_Strict):
@@ -265,6 +287,10 @@ class Portfolio(_Strict):
                 raise ValueError(f"{key}: {name!r} is not one of columns")
             if name is not None and key != "show" and self.columns[name].nullable:
                 raise ValueError(f"{key}: {name!r} must not be nullable: a row without it belongs to nobody")
+        if len({*self.show}) < len(self.show):
+            raise ValueError("show: a column stands there twice")
+        if self.as_of is not None and self.as_of == self.id:
+            raise ValueError(f"id and as_of are both {self.id!r}: a date tells no client apart")
         if self.as_of is not None and self.columns[self.as_of].type != "date":
             raise ValueError(f"as_of: {self.as_of!r} must be a date")
         if taken := sorted(RANKED & set(self.show)):
@@ -416,5 +442,14 @@ def _fault(fault: Any) -> str:
         near = get_close_matches(str(fault["loc"][-1]), _KEYS, 1)
         return f"{key}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
     said = fault["msg"].removeprefix("Value error, ")
-    found = "" if fault["type"] in ("missing", "value_error") else f", found {fault['input']!r:.80}"
+    found = "" if fault["type"] in ("missing", "value_error") else f", found {_shown(fault)}"
     return f"{key + ': ' if key else ''}{said}{found}"
+
+
+def _shown(fault: Any) -> str:
+    """What stands in the YAML where something else is expected; cron sends it by mail, so nothing that may be secret."""
+    given = fault["input"]
+    if fault["loc"][0] in ("sources", "engine") and isinstance(given, str):
+        return "something else (not shown: it may hold a password)"
+    quotes = fault["type"] == "string_type" and isinstance(given, bool | int | float)
+    return f"{given!r:.80}{': put it in quotes, for YAML takes it for another kind' if quotes else ''}"

@@ -52,6 +52,21 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
         ({"columns": {"client": {"type": "text"}, "_row": {"type": "integer"}}}, "'_row' is no column's name"),
         ({"columns": {**GOOD["columns"], "AGE": {"type": "integer"}}}, "differ only in small and capital"),
         ({"bands": {"medium": 0.8}}, "medium must be below high"),
+        ({"columns": {"age": {"type": "integer", "min": 5, "max": 1}}}, "min 5 is above max 1"),
+        ({"columns": {"age": {"type": "integer", "min": float("nan")}}}, "min and max must be numbers"),
+        ({"columns": {"plan": {"type": "category", "values": []}}}, "name each category that is allowed, once"),
+        ({"columns": {"plan": {"type": "category", "values": ["a", "a"]}}}, "name each category that is allowed, once"),
+        ({"columns": {"plan": {"type": "category", "values": [" Team"]}}}, "values: ' Team' cannot be met"),
+        ({"columns": {"plan": {"type": "category", "values": [1]}}}, "found 1: put it in quotes"),
+        (
+            {"target": {"column": "left", "positive": True}},
+            "target.positive: Input should be a valid string, found True: put",
+        ),
+        ({"target": {"column": "left", "positive": "0"}}, "positive and negative are both '0'"),
+        ({"target": {"column": "left", "positive": ""}}, "positive: '' cannot be met"),
+        ({"target": {"column": "left", "negative": "No "}}, "negative: 'No ' cannot be met"),
+        ({"show": ["plan", "plan"]}, "show: a column stands there twice"),
+        ({**DATED, "id": "day"}, "id and as_of are both 'day'"),
         ({"name": "x"}, "name: unknown key"),
         ({**DATED, "horizon": 30}, "horizon: write whole days as 30d, from 1d to 3650d, not 30"),
         ({**DATED, "horizon": "0d"}, "horizon: write whole days as 30d"),
@@ -100,6 +115,22 @@ def test_a_fault_names_file_key_and_expectation(tmp_path, changes, says):
         load(path)
     assert str(path) in str(error.value)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sources": [{"name": "x", "postgres": "postgresql://a:canary@b/c", "query": "a"}]},
+        {"sources": [{"name": "x", "url": "s3://b", "options": '{"secret": "canary"}'}]},
+        {"sources": "postgresql://a:canary@b/c"},
+        {"engine": {"dask": "tcp://a:canary@b:1"}},
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path, given):
+    with pytest.raises(ParamsError) as error:
+        load(written(tmp_path, **given))
+    assert "canary" not in str(error.value)
+    assert "not shown" in str(error.value)
 
 
 def test_what_evidence_needs_is_read(tmp_path):
