@@ -447,7 +447,7 @@ def _fault(fault: Any) -> str:
 
 
 def _shown(fault: Any) -> str:
-    """What stands in the YAML where something else is expected; cron sends it by mail, so nothing that may be secret."""
+    """What stands in the YAML in the wrong place: nothing that may be secret, for cron sends it by mail."""
     given = fault["input"]
     if fault["loc"][0] in ("sources", "engine") and isinstance(given, str):
         return "something else (not shown: it may hold a password)"

@@ -19,6 +19,14 @@ HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,e
 WORDS = f"{HEADER}\naa,1,2,3,1\nbb,many,2,3,0\ncc,\x1b[31m,2,3,1\n"
 SEMICOLONS = f"{HEADER}\ndd,1,2,3,1\n".replace(",", ";")
 
+SHOP = """
+title: Shop
+id: client
+as_of: day
+columns: {client: {type: text}, day: {type: date}, seats: {type: integer}}
+target: {column: left}
+"""
+
 
 @pytest.fixture
 def home(tmp_path):
@@ -117,6 +125,37 @@ def test_the_same_file_comes_back_if_it_was_the_yaml_that_was_wrong(home, tmp_pa
     assert here(home, "quarantine", "capstone", "--release", str(same)).returncode == 0
     (line,) = take(place)
     assert (line["ingested"], line["moved_to"]) == (1, "taken")
+
+
+def test_of_two_files_of_one_name_the_run_says_which_is_corrected(home, tmp_path):
+    place, corrected = home.place("capstone"), tmp_path / "words.csv"
+    (place.incoming / "words.csv").write_text(WORDS.replace("many", "lots"))
+    take(place)
+    corrected.write_text(WORDS.replace("many", "7"))
+    done = here(home, "quarantine", "capstone", "--release", str(corrected))
+    runs = [f"20260301T031500Z-000{number}" for number in (2, 1)]
+    assert done.returncode == 2
+    assert f"files of this name were set aside by {', '.join(runs)}: name one of them with --run" in done.stderr
+    assert here(home, "quarantine", "capstone", "--release", str(corrected), "--run", runs[1]).returncode == 0
+    take(place)
+    assert {row["run"][-4:] for row in as_json(home) if row["file"] == "words.csv"} == {"0002", "0003"}
+    assert here(home, "quarantine", "capstone", "--release", str(corrected), "--run", "none").returncode == 2
+
+
+def test_an_outcome_that_came_before_its_client_comes_back_as_it_is(tmp_path):
+    home = capstone(tmp_path / "home")
+    place, told = home.place("shop"), tmp_path / "told.csv"
+    place.params.write_text(SHOP)
+    place.incoming.mkdir(parents=True)
+    told.write_text("client,day,left\nann,2026-01-31,1\n")
+    (place.incoming / "told.csv").write_text(told.read_text())
+    assert take(place)[0]["reasons"] == {"no row of this client and date": 1}
+    (place.incoming / "rows.csv").write_text("client,day,seats,left\nann,2026-01-31,3,\n")
+    take(place)
+    done = here(home, "quarantine", "shop", "--release", str(told))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line["ingested"] for line in take(place)] == [1]
+    assert "nothing is set aside" in here(home, "quarantine", "shop").stdout
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def test_hostile_texts_are_texts(db: Any, tmp_path: Path, value: str) -> None:
         (b"\xef\xbb\xbf", "an empty file", 0),
         (b"\n\n", "an empty file", 0),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "binary content, not text: byte 9 is zero", 0),
-        (HEADER.encode() + b"\nJos\xe9,x\n", f"not UTF-8: byte {len(HEADER) + 5}", 0),
+        (b'{"client": "ann"}\n', "JSON, and by its name a CSV: write an object a line, and name it .jsonl", 0),
+        (b'[{"client": "ann"}]\n', "JSON, and by its name a CSV: write an object a line, and name it .jsonl", 0),
+        (HEADER.encode() + b"\nJos\xe9,x\n", f"not UTF-8: byte {len(HEADER) + 5}; save it as UTF-8", 0),
         (HEADER.encode("utf-16"), "UTF-16, not UTF-8: save it as UTF-8", 0),
         (
             HEADER.replace(",", ";").encode() + b"\na;b\nc;d\n",
@@ -163,7 +165,7 @@ def test_a_bad_byte_is_counted_across_pieces(db: Any, tmp_path: Path, monkeypatc
     monkeypatch.setattr("attrition.store.raw.PIECE", 5)
     path = tmp_path / "drop.csv"
     path.write_bytes(b"abcd\xc3(")
-    assert check(db, portfolio(), path).refused == "not UTF-8: byte 5"
+    assert check(db, portfolio(), path).refused == "not UTF-8: byte 5; save it as UTF-8"
 
 
 def test_what_is_no_regular_file_is_not_opened(db: Any, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_each_fault_of_a_json_line_costs_that_line_only(db: Any, tmp_path: Path)
         (b"\n \n", "an empty file", 0),
         (b"x\ny\n", "missing column: client, day, plan, seats, active", 2),
         (b'{"client": "a"}', "missing column: day, plan, seats, active", 1),
-        (b'{"a": "\xff"}', "not UTF-8: byte 8", 0),
+        (b'{"a": "\xff"}', "not UTF-8: byte 8; save it as UTF-8", 0),
         (json.dumps({str(n): n for n in range(10_000)}).encode(), "more than 1,000 columns", 0),
     ],
 )

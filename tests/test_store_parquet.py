@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_kit import HEADER, ROW, portfolio
+from store_kit import HEADER, ROW, Shop, csv, portfolio
 
 from attrition.store.check import Checked, bad_rows, check
 from attrition.store.engine import connect, literal
@@ -32,6 +32,51 @@ def test_parquet_is_checked_by_the_same_rules(db: Any, tmp_path: Path) -> None:
     assert [(row.line, row.reason) for row in bad_rows(db)] == [(2, "seats: '-3' is below 0"), (3, "seats: missing")]
     path.write_bytes(path.read_bytes()[:-20])
     assert check(db, portfolio(), path) == Checked(0, (), "not Parquet, or damaged")
+
+
+def test_what_pandas_makes_of_columns_is_read_as_what_it_was(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    values = (
+        "CAST(7 AS DOUBLE) AS client, TIMESTAMP '2026-01-31' AS day, 'Team' AS plan, CAST(n AS DOUBLE) AS seats, "
+        "CAST(f AS FLOAT) AS fee, CAST(1 AS DOUBLE) AS active, CAST(0 AS FLOAT) AS left"
+    )
+    rows = "('3', 'nan'), ('3.5', '1'), ('1e300', '.5'), ('nan', '2'), ('inf', '2'), ('4', '-0')"
+    db.execute(f"COPY (SELECT {values} FROM (VALUES {rows}) AS t(n, f)) TO {literal(path)} (FORMAT parquet)")
+    assert check(db, portfolio(), path).rows == 6
+    day = datetime.date(2026, 1, 31)
+    good = db.execute("SELECT * EXCLUDE (_line, _raw) FROM good").fetchall()
+    assert good == [("7", day, "Team", 3, None, True, 0), ("7", day, "Team", 4, 0.0, True, 0)]
+    assert [(row.line, row.reason) for row in bad_rows(db)] == [
+        (2, "seats: '3.5' is not a whole number"),
+        (3, "seats: '1e+300' is not a whole number"),
+        (4, "seats: missing"),
+        (5, "seats: 'inf' is not a whole number"),
+    ]
+
+
+def test_a_time_of_day_is_no_date(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    values = ROW.split(",")
+    given = zip(values, HEADER.split(","), strict=True)
+    texts = ", ".join(f"'{value}' AS \"{name}\"" for value, name in given if name != "day")
+    db.execute(f"COPY (SELECT {texts}, TIMESTAMP '2026-01-31 12:00' AS day) TO {literal(path)} (FORMAT parquet)")
+    check(db, portfolio(), path)
+    assert [row.reason for row in bad_rows(db)] == ["day: '2026-01-31 12:00:00' is not a date as YYYY-MM-DD"]
+
+
+def test_what_the_store_gives_it_takes_back(tmp_path: Path) -> None:
+    shop, path = Shop(tmp_path, portfolio()), tmp_path / "back.parquet"
+    shop.take(csv(tmp_path, ROW, "bob,2026-01-31,Basic,4,,no,", "cat,2026-01-31,Basic,5,0.1,no,0"))
+    with connect() as connection:
+        connection.register("frame", shop.clients.frame())
+        connection.execute(f"COPY (SELECT * EXCLUDE (_row, _version) FROM frame) TO {literal(path)} (FORMAT parquet)")
+    assert shop.take(path).rows == {"in": 3, "ingested": 0, "duplicates": 3, "quarantined": 0}
+
+
+def test_a_column_with_the_name_of_the_row_number_is_told(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    db.execute(f"COPY (SELECT 1 AS file_row_number) TO {literal(path)} (FORMAT parquet)")
+    assert check(db, portfolio(), path).refused == "a column called file_row_number: give it another name"
 
 
 def test_parquet_with_any_byte_spoilt_raises_nothing(db: Any, tmp_path: Path) -> None:

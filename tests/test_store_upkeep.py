@@ -158,7 +158,7 @@ def _stop(patch: pytest.MonkeyPatch, name: str, made: list[str], at: int) -> Non
     patch.setattr(holder, attribute, step)
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"short", None])
+@pytest.mark.parametrize("spoilt", [b"", b"short", None, b"\1" * 12])
 def test_hashes_that_are_gone_or_cut_short_are_made_anew(tmp_path: Path, spoilt: bytes | None) -> None:
     shop = filled(tmp_path, 2)
     kept_up(shop)

@@ -23,6 +23,7 @@ from attrition.console import say, write
 from attrition.home import Home, Place, UsageError
 from attrition.store import marks
 from attrition.store.aside import rejected
+from attrition.store.outcomes import UNMATCHED
 
 __all__ = ["configure", "main"]
 
@@ -36,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="also what was released since")
     parser.add_argument("--limit", type=int, metavar="N", help=f"at most N rows a file (default {ROWS}; --json: all)")
     parser.add_argument("--release", type=Path, metavar="FILE", help="take a corrected file in, with the next tick")
+    parser.add_argument("--run", help="with --release: the run that set it aside, where several files had its name")
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
@@ -46,7 +48,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     with Book.open(place.book) as book:
         drops = book.set_aside()
     if arguments.release:
-        return _release(place, drops, arguments.release)
+        return _release(place, drops, arguments.release, arguments.run)
     shown = [drop for drop in drops if arguments.all or not drop["released"]]
     told = _as_json if arguments.json else _as_text
     for drop in shown:
@@ -103,16 +105,26 @@ def _shown(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
-def _release(place: Place, drops: list[dict[str, Any]], path: Path) -> int:
-    waits = [drop for drop in drops if not drop["released"]]
-    drop = next((drop for drop in waits if drop["name"] == path.name), None)
-    if drop is None:
+def _corrected(drops: list[dict[str, Any]], name: str, run: str | None) -> dict[str, Any]:
+    """The drop that a file corrects."""
+    waits = [drop for drop in drops if not drop["released"] and run in (None, drop["run"])]
+    found = [drop for drop in waits if drop["name"] == name]
+    if not found:
         names = ", ".join(dict.fromkeys(drop["name"] for drop in waits[:10])) or "nothing"
-        raise UsageError(_shown(f"{path.name}: no file of this name has rows set aside; there is {names}"))
+        raise UsageError(_shown(f"{name}: no file of this name has rows set aside; there is {names}"))
+    if len(found) > 1:
+        runs = ", ".join(drop["run"] for drop in found[:10])
+        raise UsageError(_shown(f"{name}: files of this name were set aside by {runs}: name one of them with --run"))
+    return found[0]
+
+
+def _release(place: Place, drops: list[dict[str, Any]], path: Path, run: str | None) -> int:
+    drop = _corrected(drops, path.name, run)
     if not safe.is_file(path) or safe.is_link(path):
         raise UsageError(_shown(f"{path}: no such file"))
     sha256 = safe.sha256(path)
-    if sha256 == drop["sha256"] and not _other_yaml(place, drop["run"]):
+    same = sha256 == drop["sha256"] and UNMATCHED not in drop["reasons"]  # whose client may have come since
+    if same and not _other_yaml(place, drop["run"]):
         raise UsageError(_shown(f"{path.name} is as it was when it was set aside: correct it first, or the YAML"))
     safe.make_folder(place.incoming)
     beside = place.incoming / f".{drop['number']}.released.tmp"

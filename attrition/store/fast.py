@@ -17,7 +17,8 @@ import duckdb
 import numpy as np
 
 from attrition.store.check import Opened, Texts
-from attrition.store.engine import literal, quoted
+from attrition.store.engine import literal
+from attrition.store.parquet import Parquet
 from attrition.store.raw import packed, unpacked
 
 __all__ = ["Source", "source"]
@@ -44,8 +45,8 @@ def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
     name = path.name.lower()
     if not _speakable(path):
         return None
-    if name.endswith(".parquet"):
-        return _parquet(path, drop)
+    if isinstance(drop.records, Parquet):
+        return Source(drop.records.rows, drop.records.count(), Texts())
     if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")) or len(drop.header) < 2:
         return None
     form = _looked_through(path, delimiter.encode())
@@ -86,12 +87,6 @@ def _speakable(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _parquet(path: Path, drop: Opened) -> Source:
-    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS c{place}" for place, name in enumerate(drop.records.header))
-    read = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
-    return Source(f"(SELECT file_row_number + 1 AS line, {texts} FROM {read})", drop.records.count(), Texts())
 
 
 def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:

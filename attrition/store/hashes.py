@@ -92,10 +92,10 @@ def _held(part: Path) -> Hashes:
 def _read(part: Path) -> Hashes | None:
     """The hashes beside a file, behind their number; None if they are not there, or not as many."""
     path = _beside(part)
-    if not safe.exists(path) or path.stat().st_size < 8:
+    if not safe.exists(path) or (size := path.stat().st_size) < 8 or size % 8:
         return None
     held = np.memmap(path, dtype="<i8", mode="r")
-    return held[1:] if path.stat().st_size == 8 * (int(held[0]) + 1) else None
+    return held[1:] if size == 8 * (int(held[0]) + 1) else None
 
 
 def _sorted(part: Path) -> Hashes:

@@ -15,10 +15,14 @@ from attrition.store.raw import Record, Refused, create_raw, fill, refuse_wide
 __all__ = ["Parquet"]
 
 ROWS = 1024  # fetched at a time
+NUMBER = "file_row_number"
+"""What DuckDB calls the number of a row, and no column can be called."""
+WHOLE = 2**53
+"""Below it a double is one whole number."""
 
 
 class Parquet:
-    """A file of Parquet.
+    """A file of Parquet; ``rows``: SQL for its records as text, with the columns line, c0, c1 ….
 
     Raises:
         Refused: it is none, or is damaged.
@@ -31,14 +35,19 @@ class Parquet:
         self._own = database()
         self._from = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
         try:
-            described = self._own.execute(f"DESCRIBE SELECT * FROM {self._from}").fetchall()
+            read = f"read_parquet({literal(path)}, hive_partitioning = false)"
+            kinds = {name: kind for name, kind, *_ in self._own.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
+            if NUMBER in kinds:
+                raise Refused(f"a column called {NUMBER}: give it another name")
             self._count = self._own.execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
         except UnicodeEncodeError:
             raise Refused("the name of the file is not UTF-8") from None
         except duckdb.Error:
             raise Refused("not Parquet, or damaged") from None
-        self.header = [name for name, *_ in described if name != "file_row_number"]
+        self.header = list(kinds)
         refuse_wide(self.header)
+        texts = (f"{_text(name, kind)} AS c{place}" for place, (name, kind) in enumerate(kinds.items()))
+        self.rows = f"(SELECT {NUMBER} + 1 AS line, {', '.join(texts)} FROM {self._from})"
 
     def count(self) -> int:
         """Rows."""
@@ -50,11 +59,26 @@ class Parquet:
         fill(connection, names, self._records())  # what goes wrong here, such as a full disk, is not the file's fault
 
     def _records(self) -> Iterator[Record]:
-        texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.header)
         try:
-            found = self._own.execute(f"SELECT file_row_number + 1, {texts} FROM {self._from}")
+            found = self._own.execute(f"FROM {self.rows}")
             while rows := found.fetchmany(ROWS):
                 for line, *fields in rows:
                     yield line, fields, None
         except (duckdb.Error, UnicodeDecodeError):
             raise Refused("damaged Parquet: its rows cannot be read") from None
+
+
+def _text(name: str, kind: str) -> str:
+    """SQL for a column's values as a CSV would have them, whatever type its writer had for them.
+
+    pandas makes doubles of whole numbers where one is missing, which is NaN there, and times of days.
+    """
+    value = quoted(name)
+    plain = f"CAST({value} AS VARCHAR)"
+    if kind in ("DOUBLE", "FLOAT"):
+        whole = f"{value} = trunc({value}) AND abs({value}) < {WHOLE}"
+        short = f"CAST(TRY_CAST({value} AS BIGINT) AS VARCHAR)"
+        return f"CASE WHEN isnan({value}) THEN NULL WHEN {whole} THEN {short} ELSE {plain} END"
+    if kind in ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
+        return f"CASE WHEN {value} = CAST({value} AS DATE) THEN CAST(CAST({value} AS DATE) AS VARCHAR) ELSE {plain} END"
+    return plain

@@ -107,7 +107,8 @@ class Text:
                 try:
                     decoder.decode(piece, final=not piece)
                 except UnicodeDecodeError as error:
-                    raise Refused(f"not UTF-8: byte {place - held + error.start + 1}") from None
+                    at = place - held + error.start + 1
+                    raise Refused(f"not UTF-8: byte {at}; save it as UTF-8") from None
                 if not piece:
                     return
                 place += len(piece)

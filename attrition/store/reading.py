@@ -53,6 +53,8 @@ class _Csv:
         _, fields, fault = next(self._records(), (1, None, None))
         if fields is None:
             raise Refused("an empty file")
+        if fields[0].lstrip().startswith(("[", '{"')):
+            raise Refused("JSON, and by its name a CSV: write an object a line, and name it .jsonl")
         if fault is not None:
             raise Refused(f"the header has {fault}")
         refuse_wide(fields)
