@@ -51,7 +51,15 @@ def enough(stage: Stage, clients: Clients) -> str | None:
         labelled, left = clients.labelled, clients.outcomes
         return model.too_few_of(given, labelled, left)
     train, _, _ = model.split(given, evidence.trainable(clients, scores=stage.place.scores))
-    return model.too_few(given, train)
+    why = model.too_few(given, train)
+    if why and given.horizon:
+        found = evidence.counted(clients, after_version=0, scores=stage.place.scores)
+        if waiting := found.left_out.get(evidence.OPEN):
+            why += (
+                f"; {waiting:,} more are known but wait until {given.horizon} days after their as-of date have passed, "
+                "by the latest as-of date that earlier ticks brought"
+            )
+    return why
 
 
 def rows(stage: Stage, clients: Clients, before: Manifest | None) -> Rows:

@@ -85,6 +85,20 @@ class Stage:
     place: Place
 
 
+def test_outcomes_that_wait_for_their_horizon_are_told(tmp_path):
+    given = portfolio(horizon="30d")
+    stage = Stage(given, tmp_path, Place(tmp_path / "scores"))
+    rows = [(f"c{number}", "2026-01-31", number % 2, None) for number in range(40)]
+    history(tmp_path / "clients", given, [rows])
+    said = training.enough(stage, Clients(given, tmp_path / "clients"))
+    assert said.startswith("0 clients with an outcome to train on")
+    assert "; 40 more are known but wait until 30 days after their as-of date have passed" in said
+    history(
+        tmp_path / "later", given, [rows, [("new", "2026-03-31", None, None)], [("newer", "2026-03-31", None, None)]]
+    )
+    assert training.enough(stage, Clients(given, tmp_path / "later")) is None
+
+
 def many(n, seed=1):
     """Versions of one row a client; those who left are told apart by nothing but chance and their number."""
     rng = np.random.default_rng(seed)
