@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from campaign import table
-from campaign.harness import JOBS, UNTIL, Found, Result, warm
+from campaign.harness import JOBS, PART, UNTIL, Found, Result, warm
 
 __all__ = ["ROWS", "Row", "main"]
 
@@ -80,8 +80,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "--minutes", type=float, help="begin no case of these rows after so long; the table says how many were run"
     )
     parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
+    parser.add_argument("--part", type=_part, default="1/1", help="2/6: the second of six parts that are all of row 5")
     given = parser.parse_args(words)
-    os.environ[JOBS] = str(max(1, given.jobs))
+    os.environ |= {JOBS: str(max(1, given.jobs)), PART: given.part}
     if given.minutes:
         os.environ[UNTIL] = str(time.monotonic() + 60 * given.minutes)
     warm()
@@ -99,6 +100,14 @@ def main(words: Sequence[str] | None = None) -> int:
             for failure in done.failures[:SHOWN]:
                 print(f"  {failure}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _part(given: str) -> str:
+    """As it is given, if there is such a part."""
+    number, _, parts = given.partition("/")
+    if not 1 <= int(number) <= int(parts):
+        raise ValueError(given)
+    return given
 
 
 def _done(row: Row, count: int, seed: int) -> Result:

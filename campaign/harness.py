@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrition.home import REPOSITORY, Place
 from campaign import shim, sink
 
 __all__ = [
     "JOBS",
+    "PART",
     "UNTIL",
     "Case",
     "Ended",
@@ -39,6 +40,7 @@ __all__ = [
     "child",
     "copied",
     "late",
+    "part_of",
     "scratch",
     "warm",
 ]
@@ -48,6 +50,9 @@ JOBS = "CAMPAIGN_JOBS"
 """Names how many processes do the cases of a row."""
 UNTIL = "CAMPAIGN_UNTIL"
 """Names the moment (time.monotonic) after which no case is begun."""
+PART = "CAMPAIGN_PART"
+"""Names which part of a row's cases is done, as 2/6."""
+Some = TypeVar("Some")
 Named = tuple[str, list[str]]
 """A case, and what was wrong in it."""
 ALOUD = os.dup(2)  # stays the campaign's own in each fork, whose output is kept for its case
@@ -130,6 +135,12 @@ def aloud(failures: Sequence[str]) -> None:
 def late() -> bool:
     """Whether the time that was given is over."""
     return time.monotonic() > float(os.environ.get(UNTIL, "inf"))
+
+
+def part_of(cases: list[Some]) -> list[Some]:
+    """Those of a row's cases that belong to the part that was asked for: of 2/6 every sixth from the second on."""
+    number, _, parts = os.environ.get(PART, "1/1").partition("/")
+    return cases[int(number) - 1 :: int(parts)]
 
 
 def warm() -> None:

@@ -158,6 +158,16 @@ def _stop(patch: pytest.MonkeyPatch, name: str, made: list[str], at: int) -> Non
     patch.setattr(holder, attribute, step)
 
 
+def test_rows_that_were_put_together_count_once_for_whoever_reads_the_table(tmp_path: Path) -> None:
+    shop = filled(tmp_path, 16)
+    assert kept_up(shop) > 0
+    files = DeltaTable(str(shop.folder)).file_uris()
+    assert duckdb.sql(f"SELECT count(*), count(DISTINCT _row) FROM read_parquet({files})").fetchall() == [(48, 48)]
+    assert len(list(shop.folder.glob("*.parquet"))) > len(files), (
+        "what they were made of lies there for whoever reads it"
+    )
+
+
 @pytest.mark.parametrize("spoilt", [b"", b"short", None, b"\1" * 12])
 def test_hashes_that_are_gone_or_cut_short_are_made_anew(tmp_path: Path, spoilt: bytes | None) -> None:
     shop = filled(tmp_path, 2)

@@ -11,7 +11,7 @@ from random import Random
 
 from campaign import disk, kit, oracle, shim
 from campaign.cases import CASES, after, case, mended
-from campaign.harness import Case, Named, Result, asked, child, copied, scratch
+from campaign.harness import Case, Named, Result, asked, child, copied, part_of, scratch
 from campaign.shim import Fault, Kind, Mode
 
 MAKES = (Kind.CREATE, Kind.MKDIR, Kind.LINK, Kind.RENAME)
@@ -36,6 +36,7 @@ def run(count: int, seed: int) -> Result:
         given = {name: case(name, folder) for name in CASES}
         faults = [(name, fault) for name in CASES for fault in _faults(given[name], folder)]
         result.whole = len(faults)
+        faults = part_of(faults)
         seen = folder / "seen"
         seen.mkdir()
         result.each(chance.sample(faults, min(count, len(faults))), partial(_named, given, seen), folder)
