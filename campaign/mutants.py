@@ -67,7 +67,7 @@ ROOMS = {
             "tests/test_commit_steps.py",
         ),
         (
-            "tests/test_store_outcomes.py::test_each_row_is_accounted_for_and_no_order_matters",
+            "tests/test_store_outcomes.py::test_each_row_is_accounted_for_and_no_order_of_lines_matters",
             "tests/test_store_ingest.py::test_each_drop_is_accounted_for_to_the_row",
             "tests/test_commits.py::test_a_tick_stopped_before_any_step_is_made_good_by_the_next",
             "tests/test_commits.py::test_a_log_entry_that_a_power_cut_tore_is_taken_back",
