@@ -216,9 +216,10 @@ def number_days(new: list[New], last: int, target: Path) -> None:
             connection.execute(f"INSERT INTO days {days}")
         # From the place in its bucket (less what stands before it there) to the place among all.
         before = "sum(_rows) OVER (ORDER BY _day NULLS FIRST, _told, _drop, _bucket)"
-        here = "sum(_rows) OVER (PARTITION BY _bucket ORDER BY _day NULLS FIRST, _told, _drop)"
-        shift = f"CAST({last} + {before} - {here} AS BIGINT) AS _shift"
-        _written(connection, f"SELECT _bucket, _told, _day, _drop, {shift} FROM days", target)
+        own = "OVER (PARTITION BY _bucket ORDER BY _day NULLS FIRST, _told, _drop)"
+        shift = f"CAST({last} + {before} - sum(_rows) {own} AS BIGINT) AS _shift"
+        turn = f"CAST(row_number() {own} AS INTEGER) AS _turn"
+        _written(connection, f"SELECT _bucket, _told, _day, _drop, {shift}, {turn} FROM days", target)
 
 
 def number(task: Numbering) -> Part:
@@ -226,10 +227,7 @@ def number(task: Numbering) -> Part:
     names = listed(fields(task.portfolio))
     rows = " UNION ALL ".join(_with_shift(task, each) for each in task.new)
     # No more than tells rows apart: each column and key that is sorted costs as much as a tenth of the sort.
-    day = [f"{quoted(task.portfolio.as_of)} NULLS FIRST"] if task.portfolio.as_of else []
-    told = ["_told"] if len(task.new) > 1 else []
-    drop = ["_drop"] if len({each for new in task.new for each in new.drops}) > 1 else []
-    order = ", ".join([*day, *told, *drop, "_hash", *([names] if any(each.alike for each in task.new) else [])])
+    order = f"_turn, _hash{f', {names}' if any(each.alike for each in task.new) else ''}"
     with connect(task.room, task.target.with_name(f".{task.target.name}.{uuid.uuid4().hex}.spilt")) as connection:
         # Numbered as they come out of the sort: a window with an order of its own would hold all rows at once.
         numbered = (
@@ -245,7 +243,7 @@ def number(task: Numbering) -> Part:
 
 def _with_shift(task: Numbering, new: New) -> str:
     days = f"SELECT * FROM {rows_in([task.days])} WHERE _bucket = {new.bucket} AND _told = {new.told}"
-    columns = f"{listed(fields(task.portfolio))}, rows._drop, _hash, _shift, _told"
+    columns = f"{listed(fields(task.portfolio))}, _hash, _shift, _turn"
     same = f"days._drop = rows._drop AND _day IS NOT DISTINCT FROM {_day(task.portfolio)}"
     return f"SELECT {columns} FROM ({new.rows}) AS rows JOIN ({days}) AS days ON {same}"
 
