@@ -136,7 +136,7 @@ def _said(run: Run) -> dict[str, Any]:
 def _moves(before: Path, now: Path) -> Moves:
     from attrition.store.engine import connect, rows_in
 
-    one, other = (f"{rows_in([path])}" for path in (before, now))
+    one, other = (rows_in([path]) for path in (before, now))
     joined = f"{one} AS a JOIN {other} AS b USING (id)"
     with connect() as db:
         clients, moved = db.execute(

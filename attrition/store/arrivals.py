@@ -172,7 +172,7 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
         found = fast.source(task.path, drop, task.portfolio.delimiter)
         if found is None:
             return None
-        into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets, judged=True)
+        into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets, faulty=True)
     except (Refused, *fast.ODD):
         _nothing(folder)
         return None
@@ -231,16 +231,16 @@ def _with_lines(connection: Any, task: Arrival) -> bool:
 
 
 def into_buckets(
-    connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int, *, judged: bool = False
+    connection: Any, portfolio: Portfolio, rows: str, folder: Path, buckets: int, *, faulty: bool = False
 ) -> None:
     """Write the rows that the SQL ``rows`` selects (_drop, columns, target) by bucket.
 
-    ``judged``: rows with faults are among them, as ``_bad`` says, and go into one of their own (`ASIDE`).
+    ``faulty``: rows with faults are among them, as ``_bad`` says, and go into one of their own (`ASIDE`).
     """
     kept = f"_drop, {listed(fields(portfolio))}"
     hashed = f"SELECT *, {canonical.hashed(portfolio)} AS _hash FROM ({repeats.numbered(portfolio, rows)})"
     bucket = bucketed(buckets)
-    if judged:
+    if faulty:
         # As one text: a column of lists takes a tenth of the time of all the rest, though it is nearly always empty.
         aside = "CASE WHEN _bad THEN to_json(list_prepend(CAST(_line AS VARCHAR), _raw)) END AS _aside"
         kept, bucket = f"{kept}, {aside}", f"CASE WHEN _bad THEN {ASIDE} ELSE {bucket} END"
@@ -271,7 +271,7 @@ def files_of(folders: list[Path], bucket: int) -> list[Path]:
 def rows_of(folders: list[Path], bucket: int) -> str | None:
     """SQL to read one bucket of what `by_bucket` wrote into ``folders``; None if it is empty."""
     files = files_of(folders, bucket)
-    return f"{rows_in(files)}" if files else None
+    return rows_in(files) if files else None
 
 
 def quarantine(connection: Any, path: Path, folder: Path) -> dict[str, int]:

@@ -31,7 +31,7 @@ def batches(clients: Clients, folder: Path, *, after_version: int) -> Iterator[P
     safe.make_folder(folder)
     if not clients.files:
         return
-    table = f"{rows_in(clients.files)}"
+    table = rows_in(clients.files)
     source = f"(SELECT * FROM {table} WHERE _version <= {clients.version})"
     names = list(fields(given))
     with connect() as db:

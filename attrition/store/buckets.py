@@ -150,7 +150,7 @@ def gather(task: Gathering) -> Path:
     """Write the rows that are asked for of one file of the store, for `files_of`; where they are."""
     wanted = f"SELECT _hash FROM {rows_in(task.hashes)}"
     with whole(task.target) as folder, connect(task.room, folder / "spilt") as connection:
-        read = f"{rows_in([task.part])}"
+        read = rows_in([task.part])
         rows = f"SELECT {task.columns}, {bucketed(task.buckets)} AS _bucket FROM {read} WHERE _hash IN ({wanted})"
         by_bucket(connection, rows, folder, task.buckets)
     return task.target
@@ -253,7 +253,7 @@ def stats(connection: Any, portfolio: Portfolio, path: Path) -> tuple[int, dict[
     names = ["_row", "_version", "_hash", *([portfolio.as_of] if portfolio.as_of else [])]
     target = portfolio.target.column
     asked = [f"{bound}({quoted(name)})" for bound in ("min", "max") for name in names]
-    table = f"{rows_in([path])}"
+    table = rows_in([path])
     query = f"SELECT count(*), count({quoted(target)}), {', '.join(asked)} FROM {table}"
     rows, known, *bounds = connection.execute(query).fetchone()
     plain = [bound if isinstance(bound, int) else str(bound) for bound in bounds]

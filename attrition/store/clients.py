@@ -92,7 +92,7 @@ class Clients:
             else:
                 values.append(int(value))
         if unread:
-            rows = f"{rows_in(unread)}"
+            rows = rows_in(unread)
             query = f"SELECT coalesce({asked}, 0) FROM {rows} WHERE _version <= {self.version}"
             values.append(int(self._connection.execute(query).fetchone()[0]))
         return together(values)
@@ -305,7 +305,7 @@ def score_stats(parquet: Path) -> dict[str, Any]:
     if not safe.exists(parquet):
         raise StoreError(f"{parquet} is gone: score anew")
     with connect() as connection:
-        rows = f"{rows_in([parquet])}"
+        rows = rows_in([parquet])
         has = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         if has != SCORES:
             raise StoreError(f"{parquet}: expected the columns {SCORES}, found {has}")

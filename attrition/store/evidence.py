@@ -237,7 +237,7 @@ def _with_predictions(portfolio: Portfolio, rows: pd.DataFrame, scores: Path | N
     wanted = rows[["_row", "_counted"]].assign(id=rows[portfolio.id], day=day)
     with connect() as connection:
         connection.register("wanted", wanted)
-        table = f"{rows_in(files)}"
+        table = rows_in(files)
         found = connection.execute(
             "SELECT wanted._row, model_version AS _model, probability AS _probability "
             f"FROM wanted JOIN {table} AS made "

@@ -47,7 +47,7 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
         f"QUALIFY {last} = count(*) OVER (PARTITION BY {keys})"
     )
     if store:
-        table = f"{rows_in(store)}"
+        table = rows_in(store)
         connection.execute(  # of the store's other columns only the rows that are needed are read
             f"CREATE TABLE newest AS SELECT max(_row) AS _row FROM {table} "
             f"SEMI JOIN (SELECT {keys} FROM told ANTI JOIN base USING ({keys})) USING ({keys}) GROUP BY {keys}"
