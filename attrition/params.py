@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from attrition import classifiers
+from attrition.column_params import Column, Header, Strict, Target
 from attrition.home import UsageError
 from attrition.source_params import Source
 
@@ -20,15 +20,12 @@ __all__ = [
     "BANDS",
     "Bands",
     "Cluster",
-    "Column",
     "Costs",
-    "Header",
     "ModelParams",
     "ParamsError",
     "Portfolio",
     "Rules",
     "Source",
-    "Target",
     "listed",
     "load",
     "with_rules",
@@ -79,81 +76,11 @@ class ParamsError(UsageError):
     """A portfolio's YAML cannot be used; the message names file, key and what is expected."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Column(_Strict):
-    """One column of a client's row."""
-
-    type: Literal["integer", "number", "category", "boolean", "text", "date"]
-    nullable: bool = False
-    min: float | None = None
-    max: float | None = None
-    values: list[str] | None = None  # the categories allowed; none: any
-    label: str | None = None  # how a person calls it; none: the name with spaces
-    empty: Literal["missing", "text"] = "missing"  # what an empty field of a text or a category is
-    leading_zeros: Literal["number", "refuse"] = "number"  # of a number: 007 is 7, or a fault
-    made: Literal["line"] | None = None  # of an id that no file has: it is made from the file and the line
-
-    @model_validator(mode="after")
-    def _checks(self) -> Self:
-        numeric = self.type in ("integer", "number")
-        if self.type not in ("text", "category") and self.empty == "text":
-            raise ValueError(f"empty: text belongs to a text or a category, not to a {self.type}")
-        if not numeric and self.leading_zeros == "refuse":
-            raise ValueError(f"leading_zeros belong to an integer or a number: a {self.type} keeps them as they stand")
-        if not numeric and (self.min is not None or self.max is not None):
-            raise ValueError(f"min and max belong to an integer or a number, not to a {self.type}")
-        if self.type != "category" and self.values is not None:
-            raise ValueError(f"values belong to a category, not to a {self.type}")
-        if any(math.isnan(bound) for bound in (self.min, self.max) if bound is not None):
-            raise ValueError("min and max must be numbers")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}: no value lies between")
-        if self.values is not None and (not self.values or len({*self.values}) < len(self.values)):
-            raise ValueError("values: name each category that is allowed, once")
-        for value in self.values or []:
-            if value != value.strip() or (not value and self.empty == "missing"):
-                raise ValueError(f"values: {value!r} cannot be met: fields are read without the spaces around them")
-        return self
-
-
-class Target(_Strict):
-    """The outcome to predict, and how the file writes it."""
-
-    column: str
-    positive: str = "1"
-    negative: str = "0"
-    unlabelled: Literal["accept", "quarantine"] = "accept"  # a row, or a file, without an outcome
-
-    @model_validator(mode="after")
-    def _checks(self) -> Self:
-        for key, value in (("positive", self.positive), ("negative", self.negative)):
-            if value != value.strip() or not value:
-                raise ValueError(
-                    f"{key}: {value!r} cannot be met: fields are read without the spaces around them, and an empty one "
-                    "is no outcome"
-                )
-        if self.positive == self.negative:
-            raise ValueError(f"positive and negative are both {self.positive!r}: which clients left cannot be told")
-        return self
-
-
-class Header(_Strict):
-    """What may differ between a file's header and the YAML: told in a note, or the whole file set aside."""
-
-    order: Literal["any", "refuse"] = "any"
-    extra: Literal["report", "refuse"] = "report"
-    missing: Literal["report", "refuse"] = "report"  # of a column that is not nullable it is always refused
-    case: Literal["exact", "ignore"] = "exact"  # small and capital letters
-
-
-class ModelParams(_Strict):
+class ModelParams(Strict):
     """The classifier and how it is trained."""
 
     kind: Annotated[str, Field(alias="class")] = classifiers.DEFAULT
-    params: dict[str, Any] = {}  # of the class, as scikit-learn names them
+    params: dict[str, Any] = Field({})  # of the class, as scikit-learn names them
     C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty, of LogisticRegression
     max_iter: Annotated[int, Field(ge=1)] = 1000
     seed: int = 0
@@ -178,13 +105,13 @@ class ModelParams(_Strict):
         return self
 
 
-class Cluster(_Strict):
+class Cluster(Strict):
     """Where the heavy work runs, if not on the runner's machine."""
 
     dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:[0-9]{1,5}$")]  # the scheduler's address
 
 
-class Rules(_Strict):
+class Rules(Strict):
     """When to retrain and when to promote."""
 
     false_retrains: Annotated[float, Field(gt=0)] = 0.2  # a year, on average, at most
@@ -211,7 +138,7 @@ class Rules(_Strict):
         return self.false_retrains / self.ticks_a_year
 
 
-class Costs(_Strict):
+class Costs(Strict):
     """What a call costs and brings, in one currency: the threshold above which a call pays follows."""
 
     call: Amount
@@ -234,7 +161,7 @@ class Costs(_Strict):
         return self.call / self.kept / self.client
 
 
-class Bands(_Strict):
+class Bands(Strict):
     """Where a risk is called medium and high."""
 
     medium: Share = 0.3
@@ -247,7 +174,7 @@ class Bands(_Strict):
         return self
 
 
-class Portfolio(_Strict):
+class Portfolio(Strict):
     """A population of clients with its model. ``name`` and ``sha256`` come from the file, not from its keys."""
 
     name: str
@@ -257,7 +184,7 @@ class Portfolio(_Strict):
     target: Target
     id: str | None = None
     as_of: str | None = None
-    show: list[str] = []  # carried to lists, never a feature
+    show: list[str] = Field([])  # carried to lists, never a feature
     horizon: Days | None = None  # days from as_of within which the outcome says whether the client left
     treated: str | None = None  # a boolean column: the client was called because of its risk; never a feature
     hold_out: Share = 0.1  # of the clients, by a hash of the id: not to be called though their risk is high
@@ -266,7 +193,7 @@ class Portfolio(_Strict):
     thousands: Literal[".", ",", " ", "'"] | None = None  # what may stand between groups of three digits in a CSV
     header: Header = Header()
     repeats: Literal["drop", "keep"] = "drop"  # equal rows of one file, where no id tells clients apart
-    sources: list[Source] = []  # where drops come from, beside those that are laid into incoming/
+    sources: list[Source] = Field([])  # where drops come from, beside those that are laid into incoming/
     settle: Annotated[float, Field(ge=0, le=3600)] = 2.0  # seconds that a file must be left alone
     model: ModelParams = ModelParams()
     rules: Rules = Rules()
@@ -400,7 +327,7 @@ def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
         value, default = getattr(portfolio, name), field.get_default()
         if field.is_required() or name in ("show", "id", "as_of"):
             continue
-        if isinstance(value, _Strict):
+        if isinstance(value, Strict):
             default = default.model_dump() if default is not None else {}
             own = value.model_dump().items()
             found += [{"key": f"{name}.{key}", "value": each, "default": default.get(key)} for key, each in own]

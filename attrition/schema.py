@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from attrition.params import Column, Portfolio
+from attrition.column_params import Column
+from attrition.params import Portfolio
 
 __all__ = ["LONGEST", "Answer", "Field", "Identity", "Prediction", "Predictions", "fields", "record", "table"]
 

@@ -9,7 +9,9 @@ import re
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from attrition.column_params import Strict
 
 __all__ = ["Source"]
 
@@ -19,10 +21,8 @@ SPAN = re.compile(r"([0-9]{1,5})([dhm])")
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-class Source(BaseModel):
+class Source(Strict):
     """Exactly one of ``url`` and ``postgres``, with the keys that belong to it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Name
     url: str | None = None  # as fsspec reads it: file://, s3://, …; a file, a folder, or a pattern with * in it

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from attrition import safe
-from attrition.params import Column, Portfolio
+from attrition.column_params import Column
+from attrition.params import Portfolio
 from attrition.store import headers
 from attrition.store.engine import fields, listed, literal, quoted
 from attrition.store.headers import some
