@@ -47,7 +47,7 @@ LINES = [
 
 def found(folder: Path, content: bytes, *, quick: bool, name: str, **changes: Any) -> dict[str, Any]:
     """What an ingest of one file finds, in the quick way or without it."""
-    shop = Shop(folder, portfolio(columns=MIXED, **changes))
+    shop = Shop(folder, portfolio(**{"columns": MIXED, **changes}))
     folder.mkdir()
     path = folder / name
     path.write_bytes(gzip.compress(content, mtime=0) if name.endswith(".gz") else content)
@@ -79,6 +79,18 @@ def test_both_ways_find_the_same(
     content = (start + end.join([f"{HEADER},note", *lines]) + last).encode()
     exact = found(root / "exact", content, quick=False, name=name)
     assert found(root / "quick", content, quick=True, name=name) == exact
+
+
+def test_faults_are_told_where_no_column_is_a_text(tmp_path: Path) -> None:
+    numbers = {"seats": {"type": "integer", "min": 0}, "fee": {"type": "number"}}
+    content = b'seats,fee,left,more\n1,2.5,0,\n-1,"x",1,"a ""b"\n3,4,no,c\n,,,\n'
+    ways = [
+        found(tmp_path / name, content, quick=quick, name="drop.csv", columns=numbers, id=None, as_of=None)
+        for name, quick in (("exact", False), ("quick", True))
+    ]
+    assert ways[0] == ways[1]
+    told = [json.loads(line)["raw"] for line in ways[0]["rejected"]["drop.csv.jsonl"].splitlines()]
+    assert told == [["-1", "x", "1", 'a "b'], ["3", "4", "no", "c"], ["", "", "", ""]]
 
 
 PLAIN = {

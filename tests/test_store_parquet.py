@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,15 @@ def test_parquet_with_any_byte_spoilt_raises_nothing(db: Any, tmp_path: Path) ->
         assert kept == (0 if checked.refused else checked.rows)
     path.write_bytes(whole)
     assert check(db, portfolio(), path).rows == 50, "damage to one file costs no other"
+
+
+def test_a_zero_byte_in_a_text_is_told(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    values = "chr(0) AS client, '2026-01-31' AS day, 'Team' AS plan, 3 AS seats, 9.5 AS fee, true AS active, 1 AS left"
+    db.execute(f"COPY (SELECT {values}) TO {literal(path)} (FORMAT parquet)")
+    _, staging = Shop(tmp_path, portfolio()).stage(path)
+    (line,) = (staging / "quarantine" / "drop.parquet.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == r"client: '\x00' is a text with a zero byte in it"
 
 
 def test_a_folder_is_no_column(db: Any, tmp_path: Path) -> None:

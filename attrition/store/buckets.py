@@ -162,7 +162,9 @@ def _kept(connection: Any, task: Bucket, held: list[Path], doubtful: hashes.Hash
     connection.register("doubtful", pd.DataFrame({"_hash": doubtful}))
     # Within bounds, for a file may hold other buckets too.
     asked = f"_hash BETWEEN {int(doubtful.min())} AND {int(doubtful.max())} AND _hash IN (FROM doubtful)"
-    new = f"(SELECT * FROM arrived WHERE {asked})"
+    # A table, for of all rows that arrived DuckDB would tell first which are known, and then which are asked for.
+    connection.execute(f"CREATE TABLE near AS SELECT * FROM arrived WHERE {asked}")
+    new = "near"
     for known in (*([rows_in(held)] if held else []), *(f"({each.rows})" for each in task.beside)):
         new = _without(names, new, f"(SELECT {listed(names)}, _hash FROM {known} WHERE {asked})")
     every = f"{listed(names)}, _hash"

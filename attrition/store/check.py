@@ -76,8 +76,8 @@ class Opened:
 class Texts:
     """What is known of all fields of a source, so that it need not be asked of each.
 
-    ``tight``: none has spaces around; ``nulls``: a missing one is NULL, not empty; ``plain``: none has a ``_`` or a
-    ``+`` in it.
+    ``tight``: none has spaces around; ``nulls``: a missing one is NULL, not empty; ``plain``: none has a ``_``, a
+    ``+`` or a zero byte in it.
     """
 
     tight: bool = False
@@ -265,8 +265,8 @@ def _text(drop: Opened, name: str, known: Texts) -> str:
 class _Rule:
     """SQL for what must hold of a value that is not missing, and what is wrong where it does not.
 
-    ``quick`` says the same and costs less, if all that the other rules of the column say holds too; ``plain`` if no
-    field has a ``_`` or ``+`` either.
+    ``quick`` says the same and costs less, if all that the other rules of the column say holds too; ``plain`` if the
+    texts are plain (`Texts`) as well.
     """
 
     holds: str
@@ -339,7 +339,7 @@ def _of_type(portfolio: Portfolio, column: Column, text: str, value: str) -> Ite
     elif column.values is not None:
         yield _Rule(_among(text, column.values), f"not one of {some(column.values)}")
     else:
-        yield _Rule(f"NOT contains({text}, chr(0))", "a text with a zero byte in it")
+        yield _Rule(f"NOT contains({text}, chr(0))", "a text with a zero byte in it", plain="true")
         yield _Rule(f"strlen({text}) <= {4 * FIELD}", f"longer than {4 * FIELD:,} bytes")
 
 

@@ -128,7 +128,7 @@ def _kept(texts: Texts, before: bytes, piece: bytes, delimiter: bytes, *, bare: 
     """
     without = bare and WIDE not in piece and not before.endswith((*SPACES, WIDE))
     tight = texts.tight and (without or not _spaced(before + piece, delimiter))
-    plain = texts.plain and b"_" not in piece and b"+" not in piece
+    plain = texts.plain and b"_" not in piece and b"+" not in piece and (bare or b"\0" not in piece)
     return replace(texts, tight=tight, plain=plain)
 
 
