@@ -205,7 +205,7 @@ def _loose(home: Home, tree: Home) -> None:
 
 def _put(path: Path, target: Path) -> None:
     """Copy one regular file as it is at this moment; none is fine, and so is one that is just moved away."""
-    if safe.is_link(path) or not safe.is_file(path) or path.name.endswith(".tmp"):
+    if not safe.is_regular(path) or path.name.endswith(".tmp"):
         return
     safe.make_folder(target.parent)
     try:

@@ -102,7 +102,7 @@ def _made(page: Page, *, forms: bool = False) -> Response:
 
 
 def _sent(path: Path) -> Response:
-    if safe.is_link(path) or not safe.is_file(path):
+    if not safe.is_regular(path):
         raise _nowhere()
     return send_file(path, mimetype="application/json" if path.suffix == ".ipynb" else None, conditional=True)
 

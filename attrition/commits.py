@@ -237,7 +237,7 @@ def _manifest(run: Run) -> dict[str, Any]:
 
 def _is(path: Path, sha256: str | None) -> bool:
     """Whether a drop is still the one that was read; what is no file, or may not be read, has no hash."""
-    if safe.is_link(path) or not safe.is_file(path):
+    if not safe.is_regular(path):
         return sha256 is None
     try:
         return safe.sha256(path) == sha256

@@ -59,7 +59,7 @@ def _folder(place: Place, run: str) -> Path | None:
 
 
 def _plain(path: Path) -> bool:
-    return bool(FILE.fullmatch(path.name)) and not safe.is_link(path) and safe.is_file(path)
+    return bool(FILE.fullmatch(path.name)) and safe.is_regular(path)
 
 
 # A published file does not change, so its time of change is as good as its content.

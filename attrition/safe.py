@@ -29,6 +29,7 @@ __all__ = [
     "is_file",
     "is_folder",
     "is_link",
+    "is_regular",
     "lock",
     "make_folder",
     "move",
@@ -82,6 +83,11 @@ def exists(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether a path leads to a file; raises as `exists` does."""
     return stat.S_ISREG(_mode(path))
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path is a regular file itself, and no link to one; raises as `exists` does."""
+    return stat.S_ISREG(_mode(path, follow=False))
 
 
 def is_folder(path: Path) -> bool:

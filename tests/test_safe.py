@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, 
         find(path)
 
 
-@pytest.mark.parametrize("ask", [safe.exists, safe.is_file, safe.is_folder, safe.is_link, safe.there])
+@pytest.mark.parametrize("ask", [safe.exists, safe.is_file, safe.is_regular, safe.is_folder, safe.is_link, safe.there])
 def test_what_cannot_be_told_is_not_taken_for_nothing(tmp_path, ask):
     class Broken(type(tmp_path)):
         def stat(self, **_how):
@@ -293,11 +293,12 @@ def test_what_is_at_a_path(tmp_path):
     link.symlink_to(file)
     loop.symlink_to(loop)
     dangling.symlink_to(tmp_path / "nothing")
-    asks = (safe.exists, safe.is_file, safe.is_folder, safe.is_link, safe.there)
+    asks = (safe.exists, safe.is_file, safe.is_regular, safe.is_folder, safe.is_link, safe.there)
     paths = (file, link, loop, dangling, tmp_path, tmp_path / "none", file / "below", tmp_path / ("n" * 300))
     assert [[ask(path) for path in paths] for ask in asks] == [
         [True, True, False, False, True, False, False, False],
         [True, True, False, False, False, False, False, False],
+        [True, False, False, False, False, False, False, False],
         [False, False, False, False, True, False, False, False],
         [False, True, True, True, False, False, False, False],
         [True, True, True, True, True, False, False, False],

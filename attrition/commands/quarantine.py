@@ -120,7 +120,7 @@ def _corrected(drops: list[dict[str, Any]], name: str, run: str | None) -> dict[
 
 def _release(place: Place, drops: list[dict[str, Any]], path: Path, run: str | None) -> int:
     drop = _corrected(drops, path.name, run)
-    if not safe.is_file(path) or safe.is_link(path):
+    if not safe.is_regular(path):
         raise UsageError(_shown(f"{path}: no such file"))
     sha256 = safe.sha256(path)
     same = sha256 == drop["sha256"] and UNMATCHED not in drop["reasons"]  # whose client may have come since

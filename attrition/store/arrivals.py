@@ -141,7 +141,7 @@ def _sometimes_readable(path: Path, sha256: str | None, refused: str | None) -> 
 
 
 def _identity(path: Path) -> tuple[str | None, int]:
-    if safe.is_link(path) or not safe.is_file(path):
+    if not safe.is_regular(path):
         path.lstat()  # gone is no empty drop
         return None, 0
     try:

@@ -173,5 +173,5 @@ class _Ingest:
 
 def _buckets(drops: Sequence[Path]) -> int:
     """How many buckets the rows of these drops are sorted into: a power of two."""
-    size = sum(path.lstat().st_size for path in drops if safe.is_file(path) and not safe.is_link(path))
+    size = sum(path.lstat().st_size for path in drops if safe.is_regular(path))
     return int(min(2 ** (max(size - 1, 0) // SHARE).bit_length(), MOST))
