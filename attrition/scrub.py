@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 from pathlib import Path
@@ -259,7 +260,7 @@ def _page_or_account(path: Path, whom: Whom) -> None:
     if path.suffix == ".json":
         text = json.dumps(whom.without(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
     else:
-        text = "".join(line for line in text.splitlines(keepends=True) if not whom.token.search(line))
+        text = "".join(line for line in _lines(text) if not whom.token.search(line))
     safe.write(path, text)
 
 
@@ -274,7 +275,12 @@ def _said(path: Path, whom: Whom) -> bool:
 
 def _in_file(path: Path, whom: Whom) -> bool:
     """Whether a file of any format holds the id as a word."""
-    return any(any(_of_client(text.splitlines(), whom)) for text in _texts(path))
+    return any(any(_of_client(_lines(text), whom)) for text in _texts(path))
+
+
+def _lines(text: str) -> list[str]:
+    """A text's lines with their ends; `str.splitlines` also ends one within a JSON document, where U+2028 stands."""
+    return io.StringIO(text, newline="").readlines()
 
 
 def _of_client(lines: list[str], whom: Whom) -> list[bool]:
@@ -287,10 +293,20 @@ def _of_client(lines: list[str], whom: Whom) -> list[bool]:
     for line in lines:
         fields = _fields(line)
         if line.startswith("{") or at is None:  # JSON, or a log
-            found.append(bool(whom.token.search(line)) and bool(whom.names.search(line)))
+            named = bool(whom.token.search(line)) and bool(whom.names.search(line))
+            found.append(named or whom.client in _rejected(line))
         else:
             found.append(len(fields) > at and fields[at] == whom.client)
     return found
+
+
+def _rejected(line: str) -> list[str]:
+    """The fields of a row in quarantine, which of them the id is nobody knows; of any other line none."""
+    try:
+        row = json.loads(line)
+        return [str(field).strip() for field in row.get("fields", row.get("raw")) or []]
+    except (ValueError, AttributeError):
+        return []
 
 
 def _fields(line: str) -> list[str]:
@@ -322,7 +338,7 @@ def _cut(path: Path, whom: Whom) -> int:
     if data[:4] == b"PAR1" or data[:2] == b"\x1f\x8b":
         path.unlink()
         return 1
-    lines = data.decode("utf-8", errors="surrogateescape").splitlines(keepends=True)
+    lines = _lines(data.decode("utf-8", errors="surrogateescape"))
     kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)
     safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
     return 1

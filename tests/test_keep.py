@@ -453,6 +453,17 @@ def test_lines_of_a_file_go_by_the_column_of_the_id(tmp_path):
     assert (tmp_path / "tick.log").read_text() == "at 03:17 quiet\n"
 
 
+def test_rejected_rows_go_whole_wherever_the_id_stands_in_them(tmp_path):
+    rows = [["17", "a\u2028b"], ["18", "17.5"], [None, "3"]]
+    about = {"file": "x.csv", "line": 2, "reason": "fee: 'x' is not a number"}
+    lines = [json.dumps({**about, "raw": None, "fields": fields}, ensure_ascii=False) + "\n" for fields in rows]
+    (tmp_path / "x.csv.jsonl").write_text("".join(lines))
+    whom = scrub.Whom("17", params.load(REPOSITORY / "params" / "telco.yaml"))
+    assert scrub._in_file(tmp_path / "x.csv.jsonl", whom)
+    scrub._cut(tmp_path / "x.csv.jsonl", whom)
+    assert (tmp_path / "x.csv.jsonl").read_text() == "".join(lines[1:])
+
+
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
 IDS = st.text(LETTERS, min_size=3, max_size=20).filter(lambda text: text.strip() == text and not PLAIN.fullmatch(text))
 PLAINLY = st.text(max_size=9) | st.integers() | st.none()

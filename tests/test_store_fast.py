@@ -89,7 +89,7 @@ def test_faults_are_told_where_no_column_is_a_text(tmp_path: Path) -> None:
         for name, quick in (("exact", False), ("quick", True))
     ]
     assert ways[0] == ways[1]
-    told = [json.loads(line)["raw"] for line in ways[0]["rejected"]["drop.csv.jsonl"].splitlines()]
+    told = [json.loads(line)["fields"] for line in ways[0]["rejected"]["drop.csv.jsonl"].splitlines()]
     assert told == [["-1", "x", "1", 'a "b'], ["3", "4", "no", "c"], ["", "", "", ""]]
 
 

@@ -137,7 +137,8 @@ def test_rows_that_cannot_be_taken_are_kept_with_their_reason(shop: Shop, tmp_pa
         "file": "Zoë.csv",
         "line": 3,
         "reason": "fee: 'ab\\u2028c' is not a number",
-        "raw": ["bob", "2026-01-31", "Team", "3", "ab\u2028c", "yes", "1"],
+        "raw": "bob,2026-01-31,Team,3,ab\u2028c,yes,1",
+        "fields": ["bob", "2026-01-31", "Team", "3", "ab\u2028c", "yes", "1"],
     }
 
 

@@ -92,7 +92,7 @@ def test_what_joins_no_row_is_kept_with_its_line(shop: Shop, tmp_path: Path) -> 
         (5, "no row of this client and date"),
         (6, "day: 'x' is not a date as YYYY-MM-DD"),
     ]
-    assert kept[0]["raw"] == ["bob", "2026-01-31", "1"]
+    assert (kept[0]["raw"], kept[0]["fields"]) == ("bob,2026-01-31,1", ["bob", "2026-01-31", "1"])
 
 
 def test_what_changes_nothing_is_a_duplicate_and_a_correction_a_new_row(shop: Shop, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def _as_json(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[
     """A line for each row, or for the file of which nothing was taken."""
     about = {key: drop[key] for key in ("run", "released")}
     if drop["moved_to"] == "quarantine":
-        yield json.dumps({**about, "file": drop["name"], "line": None, "reason": _reason(drop), "raw": None})
+        nothing = dict.fromkeys(("line", "raw", "fields"))
+        yield json.dumps({**about, "file": drop["name"], "reason": _reason(drop), **nothing})
         return
     for row in _rows(place, drop, limit):
         yield json.dumps({**about, **row})
@@ -81,7 +82,7 @@ def _as_text(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[
         return
     shown = 0
     for row in _rows(place, drop, ROWS if limit is None else limit):
-        yield _shown(f"  line {row['line']}: {row['reason']}: {json.dumps(row['raw'], ensure_ascii=False)}")
+        yield _shown(f"  line {row['line']}: {row['reason']}: {_said(row)}")
         shown += 1
     if shown < drop["quarantined"]:
         yield f"  … and {drop['quarantined'] - shown:,} more: --limit N, or --json for programs"
@@ -94,6 +95,12 @@ def _rows(place: Place, drop: dict[str, Any], limit: int | None) -> Iterator[dic
     with path.open(encoding="utf-8") as file:
         for line in islice(file, limit):
             yield json.loads(line)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """A row as it stands in its file; what was read from it where it has no text (Parquet), or none was kept yet."""
+    raw = row["raw"]
+    return raw if isinstance(raw, str) else json.dumps(row.get("fields", raw), ensure_ascii=False)
 
 
 def _reason(drop: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused, unpacked
 from attrition.store.reading import UNREADABLE
+from attrition.store.verbatim import texts
 
 __all__ = [
     "Arrival",
@@ -123,11 +125,18 @@ def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | Non
         ingested=0 if checked.refused else checked.rows - bad,
         duplicates=0,
         quarantined=checked.rows if checked.refused else bad,
-        reasons={checked.refused: checked.rows} if checked.refused else quarantine(connection, task.path, task.staging),
+        reasons=_reasons(connection, task, checked),
         notes=list(checked.notes),
         to="quarantine" if checked.refused else "taken",
     )
     return Taken(drop, checked.outcomes)
+
+
+def _reasons(connection: Any, task: Arrival, checked: Checked) -> dict[str, int]:
+    """How often each fault occurs; the rows that have one are in quarantine then."""
+    if checked.refused:
+        return {checked.refused: checked.rows}
+    return quarantine(connection, task.portfolio, task.path, task.staging)
 
 
 def _sometimes_readable(path: Path, sha256: str | None, refused: str | None) -> bool:
@@ -286,15 +295,20 @@ def rows_of(folders: list[Path], bucket: int) -> str | None:
     return rows_in(files) if files else None
 
 
-def quarantine(connection: Any, path: Path, folder: Path) -> dict[str, int]:
-    """Write the rows that cannot be taken, one JSON a line, below ``folder``/quarantine, and count their faults."""
+def quarantine(connection: Any, portfolio: Portfolio, path: Path, folder: Path) -> dict[str, int]:
+    """Write the rows that cannot be taken, one JSON a line, below ``folder``/quarantine, and count their faults.
+
+    Of each there is where it stands, why it cannot be taken, its text (`texts`), and the fields read from that.
+    """
     counts = reasons(connection)
     if counts:
         target = safe.make_folder(folder / "quarantine") / rejected(path.name)
         beside = target.with_name(f".{uuid.uuid4().hex}")
         with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for row in bad_rows(connection):
-                line = {"file": path.name, "line": row.line, "reason": row.reason, "raw": row.raw}
+            rows, again = tee(bad_rows(connection))
+            for row, text in zip(rows, texts(path, portfolio.delimiter, (row.line for row in again)), strict=True):
+                about = {"file": path.name, "line": row.line, "reason": row.reason}
+                line = {**about, "raw": text, "fields": row.raw}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         beside.rename(target)
     return counts

@@ -19,7 +19,7 @@ import numpy as np
 from attrition.store.check import Opened, Texts
 from attrition.store.engine import literal
 from attrition.store.parquet import Parquet
-from attrition.store.raw import packed, unpacked
+from attrition.store.raw import form, packed, unpacked
 
 __all__ = ["Source", "source"]
 
@@ -42,15 +42,14 @@ class Source:
 
 def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
     """A drop for DuckDB; None if only the exact reader can be trusted with it."""
-    name = path.name.lower()
     if not _speakable(path):
         return None
     if isinstance(drop.records, Parquet):
         return Source(drop.records.rows, drop.records.count(), Texts())
-    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")) or len(drop.header) < 2:
+    if form(path) == "json" or len(drop.header) < 2:
         return None
-    form = _looked_through(path, delimiter.encode())
-    return _csv(path, drop, delimiter, form) if form else None
+    found = _looked_through(path, delimiter.encode())
+    return _csv(path, drop, delimiter, found) if found else None
 
 
 @dataclass
@@ -89,36 +88,36 @@ def _speakable(path: Path) -> bool:
     return True
 
 
-def _csv(path: Path, drop: Opened, delimiter: str, form: _Form) -> Source:
+def _csv(path: Path, drop: Opened, delimiter: str, found: _Form) -> Source:
     width = range(len(drop.header))
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in width)
-    end = r"\r\n" if form.returns else r"\n"
+    end = r"\r\n" if found.returns else r"\n"
     # A thread that begins in the middle of a file has to guess whether it stands within quotes.
-    quote = "quote = '\"', escape = '\"', parallel = false" if form.quoted else "quote = '', escape = ''"
+    quote = "quote = '\"', escape = '\"', parallel = false" if found.quoted else "quote = '', escape = ''"
     read = (
         f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
         f"{quote}, columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
         f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
         f"compression = '{'gzip' if packed(path) else 'none'}')"
     )
-    return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, * FROM {read})", form.records, form.texts)
+    return Source(f"(SELECT CAST(NULL AS BIGINT) AS line, * FROM {read})", found.records, found.texts)
 
 
 def _looked_through(path: Path, delimiter: bytes) -> _Form | None:
     """What a CSV is like; None if a quote or a line end in it may mean two things."""
-    form, before, quotes = _Form(), b"\n", _Quotes(delimiter)
+    found, before, quotes = _Form(), b"\n", _Quotes(delimiter)
     with unpacked(path) as file:
         while piece := file.read(PIECE):
-            if quotes.odd(piece) or (form.lines == 0 and piece.startswith((b"\n", b"\r"))):
+            if quotes.odd(piece) or (found.lines == 0 and piece.startswith((b"\n", b"\r"))):
                 return None
-            form.add(before, piece, delimiter)
+            found.add(before, piece, delimiter)
             before = piece[-3:]
-    form.texts = replace(form.texts, tight=form.texts.tight and not before.endswith(SPACES))
+    found.texts = replace(found.texts, tight=found.texts.tight and not before.endswith(SPACES))
     if quotes.odd(b"\n"):  # the last line may have no end
         return None
-    form.quoted = quotes.seen
-    whole = form.returns == 0 or (form.ends == 1 and form.returns == form.lines and _paired(path))
-    return form if whole else None
+    found.quoted = quotes.seen
+    whole = found.returns == 0 or (found.ends == 1 and found.returns == found.lines and _paired(path))
+    return found if whole else None
 
 
 def _kept(texts: Texts, before: bytes, piece: bytes, delimiter: bytes, *, bare: bool) -> Texts:

@@ -142,7 +142,7 @@ class _Ingest:
             drop,
             ingested=drop.ingested - unmatched,
             quarantined=drop.quarantined + unmatched,
-            reasons=quarantine(connection, self.drops[at], self.staging),
+            reasons=quarantine(connection, self.portfolio, self.drops[at], self.staging),
             notes=[*drop.notes, f"outcomes of {clients:,} client{'' if clients == 1 else 's'} joined"],
         )
         return replace(taken, drop=drop)

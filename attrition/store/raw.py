@@ -9,7 +9,7 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 import pandas as pd
 
@@ -17,12 +17,14 @@ __all__ = [
     "COLUMNS",
     "FIELD",
     "LINE",
+    "PIECE",
     "Readable",
     "Record",
     "Refused",
     "Text",
     "create_raw",
     "fill",
+    "form",
     "packed",
     "refuse_wide",
     "unpacked",
@@ -114,6 +116,14 @@ class Text:
                 place += len(piece)
                 if self._packed and place > most:
                     raise Refused(f"a gzip that unpacks to more than {most:,} bytes")
+
+
+def form(path: Path) -> Literal["parquet", "json", "csv"]:
+    """What a drop is, as its name says."""
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "json" if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")) else "csv"
 
 
 def packed(path: Path) -> bool:

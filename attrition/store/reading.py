@@ -16,7 +16,7 @@ from typing import Any
 
 from attrition.store.jsonlines import JsonLines
 from attrition.store.parquet import Parquet
-from attrition.store.raw import FIELD, LINE, Readable, Record, Refused, Text, create_raw, fill, refuse_wide
+from attrition.store.raw import FIELD, LINE, Readable, Record, Refused, Text, create_raw, fill, form, refuse_wide
 
 __all__ = ["UNREADABLE", "Readable", "Refused", "open_drop"]
 
@@ -34,13 +34,11 @@ def open_drop(path: Path, delimiter: str, known: Collection[str] = ()) -> Readab
         raise Refused("a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file")
     if path.stat().st_size == 0:
         raise Refused("an empty file")
-    name = path.name.lower()
+    kind = form(path)
     try:
-        if name.endswith(".parquet"):
+        if kind == "parquet":
             return Parquet(path)
-        if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-            return JsonLines(Text(path), known)
-        return _Csv(Text(path), delimiter)
+        return JsonLines(Text(path), known) if kind == "json" else _Csv(Text(path), delimiter)
     except PermissionError:
         raise Refused(UNREADABLE) from None
 

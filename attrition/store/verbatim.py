@@ -1,0 +1,84 @@
+"""What stands in a drop word for word: quarantine keeps the text of a record beside the fields that were read from it.
+
+Lines are counted as the readers count them: in a CSV one ends with LF, CR or both, in JSON lines with LF.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import BufferedIOBase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attrition.store.raw import LINE, PIECE, form, unpacked
+
+__all__ = ["texts"]
+
+
+def texts(path: Path, delimiter: str, starts: Iterable[int]) -> Iterator[str | None]:
+    """The text of each record that starts on one of these lines (ascending), without its last line's end.
+
+    None where there is none: Parquet has no text, and a file that was replaced since may have fewer lines.
+    """
+    kind = form(path)
+    if kind == "parquet":
+        yield from (None for _ in starts)
+        return
+    with unpacked(path) as file:
+        lines = _Lines(file, returns=kind == "csv")
+        for start in starts:
+            seen: list[str] = []
+            following = _following(lines, start, seen)
+            with suppress(csv.Error, StopIteration):  # it may be in quarantine because it cannot be read
+                next(csv.reader(following, delimiter=delimiter, strict=True) if kind == "csv" else following)
+            yield "".join(seen).rstrip("\r\n") if seen else None
+
+
+def _following(lines: _Lines, start: int, seen: list[str]) -> Iterator[str]:
+    """The lines from one on, each in ``seen`` once it is asked for."""
+    for number in itertools.count(start):
+        line = lines.at(number)
+        if line is None:
+            return
+        seen.append(line.decode("utf-8-sig" if number == 1 else "utf-8", errors="backslashreplace"))
+        yield seen[-1]
+
+
+class _Lines:
+    """A file's lines by their numbers, which may only rise; those between are counted, and not made."""
+
+    def __init__(self, file: BufferedIOBase, *, returns: bool):
+        self._file, self._returns = file, returns
+        self._block, self._rest, self._before = b"", b"", 0
+        self._bounds = np.zeros(1, np.intp)  # where the block's lines begin, and where the last one ends
+
+    def at(self, number: int) -> bytes | None:
+        """A line with its end; None if there is none."""
+        while (place := number - self._before) >= len(self._bounds):
+            if not self._go_on():
+                return None
+        return self._block[self._bounds[place - 1] : self._bounds[place]] if place > 0 else None
+
+    def _go_on(self) -> bool:
+        """Read the next lines; False if there are none."""
+        self._before += len(self._bounds) - 1
+        piece = self._file.read(PIECE)
+        block = self._rest + piece
+        ends = _ends(block, returns=self._returns) if piece else np.array([len(block)] if block else [], np.intp)
+        self._bounds = np.append(np.intp(0), ends)
+        self._block, self._rest = block, block[self._bounds[-1] :]
+        return bool(piece or block) and len(self._rest) <= 4 * LINE
+
+
+def _ends(block: bytes, *, returns: bool) -> NDArray[np.intp]:
+    """Where lines end in a block; one that ends with a CR may go on with its LF."""
+    signs = np.frombuffer(block, np.uint8)
+    ended = signs == ord("\n")
+    if returns and b"\r" in block:
+        ended[:-1] |= (signs[:-1] == ord("\r")) & (signs[1:] != ord("\n"))
+    return np.flatnonzero(ended) + 1
