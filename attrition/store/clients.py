@@ -16,7 +16,7 @@ from attrition.store import delta
 from attrition.store.check import check
 from attrition.store.delta import InTable
 from attrition.store.drops import is_drop
-from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted, rows_in
+from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted, rows_in, this
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
@@ -286,7 +286,9 @@ def _view(portfolio: Portfolio, files: list[Path], version: int) -> Any:
     types = {**fields(portfolio), **OWN}
     connection = database()
     if files:
-        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+        # As they are called, and as DuckDB is told (`this`).
+        named = dict.fromkeys([*map(literal, files), *map(this, files)])
+        connection.execute(f"SET allowed_paths = [{', '.join(named)}]")
         rows = f"{listed(types)} FROM {rows_in(files)} WHERE _version <= {version}"
     else:
         rows = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in types.items()) + " WHERE false"

@@ -28,7 +28,9 @@ __all__ = [
     "literal",
     "quoted",
     "rows_in",
+    "sayable",
     "setting",
+    "this",
 ]
 
 OWN = {"_row": "BIGINT", "_version": "BIGINT", "_hash": "BIGINT"}
@@ -69,6 +71,8 @@ class StoreError(Exception):
     """The store and what is asked of it do not fit; the message says what to do."""
 
 
+PATTERN = "*?["
+"""Signs that make a path one."""
 GROWN = 2**26
 """Bytes by which a block may have made the process grow; if by more, its database is closed."""
 
@@ -193,7 +197,21 @@ def rows_in(files: Iterable[Path | str]) -> str:
 
     DuckDB takes a folder ``plan=Team`` for a column of its own, which hides the one in the file.
     """
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"
+    return f"read_parquet([{', '.join(map(this, files))}], hive_partitioning = false)"
+
+
+def this(path: str | Path) -> str:
+    """A path to be read, as an SQL string: DuckDB would take ``export[1].csv`` for a pattern, which is export1.csv."""
+    return literal("".join(f"[{sign}]" if sign in PATTERN else sign for sign in str(path)))
+
+
+def sayable(path: str | Path) -> bool:
+    """Whether DuckDB can be told to read this path: in a pattern a backslash parts folders, and SQL is UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return "\\" not in str(path) or not set(PATTERN) & set(str(path))
 
 
 def literal(text: str | Path) -> str:

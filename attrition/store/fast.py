@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 
 from attrition.store.check import Opened, Texts
-from attrition.store.engine import literal
+from attrition.store.engine import literal, sayable, this
 from attrition.store.parquet import Parquet
 from attrition.store.raw import form, packed, unpacked
 
@@ -42,7 +42,7 @@ class Source:
 
 def source(path: Path, drop: Opened, delimiter: str) -> Source | None:
     """A drop for DuckDB; None if only the exact reader can be trusted with it."""
-    if not _speakable(path):
+    if not sayable(path):
         return None
     if isinstance(drop.records, Parquet):
         return Source(drop.records.rows, drop.records.count(), Texts())
@@ -79,15 +79,6 @@ class _Form:
         return self.lines - self.ends  # without the header, and perhaps with a last line that does not end
 
 
-def _speakable(path: Path) -> bool:
-    """Whether the path can stand in SQL."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _csv(path: Path, drop: Opened, delimiter: str, found: _Form) -> Source:
     width = range(len(drop.header))
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in width)
@@ -95,7 +86,7 @@ def _csv(path: Path, drop: Opened, delimiter: str, found: _Form) -> Source:
     # A thread that begins in the middle of a file has to guess whether it stands within quotes.
     quote = "quote = '\"', escape = '\"', parallel = false" if found.quoted else "quote = '', escape = ''"
     read = (
-        f"read_csv({literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+        f"read_csv({this(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
         f"{quote}, columns = {{{columns}}}, strict_mode = true, new_line = '{end}', hive_partitioning = false, "
         f"max_line_size = {LINE}, buffer_size = {64 * LINE}, "
         f"compression = '{'gzip' if packed(path) else 'none'}')"

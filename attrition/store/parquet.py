@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from attrition.store.engine import database, literal, quoted
+from attrition.store.engine import database, quoted, rows_in, sayable, this
 from attrition.store.raw import Record, Refused, create_raw, fill, refuse_wide
 
 __all__ = ["Parquet"]
@@ -33,15 +33,15 @@ class Parquet:
     def __init__(self, path: Path):
         # A connection of its own: some damage makes DuckDB give up the whole database that met it.
         self._own = database()
-        self._from = f"read_parquet({literal(path)}, hive_partitioning = false, file_row_number = true)"
+        self._from = f"read_parquet({this(path)}, hive_partitioning = false, file_row_number = true)"
+        if not sayable(path):
+            raise Refused("DuckDB cannot be told this name: it has a backslash, or is not UTF-8")
         try:
-            read = f"read_parquet({literal(path)}, hive_partitioning = false)"
+            read = rows_in([path])
             kinds = {name: kind for name, kind, *_ in self._own.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
             if NUMBER in kinds:
                 raise Refused(f"a column called {NUMBER}: give it another name")
             self._count = self._own.execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
-        except UnicodeEncodeError:
-            raise Refused("the name of the file is not UTF-8") from None
         except duckdb.Error:
             raise Refused("not Parquet, or damaged") from None
         self.header = list(kinds)
