@@ -8,18 +8,32 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import canonical, fast, repeats
 from attrition.store.aside import rejected
-from attrition.store.check import BAD, Checked, Opened, accounted, bad_rows, check, judged, opened, reasons, sorted_out
-from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, rows_in, setting
+from attrition.store.check import (
+    BAD,
+    Checked,
+    Opened,
+    accounted,
+    bad_rows,
+    check,
+    opened,
+    reasons,
+    refuse,
+    sorted_out,
+    tell_faults,
+)
+from attrition.store.engine import ALONE, WIDE, Room, connect, fields, listed, literal, quoted, rows_in, setting
 from attrition.store.lines import lines_of
 from attrition.store.manifest import Drop
 from attrition.store.raw import Refused, unpacked
@@ -85,15 +99,19 @@ def take(task: Arrival) -> Taken:
     """
     # Before it is read: if it changes meanwhile, the hash is not that of the new content, which is thus not moved away.
     sha256, size = _identity(task.path)
-    with whole(task.work / f"arrived-{task.number:06d}") as folder, connect(task.room, folder / "spilt") as connection:
-        checked = _taken_fast(connection, task, folder)
-        if checked is None:
-            with connect(task.room, folder / "spilt") as anew:  # some damage makes DuckDB give up a whole database
-                return _taken(anew, task, folder, sha256, size)
-        return _account(connection, task, checked, sha256, size)
+    with whole(task.work / f"arrived-{task.number:06d}") as folder:
+        for way, room in ((_quickly, task.room), (_exactly, task.room), (_exactly, WIDE), (_not_at_all, task.room)):
+            # Each has its own database: some damage makes DuckDB give up one.
+            with suppress(duckdb.OutOfMemoryException), connect(room, folder / "spilt") as connection:
+                checked = way(connection, task, folder)
+                if checked:
+                    return _account(connection, task, checked, sha256, size)
+            _nothing(folder)
+    raise MemoryError(f"{task.path}: there is too little memory even to set it aside")
 
 
-def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, size: int) -> Taken:
+def _exactly(connection: Any, task: Arrival, folder: Path) -> Checked:
+    """Make ``good`` and ``bad`` by `check`; the rows go into buckets, or those of outcomes alone into ``told/``."""
     checked = check(connection, task.portfolio, task.path)
     if checked.outcomes:
         for table, rows in (("told", "good"), ("told_bad", "bad")):
@@ -110,7 +128,11 @@ def _taken(connection: Any, task: Arrival, folder: Path, sha256: str | None, siz
             folder,
             task.buckets,
         )
-    return _account(connection, task, checked, sha256, size)
+    return checked
+
+
+def _not_at_all(connection: Any, task: Arrival, _folder: Path) -> Checked:
+    return refuse(connection, task.portfolio, task.path, f"its rows take more memory than {WIDE.memory}: split it")
 
 
 def _account(connection: Any, task: Arrival, checked: Checked, sha256: str | None, size: int) -> Taken:
@@ -172,9 +194,9 @@ def whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
+def _quickly(connection: Any, task: Arrival, folder: Path) -> Checked | None:
     """Make ``good``, a view of what is in the buckets, and ``bad``, as `check` does; None: only that can."""
-    try:
+    with suppress(Refused, *fast.ODD):
         drop = opened(task.portfolio, task.path)
         if drop.outcomes or drop.misfit or drop.made:  # DuckDB does not tell a row's line
             return None
@@ -182,31 +204,31 @@ def _taken_fast(connection: Any, task: Arrival, folder: Path) -> Checked | None:
         if found is None:
             return None
         into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets, faulty=True)
-    except (Refused, *fast.ODD):
-        _nothing(folder)
-        return None
+        checked = _sorted_out(connection, task, drop, found, folder)
+        if checked.rows == found.records and _with_lines(connection, task):
+            return checked
+    return None
+
+
+def _sorted_out(connection: Any, task: Arrival, drop: Opened, found: fast.Source, folder: Path) -> Checked:
     connection.execute(f"CREATE TABLE bad ({BAD})")
     if faulty := rows_of([folder], ASIDE):
         places = ", ".join(f"_said[{place + 2}] AS c{place}" for place in range(len(drop.header)))
         said = f"(SELECT from_json({quoted(_carrier(task.portfolio))}, '[\"VARCHAR\"]') AS _said FROM {faulty})"
         line = "CAST(_said[1] AS BIGINT) AS line"
-        odd = judged(drop, f"(SELECT {line}, {places} FROM {said})", replace(found.texts, nulls=False))
-        connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM ({odd})")
+        connection.execute(f"CREATE TABLE raw AS SELECT {line}, {places} FROM {said}")
+        tell_faults(connection, drop, replace(found.texts, nulls=False))
     files = [file for bucket in range(task.buckets) for file in files_of([folder], bucket)]
     if files:
         connection.execute(f"CREATE VIEW good AS SELECT {listed(fields(task.portfolio))} FROM {rows_in(files)}")
     else:
         kinds = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(task.portfolio).items())
         connection.execute(f"CREATE TABLE good ({kinds})")
-    checked = accounted(connection, drop)
-    if checked.rows != found.records or not _with_lines(connection, task):
-        _nothing(folder)
-        return None
-    return checked
+    return accounted(connection, drop)
 
 
 def _nothing(folder: Path) -> None:
-    """Undo what the fast way has written."""
+    """Undo what one way has written, before another begins."""
     for bucket in safe.entries(folder, "_bucket=*"):
         shutil.rmtree(bucket)
 

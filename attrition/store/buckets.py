@@ -24,6 +24,10 @@ MANY = 100_000_000
 """Values that each bucket may read for the few rows it needs; more are read once for all, which has its own cost."""
 
 
+GROUP, VALUES, VECTOR = 122_880, 2**22, 2048
+"""Rows of a row group, as DuckDB has them; values in one, for it is in memory until it is written; rows at least."""
+
+
 @dataclass(frozen=True)
 class New:
     """The new rows of a bucket, how many of each drop: those of the arrived ``files``, as far as their hashes tell.
@@ -226,7 +230,8 @@ def number_days(new: list[New], last: int, target: Path) -> None:
 
 def number(task: Numbering) -> Part:
     """Write the new rows of one bucket as a file of the table, in order of ``_row``."""
-    names = listed(fields(task.portfolio))
+    columns = fields(task.portfolio)
+    names, group = listed(columns), max(VECTOR, min(GROUP, VALUES // len(columns)))
     rows = " UNION ALL ".join(_with_shift(task, each) for each in task.new)
     # No more than tells rows apart: each column and key that is sorted costs as much as a tenth of the sort.
     order = f"_turn, _hash{f', {names}' if any(each.alike for each in task.new) else ''}"
@@ -237,7 +242,7 @@ def number(task: Numbering) -> Part:
             f"CAST({task.version} AS BIGINT) AS _version, _hash FROM (FROM ({rows}) ORDER BY {order})"
         )
         # A dictionary is for columns of few values; of the others it is only known late that it was made for nothing.
-        form = ", COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000"
+        form = f", COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000, ROW_GROUP_SIZE {group}"
         _written(connection, numbered, task.target, form)
         count, found = stats(connection, task.portfolio, task.target)
     return Part(task.target.name, task.target.stat().st_size, safe.sha256(task.target), count, found)

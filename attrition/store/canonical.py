@@ -24,6 +24,8 @@ SCALE = 2.0**30
 """What a number is multiplied by before it is rounded: what differs less than a billionth is alike to the hash, and
 beyond 8.6e9 what differs by less than one."""
 
+MANY = 32
+"""Columns from which on they are put together in lists."""
 LOW, POSITIVE = f"{2**64 - 1}::UHUGEINT", 2**63 - 1
 
 
@@ -43,12 +45,27 @@ def hashed(portfolio: Portfolio) -> str:
     columns = sorted(fields(portfolio).items())
     values = [_value(kind, quoted(name)) for name, kind in columns if kind != "VARCHAR"]
     texts = [_text(quoted(name)) for name, kind in columns if kind == "VARCHAR"]
-    numbers = [f"CAST({value} & {POSITIVE} AS UHUGEINT)" for value in [repeats.before(portfolio), *values]]
-    numbers += [half for text in texts for half in (f"({text} & {LOW})", f"({text} >> 64)")]
-    products = [f"{number} * {factor(place)}::UHUGEINT" for place, number in enumerate(numbers, start=1)]
-    mixed = reduce(lambda before, product: f"xor({before}, {product})", products)
+    put_together = _one_by_one if len(columns) <= MANY else _as_lists
+    mixed = put_together([repeats.before(portfolio), *values], texts)
     halves = f"xor({mixed} & {LOW}, {mixed} >> 64)"
     return f"CAST(({halves} * {factor(0)}::UHUGEINT >> 1) & {POSITIVE}::UHUGEINT AS BIGINT)"
+
+
+def _one_by_one(values: list[str], texts: list[str]) -> str:
+    """SQL for the products, put together."""
+    numbers = [f"CAST({value} & {POSITIVE} AS UHUGEINT)" for value in values]
+    numbers += [half for text in texts for half in (f"({text} & {LOW})", f"({text} >> 64)")]
+    products = [f"{number} * {factor(place)}::UHUGEINT" for place, number in enumerate(numbers, start=1)]
+    return reduce(lambda before, product: f"xor({before}, {product})", products)
+
+
+def _as_lists(values: list[str], texts: list[str]) -> str:
+    """The same for any number of columns: so many expressions take DuckDB's planner seconds, and all its memory."""
+    numbers = f"list_transform([{', '.join(values)}], lambda value: CAST(value & {POSITIVE} AS UHUGEINT))"
+    halves = f"list_transform([{', '.join(texts)}]::UHUGEINT[], lambda text: [text & {LOW}, text >> 64])"
+    factors = ", ".join(f"{factor(place)}::UHUGEINT" for place in range(1, len(values) + 2 * len(texts) + 1))
+    each = f"list_zip(list_concat({numbers}, flatten({halves})), [{factors}])"
+    return f"list_reduce(list_transform({each}, lambda pair: pair[1] * pair[2]), lambda one, other: xor(one, other))"
 
 
 def _text(name: str) -> str:

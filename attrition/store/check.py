@@ -30,12 +30,21 @@ __all__ = [
     "accounted",
     "bad_rows",
     "check",
-    "judged",
     "opened",
     "reasons",
+    "refuse",
     "sorted_out",
+    "tell_faults",
 ]
 
+SHOWN = 80
+"""Signs of a value that a fault is told with."""
+FIELDS, BYTES = 2**19, 2**24
+"""Of a drop that are judged at a time, as far as they make up whole rows: faults take far more room than fields."""
+AT_ONCE = 2**18
+"""Fields of bad rows that Python has at a time, likewise."""
+TOLD = 20
+"""Faults of a row that a person is told; all are counted."""
 BAD = "line BIGINT, faults STRUCT(name VARCHAR, fault VARCHAR, value VARCHAR)[], raw VARCHAR[]"
 SPACES = " \t\n\r\v\f\u00a0"
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no")
@@ -116,6 +125,12 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
     return accounted(connection, drop)
 
 
+def refuse(connection: Any, portfolio: Portfolio, path: Path, why: str) -> Checked:
+    """Take nothing of a drop of which `check` could not be done."""
+    _empty_tables(connection, portfolio)
+    return Checked(opened(portfolio, path).records.count(), refused=why)
+
+
 def opened(portfolio: Portfolio, path: Path) -> Opened:
     """Read the header of a drop and hold it to the portfolio.
 
@@ -141,10 +156,16 @@ def accounted(connection: Any, drop: Opened) -> Checked:
 
 def bad_rows(connection: Any) -> Iterator[BadRow]:
     """The records of the last check that cannot be taken, by line."""
-    found = connection.execute("SELECT line, faults, raw FROM bad ORDER BY line")
-    while batch := found.fetchmany(1000):
-        for line, faults, raw in batch:
-            yield BadRow(line, "; ".join(map(_said, faults)), raw)
+    # The lines alone are sorted: DuckDB cannot put lists that it sorts into a file when its memory is full.
+    lines = connection.execute("SELECT line FROM bad ORDER BY line").fetchnumpy()["line"].tolist()
+    (most,) = connection.execute("SELECT max(len(raw)) FROM bad").fetchone()
+    step = max(1, AT_ONCE // (most or 1))
+    for first in range(0, len(lines), step):
+        bounds = [lines[first], lines[min(first + step, len(lines)) - 1]]
+        told = f"SELECT line, faults[:{TOLD}], len(faults), raw FROM bad WHERE line BETWEEN $1 AND $2 ORDER BY line"
+        for line, faults, count, raw in connection.execute(told, bounds).fetchall():
+            more = [f"and {count - TOLD} more"] if count > TOLD else []
+            yield BadRow(line, "; ".join([*map(_said, faults), *more]), raw)
 
 
 def reasons(connection: Any) -> dict[str, int]:
@@ -193,20 +214,39 @@ def _notes(drop: Opened, rows: int, low: int | None, high: int | None) -> Iterat
 
 def _validate(connection: Any, drop: Opened) -> None:
     """Sort the rows of ``raw`` into ``good`` and ``bad``."""
-    connection.execute(f"CREATE OR REPLACE TABLE checked AS {judged(drop, 'raw')}")
-    connection.execute("INSERT INTO bad SELECT _line, _faults, _raw FROM checked WHERE _faults IS NOT NULL")
     good = f"_line, {'_raw' if drop.outcomes else 'NULL'}, {listed(fields(drop.portfolio))}"
-    connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE _faults IS NULL")
-    connection.execute("DROP TABLE raw; DROP TABLE checked")
+    for rows in _slices(connection, drop):
+        connection.execute(f"CREATE OR REPLACE TABLE checked AS {_judged(drop, rows, Texts())}")
+        connection.execute("INSERT INTO bad SELECT _line, _faults, _raw FROM checked WHERE _faults IS NOT NULL")
+        connection.execute(f"INSERT INTO good SELECT {good} FROM checked WHERE _faults IS NULL")
+        connection.execute("DROP TABLE checked")
+    connection.execute("DROP TABLE raw")
 
 
-def judged(drop: Opened, source: str, known: Texts = Texts()) -> str:
+def tell_faults(connection: Any, drop: Opened, known: Texts) -> None:
+    """Put the rows of ``raw``, which all have faults, into ``bad``."""
+    for rows in _slices(connection, drop):
+        connection.execute(f"INSERT INTO bad SELECT _line, _faults, _raw FROM ({_judged(drop, rows, known)})")
+    connection.execute("DROP TABLE raw")
+
+
+def _slices(connection: Any, drop: Opened) -> Iterator[str]:
+    """SQL for the rows of ``raw``, so many at a time that they can be judged in little memory."""
+    lengths = ", ".join(f"strlen(c{place})" for place in range(len(drop.header)))
+    rows, signs = connection.execute(f"SELECT count(*), sum(list_sum([{lengths}])) FROM raw").fetchone()
+    fields_of_one = len(drop.header) + len(fields(drop.portfolio))
+    step = max(1, min(FIELDS // fields_of_one, rows * BYTES // max(int(signs or 0), 1)))
+    for first in range(0, rows, step):
+        yield f"(SELECT * FROM raw WHERE rowid BETWEEN {first} AND {first + step - 1})"
+
+
+def _judged(drop: Opened, source: str, known: Texts) -> str:
     """SQL for the rows of ``source`` (line, c0, c1 …, all text), each taken or with its faults.
 
     Its columns are those of `sorted_out`, and ``_faults`` (NULL: none).
     """
     faults = (
-        f"{{'name': {literal(name)}, 'fault': {_fault(drop.portfolio, name, text)}, 'value': {text}}}"
+        f"{{'name': {literal(name)}, 'fault': {_fault(drop.portfolio, name, text)}, 'value': left({text}, {SHOWN})}}"
         for name, text in _texts(drop)
     )
     listing = f"list_filter([{', '.join(faults)}], lambda _fault: _fault.fault IS NOT NULL)"
@@ -390,4 +430,4 @@ def _said(fault: dict[str, str | None]) -> str:
     name, what, value = fault["name"], fault["fault"], fault["value"]
     if name is None:
         return str(what)
-    return f"{name}: {what}" if value is None else f"{name}: {value[:80]!r} is {what}"
+    return f"{name}: {what}" if value is None else f"{name}: {value!r} is {what}"

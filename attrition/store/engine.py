@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import duckdb
 
@@ -27,12 +28,14 @@ __all__ = [
     "listed",
     "literal",
     "quoted",
+    "roomy",
     "rows_in",
     "sayable",
     "setting",
     "this",
 ]
 
+Some = TypeVar("Some")
 OWN = {"_row": "BIGINT", "_version": "BIGINT", "_hash": "BIGINT"}
 """Columns that the store adds to a portfolio's."""
 
@@ -122,6 +125,14 @@ def connect(room: Room = WIDE, temp: Path | None = None) -> Iterator[Any]:
             _idle.setdefault(room, []).append(owner)
         else:
             owner.close()
+
+
+def roomy(work: Callable[[Any], Some], task: Any) -> Some:
+    """Do a ``task``, a dataclass with a ``room``; in `WIDE` if that is too small, as for hundreds of columns."""
+    try:
+        return work(task)
+    except duckdb.OutOfMemoryException:
+        return work(replace(task, room=WIDE))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from attrition.store import outcomes
 from attrition.store.arrivals import Arrival, Taken, into_buckets, quarantine, take
 from attrition.store.buckets import Asked, Bucket, Gathering, New, Numbering, gather, number, number_days, settle
 from attrition.store.clients import Clients
-from attrition.store.engine import ALONE, BESIDE, connect, fields, listed, quoted
+from attrition.store.engine import ALONE, BESIDE, connect, fields, listed, quoted, roomy
 from attrition.store.manifest import Drop, Ingest, Part
 
 __all__ = ["Drop", "Ingest", "Part", "ingest"]
@@ -97,11 +98,11 @@ class _Ingest:
             )
             for at in range(self.buckets)
         ]
-        found = list(self.engine.map(settle, tasks))
+        found = list(self.engine.map(partial(roomy, settle), tasks))
         asked = [each for each in found if isinstance(each, Asked)]
         gathered = self._gathered(asked, self.work / f"gathered-{int(told)}")
         again = (replace(tasks[each.bucket], gathered=gathered) for each in asked)
-        new = [each for each in [*found, *self.engine.map(settle, again)] if isinstance(each, New)]
+        new = [each for each in [*found, *self.engine.map(partial(roomy, settle), again)] if isinstance(each, New)]
         return sorted(new, key=lambda each: each.bucket)
 
     def _gathered(self, asked: list[Asked], target: Path) -> list[Path]:
@@ -115,7 +116,7 @@ class _Ingest:
             Gathering(part, wanted, columns, self.buckets, target / f"{at:06d}", self.room)
             for at, (part, wanted) in enumerate(parts.items())
         )
-        return list(self.engine.map(gather, tasks))
+        return list(self.engine.map(partial(roomy, gather), tasks))
 
     def _told(self, new: list[New], taken: list[Taken]) -> list[New]:
         """What outcomes that came alone make of the rows they join; ``taken`` is brought up to it."""
@@ -158,7 +159,7 @@ class _Ingest:
             for at in range(self.buckets)
             if (mine := [each for each in new if each.bucket == at])
         )
-        return list(self.engine.map(number, tasks))
+        return list(self.engine.map(partial(roomy, number), tasks))
 
     def _all(self, new: list[New]) -> str:
         """SQL for the new rows of some buckets."""
