@@ -126,6 +126,14 @@ def test_rows_come_once_and_late_ones_within_the_overlap(place: Place, server: S
     assert take(place) == ["d"], "a changed row within the overlap is a new observation"
 
 
+def test_a_column_of_any_name_hides_no_change(place: Place, server: Server) -> None:
+    named = YAML.replace(", at FROM clients;", ", at, 1 AS q, 2 AS q_ FROM clients") + WATERMARK
+    place.params.write_text(named)
+    assert take(place) == ["a", "b", "c"]
+    server.sql("UPDATE clients SET fee = 7 WHERE client = 'c'")
+    assert take(place) == ["c"]
+
+
 def test_a_row_without_a_watermark_is_read(place: Place, server: Server) -> None:
     take(place)
     server.sql("INSERT INTO clients VALUES ('none', '2026-01-31', 1, 1, true, 1, NULL)")

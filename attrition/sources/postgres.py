@@ -75,13 +75,16 @@ class _Reading:
     def __init__(self, source: Source, cursor: Any):
         self._source, self._cursor = source, cursor
         query = (source.query or "").strip().rstrip(";")
-        self._from = f"FROM (\n{query}\n) AS q"
+        self._row, self._from = "q", f"FROM (\n{query}\n) AS q"
         self._query = hashlib.sha256(f"{query}\0{source.watermark}".encode()).hexdigest()
         for setting in SETTINGS:
             cursor.execute(setting)
         cursor.execute(f"SELECT * {self._from} LIMIT 0")
         self._columns = [column[0] for column in cursor.description]
         cursor.fetchall()
+        while self._row in self._columns:  # then it would be that column, and no more the row
+            self._row += "_"
+        self._from = f"FROM (\n{query}\n) AS {self._row}"
         self._type = self._watermark_type()
 
     def fetch(self, landing: Landing) -> None:
@@ -111,7 +114,7 @@ class _Reading:
         return str(kind)
 
     def _mark(self) -> str:
-        return f"q.{_name(self._source.watermark or '')}"
+        return f"{self._row}.{_name(self._source.watermark or '')}"
 
     def _window(self, watermark: str | None) -> str:
         """SQL for what is to be read above a watermark: all rows where there is none yet."""
@@ -133,7 +136,7 @@ class _Reading:
                 largest = f"least({largest}, now()::{self._type})"
             if watermark is not None:
                 largest = f"greatest({largest}, {_text(watermark)}::{self._type})"
-        stamp = "count(*)::text || ':' || coalesce(sum(hashtextextended(q::text, 0)), 0)::text"
+        stamp = f"count(*)::text || ':' || coalesce(sum(hashtextextended({self._row}::text, 0)), 0)::text"
         reached, found = self._one(f"SELECT ({largest})::text, {stamp} {self._from} {self._window(watermark)}")
         return reached, str(found)
 
@@ -144,7 +147,7 @@ class _Reading:
     def _write(self, target: Path, watermark: str | None) -> None:
         import pyarrow.parquet
 
-        texts = ", ".join(f"q.{_name(name)}::text AS {_name(name)}" for name in self._columns)
+        texts = ", ".join(f"{self._row}.{_name(name)}::text AS {_name(name)}" for name in self._columns)
         self._cursor.execute(f"SELECT {texts} {self._from} {self._window(watermark)}")
         rows = self._cursor.fetch_record_batch()
         with pyarrow.parquet.ParquetWriter(target, rows.schema, compression="zstd") as writer:
