@@ -55,6 +55,23 @@ def test_what_pandas_makes_of_columns_is_read_as_what_it_was(db: Any, tmp_path: 
     ]
 
 
+def test_decimals_that_are_whole_and_midnights_with_a_time_zone(db: Any, tmp_path: Path) -> None:
+    path = tmp_path / "drop.parquet"
+    values = (
+        "'ann' AS client, CAST(moment AS TIMESTAMPTZ) AS day, 'Team' AS plan, CAST(n AS DECIMAL(18, 2)) AS seats, "
+        "CAST(n AS DECIMAL(18, 2)) AS fee, true AS active, 1 AS left"
+    )
+    rows = "('2026-01-31 00:00:00+00', 3), ('2026-01-31 12:00:00+00', 3), ('2026-01-31 00:00:00+00', 3.5)"
+    db.execute(f"COPY (SELECT {values} FROM (VALUES {rows}) AS t(moment, n)) TO {literal(path)} (FORMAT parquet)")
+    check(db, portfolio(), path)
+    found = db.execute("SELECT day, seats, fee FROM good").fetchall()
+    assert found == [(datetime.date(2026, 1, 31), 3, 3.0)]
+    assert [row.reason for row in bad_rows(db)] == [
+        "day: '2026-01-31 12:00:00+00' is not a date as YYYY-MM-DD",
+        "seats: '3.50' is not a whole number",
+    ]
+
+
 def test_a_time_of_day_is_no_date(db: Any, tmp_path: Path) -> None:
     path = tmp_path / "drop.parquet"
     values = ROW.split(",")
@@ -105,6 +122,23 @@ def test_a_zero_byte_in_a_text_is_told(db: Any, tmp_path: Path) -> None:
     _, staging = Shop(tmp_path, portfolio()).stage(path)
     (line,) = (staging / "quarantine" / "drop.parquet.jsonl").read_text().splitlines()
     assert json.loads(line)["reason"] == r"client: '\x00' is a text with a zero byte in it"
+
+
+def test_columns_alike_but_for_case_are_two_and_the_same_twice_is_refused(db: Any, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="DuckDB cannot write such a file: make .venv/bench")
+    import pyarrow.parquet
+
+    columns = {"client": ["ann"], "day": ["2026-01-31"], "plan": ["Team"], "seats": [3], "active": [True], "left": [1]}
+    values, folded = [["gross"], [{"a": [1, 2]}], *columns.values(), [9.5]], ["Fee", "nested", *columns, "fee"]
+    path = tmp_path / "drop.parquet"
+    for names in (folded, [name.lower() for name in folded]):
+        table = pyarrow.Table.from_arrays([pyarrow.array(each) for each in values], names=names)
+        pyarrow.parquet.write_table(table, path)
+        if names == folded:
+            assert check(db, portfolio(), path) == Checked(1, ("ignored column: Fee, nested", "every outcome is 1"))
+            assert db.execute("SELECT fee FROM good").fetchall() == [(9.5,)]
+        else:
+            assert check(db, portfolio(), path).refused == "column twice in the header: fee"
 
 
 def test_a_folder_is_no_column(db: Any, tmp_path: Path) -> None:
