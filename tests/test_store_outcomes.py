@@ -110,6 +110,22 @@ def test_a_full_row_that_says_the_same_in_the_same_ingest_is_the_one_that_stays(
     assert [(drop.ingested, drop.duplicates) for drop in done.drops] == [(0, 1), (2, 0)]
 
 
+def test_an_outcome_said_before_is_a_duplicate_whatever_was_learnt_of_the_treatment(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path, portfolio(columns=CALLED, treated="called"))
+    shop.take(csv(tmp_path, f"{BARE},", header=f"{HEADER},called"))
+    header = "client,day,called,left"
+    first = csv(tmp_path, "ann,2026-01-31,,1", header=header, name="1.csv")
+    second = csv(tmp_path, "ann,2026-01-31,yes,0", header=header, name="2.csv")
+    both = csv(tmp_path, "ann,2026-01-31,no,1", "ann,2026-01-31,,0", header=header, name="3.csv")
+    taken = [shop.take(each).rows["ingested"] for each in (first, second, first, second, both, first, both)]
+    assert taken == [1, 1, 0, 0, 1, 0, 0]
+    assert shop.clients.frame()["left"].dropna().tolist() == [1, 0, 1]
+    shop.take(csv(tmp_path, f"{BARE.replace(',3,', ',4,')},", header=f"{HEADER},called", name="4.csv"))
+    assert shop.take(first).rows["ingested"] == 1, "of other features nobody has said it"
+
+
 @pytest.mark.parametrize(
     ("known", "header", "row", "called"),
     [

@@ -7,6 +7,7 @@ the table ``told`` holds the outcomes, and ``told_bad`` what else of their drops
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,47 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
             f"SEMI JOIN (SELECT {keys} FROM told ANTI JOIN base USING ({keys})) USING ({keys}) GROUP BY {keys}"
         )
         connection.execute(f"INSERT INTO base SELECT {listed(names)} FROM {table} SEMI JOIN newest USING (_row)")
-    said = {portfolio.target.column: f"told.{quoted(portfolio.target.column)}"}
+    said, before = {portfolio.target.column: f"told.{quoted(portfolio.target.column)}"}, ""
     if portfolio.treated:
         called = quoted(portfolio.treated)
-        said[portfolio.treated] = f"coalesce(told.{called}, base.{called})"
+        same = _said_before(connection, portfolio, store)
+        said[portfolio.treated] = (
+            f"coalesce(told.{called}, CASE WHEN _said THEN before.{called} ELSE base.{called} END)"
+        )
+        before = f"LEFT JOIN before ON {same}"
     values = ", ".join(f"{said.get(name, f'base.{quoted(name)}')} AS {quoted(name)}" for name in names)
-    connection.execute(f"CREATE TABLE joined AS SELECT _drop, _line, {values} FROM told JOIN base USING ({keys})")
+    connection.execute(
+        f"CREATE TABLE joined AS SELECT _drop, _line, {values} FROM told JOIN base USING ({keys}) {before}"
+    )
     connection.execute(f"CREATE TABLE unmatched AS SELECT _drop, _line, _raw FROM told ANTI JOIN base USING ({keys})")
+
+
+def _said_before(connection: Any, portfolio: Portfolio, store: list[Path]) -> str:
+    """Make the table ``before`` of rows that have an outcome already which ``told`` has; SQL for which is whose.
+
+    An outcome that says nothing of the treatment takes it from there: the same word twice is a duplicate, whatever
+    was learnt of the treatment in between. Of several such rows the newest counts.
+    """
+    names, target, treated = fields(portfolio), portfolio.target.column, portfolio.treated
+    keys = [name for name in (portfolio.id, portfolio.as_of) if name]
+    tables = [
+        "SELECT *, NULL AS _row FROM new SEMI JOIN told",
+        *([f"SELECT * FROM {rows_in(store)} SEMI JOIN told"] if store else []),
+    ]
+    using = listed([*keys, target])
+    rows = " UNION ALL ".join(f"SELECT {listed(names)}, _row FROM ({each} USING ({using}))" for each in tables)
+    alike = _alike("row", "base", [name for name in names if name not in (target, treated)])
+    each = ", ".join(f"row.{quoted(name)}" for name in [*keys, target])
+    newest = f"row_number() OVER (PARTITION BY {each} ORDER BY row._row DESC NULLS FIRST) = 1"
+    connection.execute(
+        f"CREATE TABLE before AS SELECT row.*, true AS _said FROM ({rows}) AS row JOIN base ON {alike} QUALIFY {newest}"
+    )
+    return _alike("before", "told", [*keys, target])
+
+
+def _alike(one: str, other: str, names: Iterable[str]) -> str:
+    """SQL for whether rows of two tables have the same in some columns."""
+    return " AND ".join(f"{one}.{quoted(name)} IS NOT DISTINCT FROM {other}.{quoted(name)}" for name in names)
 
 
 def set_aside(connection: Any, number: int) -> int:
