@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from store_kit import COLUMNS, HEADER, ROW, csv, portfolio
 
 from attrition.params import Portfolio
-from attrition.store import check as sql
 from attrition.store import raw
-from attrition.store.check import SPACES, Checked, Texts, bad_rows, check, reasons
+from attrition.store import rules as sql
+from attrition.store.check import SPACES, Checked, bad_rows, check, reasons
 from attrition.store.engine import connect
 from attrition.store.raw import FIELD
+from attrition.store.rules import Texts
 
 
 def examples(times: int) -> settings:
@@ -346,8 +347,8 @@ def test_a_value_is_bad_just_where_it_has_a_fault(plain: bool, kind: str, decima
     texts = {text.strip(SPACES) for text in spelt() if not (plain and set(text) & set("_+"))} - {""}
     with connect() as db:  # its own: DuckDB registers nothing where a test before has left rows unread
         db.register("spelt", pd.DataFrame({"text": sorted(texts)}))
-        typed = f"SELECT text, {sql._typed(rules, 'value', 'text')} AS value FROM spelt"
-        good, fault = sql._good(rules, "value", "text", Texts(plain=plain)), sql._fault(rules, "value", "text")
+        typed = f"SELECT text, {sql.typed(rules, 'value', 'text')} AS value FROM spelt"
+        good, fault = sql.good(rules, "value", "text", Texts(plain=plain)), sql.fault(rules, "value", "text")
         found = db.execute(f"SELECT text FROM ({typed}) WHERE {good} IS DISTINCT FROM ({fault} IS NULL)").fetchall()
         assert found == []
         assert len(db.execute(f"SELECT text FROM ({typed}) WHERE {good} LIMIT 5").fetchall()) == 5

@@ -16,10 +16,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from attrition.store.check import Opened, Texts
+from attrition.store.check import Opened
 from attrition.store.engine import literal, sayable, this
 from attrition.store.parquet import Parquet
 from attrition.store.raw import form, packed, unpacked
+from attrition.store.rules import Texts
 
 __all__ = ["Source", "source"]
 
