@@ -84,6 +84,14 @@ def test_a_file_that_was_replaced_has_no_such_lines(tmp_path: Path) -> None:
     assert list(texts(path, ",", [2, 3, 9])) == ["two", None, None]
 
 
+@pytest.mark.parametrize("content", [None, b"no gzip", gzip.compress(b"one\ntwo\n" * 2**18)[:-9]])
+def test_a_file_that_is_gone_or_no_gzip_any_more_has_none(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "drop.csv.gz"
+    if content:
+        path.write_bytes(content)
+    assert list(texts(path, ",", [2, 2**20]))[1:] == [None]
+
+
 def test_a_file_that_became_one_endless_line_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "drop.csv"
     path.write_text("one\n" + "x" * 2**16)

@@ -59,6 +59,8 @@ MANY = 50_000
 BUFFERED = 2**18
 """Rows in memory, sorted by bucket, until they are written: with fewer a bucket's pieces are many and small."""
 
+TOLD = {"told": "good", "told_bad": "bad"}
+"""Folders for drops of outcomes alone, and the table that goes into each."""
 ASIDE = -1
 """The bucket of rows with faults."""
 
@@ -106,7 +108,7 @@ def take(task: Arrival) -> Taken:
                 checked = way(connection, task, folder)
                 if checked:
                     return _account(connection, task, checked, sha256, size)
-            _nothing(folder)
+            _nothing(task, folder)
     raise MemoryError(f"{task.path}: there is too little memory even to set it aside")
 
 
@@ -114,7 +116,7 @@ def _exactly(connection: Any, task: Arrival, folder: Path) -> Checked:
     """Make ``good`` and ``bad`` by `check`; the rows go into buckets, or those of outcomes alone into ``told/``."""
     checked = check(connection, task.portfolio, task.path)
     if checked.outcomes:
-        for table, rows in (("told", "good"), ("told_bad", "bad")):
+        for table, rows in TOLD.items():
             target = safe.make_folder(task.work / table) / f"{task.number:06d}.parquet"
             connection.execute(
                 f"COPY (SELECT CAST({task.number} AS BIGINT) AS _drop, * FROM {rows}) "
@@ -227,10 +229,12 @@ def _sorted_out(connection: Any, task: Arrival, drop: Opened, found: fast.Source
     return accounted(connection, drop)
 
 
-def _nothing(folder: Path) -> None:
+def _nothing(task: Arrival, folder: Path) -> None:
     """Undo what one way has written, before another begins."""
     for bucket in safe.entries(folder, "_bucket=*"):
         shutil.rmtree(bucket)
+    for table in TOLD:
+        (task.work / table / f"{task.number:06d}.parquet").unlink(missing_ok=True)
 
 
 def _rows(task: Arrival, drop: Opened, found: fast.Source) -> str:
@@ -326,11 +330,14 @@ def quarantine(connection: Any, portfolio: Portfolio, path: Path, folder: Path) 
     if counts:
         target = safe.make_folder(folder / "quarantine") / rejected(path.name)
         beside = target.with_name(f".{uuid.uuid4().hex}")
-        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            rows, again = tee(bad_rows(connection))
-            for row, text in zip(rows, texts(path, portfolio.delimiter, (row.line for row in again)), strict=True):
-                about = {"file": path.name, "line": row.line, "reason": row.reason}
-                line = {**about, "raw": text, "fields": row.raw}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        beside.rename(target)
+        try:
+            with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                rows, again = tee(bad_rows(connection))
+                for row, text in zip(rows, texts(path, portfolio.delimiter, (row.line for row in again)), strict=True):
+                    about = {"file": path.name, "line": row.line, "reason": row.reason}
+                    line = {**about, "raw": text, "fields": row.raw}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            beside.rename(target)
+        finally:
+            beside.unlink(missing_ok=True)
     return counts

@@ -6,7 +6,9 @@ Lines are counted as the readers count them: in a CSV one ends with LF, CR or bo
 from __future__ import annotations
 
 import csv
+import gzip
 import itertools
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import BufferedIOBase
@@ -15,18 +17,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from attrition import safe
 from attrition.store.raw import LINE, PIECE, form, unpacked
 
 __all__ = ["texts"]
+
+UNREADABLE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error)
+"""A record may be in quarantine because it cannot be read; a gzip was sound, and is not if it was replaced since."""
 
 
 def texts(path: Path, delimiter: str, starts: Iterable[int]) -> Iterator[str | None]:
     """The text of each record that starts on one of these lines (ascending), without its last line's end.
 
-    None where there is none: Parquet has no text, and a file that was replaced since may have fewer lines.
+    None where there is none: Parquet has no text, and a file that was taken away or replaced since, not these lines.
     """
-    kind = form(path)
-    if kind == "parquet":
+    kind, starts = form(path), iter(starts)
+    if (kind := form(path)) == "parquet" or not safe.exists(path):
         yield from (None for _ in starts)
         return
     with unpacked(path) as file:
@@ -34,7 +40,7 @@ def texts(path: Path, delimiter: str, starts: Iterable[int]) -> Iterator[str | N
         for start in starts:
             seen: list[str] = []
             following = _following(lines, start, seen)
-            with suppress(csv.Error, StopIteration):  # it may be in quarantine because it cannot be read
+            with suppress(StopIteration, *UNREADABLE):
                 next(csv.reader(following, delimiter=delimiter, strict=True) if kind == "csv" else following)
             yield "".join(seen).rstrip("\r\n") if seen else None
 
