@@ -214,7 +214,7 @@ def _nameable(texts: Mapping[str, list[str]], target: str) -> tuple[list[str], d
             ignored[name] = "it is empty in every row"
         else:
             usable.append(name)
-        seen.add(name.lower())
+            seen.add(name.lower())
     return usable, ignored
 
 

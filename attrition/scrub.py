@@ -286,7 +286,7 @@ def _lines(text: str) -> list[str]:
 def _of_client(lines: list[str], whom: Whom) -> list[bool]:
     """Which lines of a file are of the client; of an id like any number, those that have it where an id stands."""
     if not whom.plain or not lines:
-        return [bool(whom.token.search(line)) for line in lines]
+        return [bool(whom.token.search(line)) or _rejected(line, whom) for line in lines]
     header = _fields(lines[0])
     at = header.index(str(whom.portfolio.id)) if whom.portfolio.id in header else None
     found = []
@@ -294,19 +294,27 @@ def _of_client(lines: list[str], whom: Whom) -> list[bool]:
         fields = _fields(line)
         if line.startswith("{") or at is None:  # JSON, or a log
             named = bool(whom.token.search(line)) and bool(whom.names.search(line))
-            found.append(named or whom.client in _rejected(line))
+            found.append(named or _rejected(line, whom))
         else:
             found.append(len(fields) > at and fields[at] == whom.client)
     return found
 
 
-def _rejected(line: str) -> list[str]:
-    """The fields of a row in quarantine, which of them the id is nobody knows; of any other line none."""
+def _rejected(line: str, whom: Whom) -> bool:
+    """Whether a line is a row in quarantine that may be the client's: which field is the id nobody knows there.
+
+    Of a row of a wrong form there is the text alone, within which the id is a word.
+    """
+    if not line.startswith('{"file": '):
+        return False
     try:
         row = json.loads(line)
-        return [str(field).strip() for field in row.get("fields", row.get("raw")) or []]
-    except (ValueError, AttributeError):
-        return []
+        fields = row.get("fields", row.get("raw"))
+    except ValueError:
+        return False
+    texts = [str(field) for field in fields] if isinstance(fields, list) else []
+    within = not whom.plain or len(texts) == 1
+    return whom.client in map(str.strip, texts) or (within and any(map(whom.token.search, texts)))
 
 
 def _fields(line: str) -> list[str]:

@@ -460,8 +460,22 @@ def test_rejected_rows_go_whole_wherever_the_id_stands_in_them(tmp_path):
     (tmp_path / "x.csv.jsonl").write_text("".join(lines))
     whom = scrub.Whom("17", params.load(REPOSITORY / "params" / "telco.yaml"))
     assert scrub._in_file(tmp_path / "x.csv.jsonl", whom)
+    drop = tmp_path / "a.jsonl"
+    drop.write_text('{"client": 3, "fields": 12}\n{"id": 3, "raw": "a17"}\n')
+    assert not scrub._in_file(drop, whom), "a drop's own keys are no quarantine's"
     scrub._cut(tmp_path / "x.csv.jsonl", whom)
     assert (tmp_path / "x.csv.jsonl").read_text() == "".join(lines[1:])
+
+
+@pytest.mark.parametrize("client", ["17", "ann-1"])
+@pytest.mark.parametrize("text", ['"CLIENT" x,2026', '"x" y\tCLIENT\t2026', '"x" y\nCLIENT z'])
+def test_a_rejected_row_of_a_wrong_form_goes_by_the_words_of_its_text(client, text):
+    text = text.replace("CLIENT", client)
+    about = {"file": "x.csv", "line": 2, "reason": "text after a closing quote"}
+    whom = scrub.Whom(client, params.load(REPOSITORY / "params" / "telco.yaml"))
+    for said in (text, text.replace(client, f"{client}8")):
+        line = json.dumps({**about, "raw": said, "fields": [said]}, ensure_ascii=False) + "\n"
+        assert scrub._of_client([line], whom) == [said == text]
 
 
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"

@@ -5,7 +5,7 @@ import random
 import pytest
 import yaml
 from conftest import examples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from attrition import params
@@ -182,10 +182,16 @@ names = st.text(min_size=1, max_size=12).map(str.strip).filter(bool)
 
 
 @given(
-    st.dictionaries(names, st.lists(texts, min_size=12, max_size=12), min_size=1, max_size=5),
+    st.dictionaries(
+        names.filter(lambda name: name.lower() != "usage"),
+        st.lists(texts, min_size=12, max_size=12),
+        min_size=1,
+        max_size=5,
+    ),
     names.filter(lambda name: name.lower() != "usage" and name[0] != "_"),
     st.booleans(),
 )
+@example({"USAGE": [""] * 12}, "left", False)
 @settings(max_examples=examples(60))
 def test_whatever_a_file_holds_a_good_portfolio_comes_of_it(tmp_path_factory, columns, target, excel):
     columns = {name: [value.strip() for value in values] for name, values in columns.items()} | {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_kit import COLUMNS, HEADER, ROW, csv, portfolio
+from store_kit import COLUMNS, HEADER, ROW, Shop, csv, portfolio
 
 from attrition.store.check import Checked, bad_rows, check
 from attrition.store.engine import connect, literal
@@ -131,6 +131,18 @@ def test_json_lines_of_which_nothing_can_be_taken(
 def test_numbers_of_json_have_a_point_wherever_people_write_commas(db: Any, tmp_path: Path) -> None:
     check(db, portfolio(decimal=",", thousands="."), jsonl(tmp_path, RECORD | {"fee": 1.234}))
     assert good(db)[0][5] == 1.234
+
+
+def test_objects_without_keys_are_no_rows_of_a_table_that_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "drop.jsonl").write_bytes(b"{}\nno object\n{}\n")
+    free = portfolio(
+        columns={"seats": {"type": "integer", "nullable": True}},
+        id=None,
+        as_of=None,
+        target={"column": "left", "unlabelled": "accept"},
+    )
+    (drop,) = Shop(tmp_path, free).take(tmp_path / "drop.jsonl").drops
+    assert (drop.to, drop.reasons) == ("quarantine", {"no line has a key": 3})
 
 
 def test_the_rows_before_the_end_of_a_gzip_that_is_cut_short_are_not_taken(db: Any, tmp_path: Path) -> None:

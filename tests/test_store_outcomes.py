@@ -110,6 +110,16 @@ def test_a_full_row_that_says_the_same_in_the_same_ingest_is_the_one_that_stays(
     assert [(drop.ingested, drop.duplicates) for drop in done.drops] == [(0, 1), (2, 0)]
 
 
+def test_a_client_whose_newest_row_waits_again_gets_the_outcome_that_was_said_before(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, portfolio(columns=CALLED, treated="called"))
+    told = csv(tmp_path, "ann,2026-01-31,1", header="client,day,left", name="told.csv")
+    for word in ("", "yes"):
+        shop.take(csv(tmp_path, f"{BARE},{word}", header=f"{HEADER},called"))
+        assert shop.take(told).rows["ingested"] == 1
+    newest = shop.clients.frame()[["left", "called"]].iloc[-1]
+    assert newest.tolist() == [1, True], "who was called is not learnt from as if nobody had"
+
+
 def test_an_outcome_said_before_is_a_duplicate_whatever_was_learnt_of_the_treatment(
     tmp_path: Path,
 ) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from store_kit import HEADER, ROW, Shop, csv, portfolio
 
-from attrition.store import canonical, check
+from attrition.store import arrivals, canonical, check
 from attrition.store.engine import WIDE, Room, fields, quoted
 
 NARROW = Room("24MB", 1)
@@ -96,3 +96,25 @@ def test_many_columns_have_the_hash_of_few(monkeypatch: pytest.MonkeyPatch, tmp_
     found = duckdb.connect().execute(f"SELECT {one_by_one}, {as_lists} FROM {rows}").fetchall()
     assert len({one for one, _ in found}) == 40
     assert all(one == other for one, other in found)
+
+
+def test_nothing_is_left_of_an_attempt_that_ran_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = arrivals.bad_rows, []
+
+    def runs_out(connection: Any) -> Any:
+        calls.append(1)
+        for row in real(connection):
+            yield row
+            if len(calls) < 3:
+                raise duckdb.OutOfMemoryException("in the middle of writing what is rejected")
+
+    monkeypatch.setattr(arrivals, "bad_rows", runs_out)
+    shop = Shop(tmp_path, portfolio())
+    shop.take(csv(tmp_path, ROW[:-1], ROW[:-1].replace("ann", "bob"), name="first.csv"))
+    told = {name: [f"{name},2026-01-31,1"] for name in ("ann", "bob")}
+    told["ann"].append("ann,never,1")
+    drops = [csv(tmp_path, *lines, name=f"{name}.csv", header="client,day,left") for name, lines in told.items()]
+    done, staging = shop.stage(*drops)
+    counts = [(drop.to, drop.rows_in, drop.ingested, drop.duplicates, drop.quarantined) for drop in done.drops]
+    assert counts == [("quarantine", 2, 0, 0, 2), ("taken", 1, 1, 0, 0)]
+    assert [path.name for path in (staging / "quarantine").iterdir()] == []

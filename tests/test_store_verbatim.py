@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_record_is_told_as_it_stands_in_the_file(
     chosen = sorted(at for at in wanted if at < len(records))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verbatim, "PIECE", piece)
-        found = list(texts(path, ",", [starts[at] for at in chosen]))
+        found = list(texts(path, ",", [(starts[at], rows[at]) for at in chosen]))
     assert found == [records[at] for at in chosen]
 
 
@@ -81,7 +82,11 @@ def test_quarantine_keeps_the_text(tmp_path: Path, name: str, content: str, line
 def test_a_file_that_was_replaced_has_no_such_lines(tmp_path: Path) -> None:
     path = tmp_path / "drop.csv"
     path.write_text("one\ntwo\n")
-    assert list(texts(path, ",", [2, 3, 9])) == ["two", None, None]
+    assert list(texts(path, ",", [(2, ["two"]), (3, ["three"]), (9, ["x"])])) == ["two", None, None]
+    assert list(texts(path, ",", [(1, ["two"])])) == [None], "another row stands there now"
+    (tmp_path / "drop.jsonl").write_text('{"a": 1, "b": null, "c": [2], "d": true}\n')
+    told = [["1", None, "…", "true"], ["1", None, "…", "false"]]
+    assert [next(texts(tmp_path / "drop.jsonl", ",", [(1, each)])) is None for each in told] == [False, True]
 
 
 @pytest.mark.parametrize("content", [None, b"no gzip", gzip.compress(b"one\ntwo\n" * 2**18)[:-9]])
@@ -89,7 +94,20 @@ def test_a_file_that_is_gone_or_no_gzip_any_more_has_none(tmp_path: Path, conten
     path = tmp_path / "drop.csv.gz"
     if content:
         path.write_bytes(content)
-    assert list(texts(path, ",", [2, 2**20]))[1:] == [None]
+    assert list(texts(path, ",", [(2, ["x"]), (2**20, ["y"])])) == [None, None]
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "link"])
+def test_what_is_no_file_any_more_is_not_read(tmp_path: Path, what: str) -> None:
+    path, other = tmp_path / "drop.csv", tmp_path / "other"
+    other.write_text("secret\n")
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(other)
+    assert list(texts(path, ",", [(1, ["secret"])])) == [None]
 
 
 def test_a_file_that_became_one_endless_line_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,4 +115,4 @@ def test_a_file_that_became_one_endless_line_is_not_held(tmp_path: Path, monkeyp
     path.write_text("one\n" + "x" * 2**16)
     monkeypatch.setattr(verbatim, "PIECE", 2**8)
     monkeypatch.setattr(verbatim, "LINE", 2**10)
-    assert list(texts(path, ",", [2])) == [None]
+    assert list(texts(path, ",", [(2, ["x" * 2**16])])) == [None]

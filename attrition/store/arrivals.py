@@ -333,7 +333,9 @@ def quarantine(connection: Any, portfolio: Portfolio, path: Path, folder: Path) 
         try:
             with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 rows, again = tee(bad_rows(connection))
-                for row, text in zip(rows, texts(path, portfolio.delimiter, (row.line for row in again)), strict=True):
+                for row, text in zip(
+                    rows, texts(path, portfolio.delimiter, ((row.line, row.raw) for row in again)), strict=True
+                ):
                     about = {"file": path.name, "line": row.line, "reason": row.reason}
                     line = {**about, "raw": text, "fields": row.raw}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")

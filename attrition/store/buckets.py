@@ -204,8 +204,11 @@ def _without(names: dict[str, str], rows: str, known: str) -> str:
 def _written(connection: Any, rows: str, target: Path, form: str = "") -> Path:
     """Rows as a file of Parquet that appears whole."""
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    connection.execute(f"COPY ({rows}) TO {literal(beside)} (FORMAT parquet{form})")
-    return beside.rename(target)
+    try:
+        connection.execute(f"COPY ({rows}) TO {literal(beside)} (FORMAT parquet{form})")
+        return beside.rename(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def number_days(new: list[New], last: int, target: Path) -> None:

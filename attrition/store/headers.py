@@ -38,7 +38,7 @@ def misfit(portfolio: Portfolio, header: Sequence[str]) -> str | None:
     order = [name for name in portfolio.columns if name in header]
     if portfolio.header.order == "refuse" and order != [name for name in known if name in portfolio.columns]:
         return f"columns in another order than {some(order)}"
-    return None
+    return None if header else "no line has a key"
 
 
 def _needed(portfolio: Portfolio) -> list[str]:

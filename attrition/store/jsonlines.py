@@ -8,7 +8,7 @@ from typing import Any
 
 from attrition.store.raw import COLUMNS, FIELD, Record, Refused, Text, create_raw, fill
 
-__all__ = ["JsonLines"]
+__all__ = ["JsonLines", "values"]
 
 Object = dict[str, Any]
 
@@ -68,18 +68,29 @@ class JsonLines:
                 yield number, {}, (line.rstrip("\r\n"), str(fault))
 
     def _as_text(self, name: str, value: object) -> str | None:
-        if isinstance(value, dict | list):
-            if name.lower() in self._known:
-                raise _Fault(f"a list or an object under {name[:64]!r}")
-            return "…"
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if value is None:
-            return None
-        text = str(value)
-        if len(text) > FIELD:
+        if isinstance(value, dict | list) and name.lower() in self._known:
+            raise _Fault(f"a list or an object under {name[:64]!r}")
+        text = _as_text(value)
+        if text and len(text) > FIELD:
             raise _Fault(f"more than {FIELD:,} signs under {name[:64]!r}")
         return text
+
+
+def values(line: str) -> list[str]:
+    """The values of a line's object as texts, but for those that are null; none if it is no such line."""
+    try:
+        texts = map(_as_text, _parsed(line).values())
+        return [text for text in texts if text is not None]
+    except _Fault:
+        return []
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, dict | list):
+        return "…"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
 
 
 def _parsed(line: str) -> Object:

@@ -59,7 +59,8 @@ def join(connection: Any, portfolio: Portfolio, store: list[Path]) -> None:
         called = quoted(portfolio.treated)
         same = _said_before(connection, portfolio, store)
         said[portfolio.treated] = (
-            f"coalesce(told.{called}, CASE WHEN _said THEN before.{called} ELSE base.{called} END)"
+            f"coalesce(told.{called}, CASE WHEN _said AND base.{quoted(portfolio.target.column)} IS NOT NULL "
+            f"THEN before.{called} ELSE base.{called} END)"
         )
         before = f"LEFT JOIN before ON {same}"
     values = ", ".join(f"{said.get(name, f'base.{quoted(name)}')} AS {quoted(name)}" for name in names)
@@ -73,7 +74,8 @@ def _said_before(connection: Any, portfolio: Portfolio, store: list[Path]) -> st
     """Make the table ``before`` of rows that have an outcome already which ``told`` has; SQL for which is whose.
 
     An outcome that says nothing of the treatment takes it from there: the same word twice is a duplicate, whatever
-    was learnt of the treatment in between. Of several such rows the newest counts.
+    was learnt of the treatment in between, unless the newest row waits for its outcome (again). Of several such rows
+    the newest counts.
     """
     names, target, treated = fields(portfolio), portfolio.target.column, portfolio.treated
     keys = [name for name in (portfolio.id, portfolio.as_of) if name]

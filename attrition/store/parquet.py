@@ -40,7 +40,7 @@ class Parquet:
         try:
             read = rows_in([path])
             kinds = {name: kind for name, kind, *_ in self._own.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
-            if NUMBER in kinds:
+            if NUMBER in map(str.lower, kinds):
                 raise Refused(f"a column called {NUMBER}: give it another name")
             self._count = self._own.execute(f"SELECT count(*) FROM {self._from}").fetchone()[0]
             nodes = self._own.execute(f"SELECT name, num_children FROM parquet_schema({this(path)})").fetchall()

@@ -6,19 +6,22 @@ Lines are counted as the readers count them: in a CSV one ends with LF, CR or bo
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
+import io
 import itertools
+import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from io import BufferedIOBase
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attrition import safe
-from attrition.store.raw import LINE, PIECE, form, unpacked
+from attrition.store.jsonlines import values
+from attrition.store.raw import LINE, PIECE, form, packed
 
 __all__ = ["texts"]
 
@@ -26,29 +29,50 @@ UNREADABLE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error)
 """A record may be in quarantine because it cannot be read; a gzip was sound, and is not if it was replaced since."""
 
 
-def texts(path: Path, delimiter: str, starts: Iterable[int]) -> Iterator[str | None]:
-    """The text of each record that starts on one of these lines (ascending), without its last line's end.
+def texts(path: Path, delimiter: str, records: Iterable[tuple[int, list[str | None]]]) -> Iterator[str | None]:
+    """The text of each record (its first line, its fields; by line), without its last line's end.
 
-    None where there is none: Parquet has no text, and a file that was taken away or replaced since, not these lines.
+    None where it is not there: Parquet has no text, and the drop may have been taken away or replaced since.
     """
-    kind, starts = form(path), iter(starts)
-    if (kind := form(path)) == "parquet" or not safe.exists(path):
-        yield from (None for _ in starts)
-        return
-    with unpacked(path) as file:
-        lines = _Lines(file, returns=kind == "csv")
-        for start in starts:
+    kind, records = form(path), iter(records)
+    with _opened(path) as file:
+        lines = _Lines(file, returns=kind == "csv") if file and kind != "parquet" else None
+        for start, fields in records:
             seen: list[str] = []
-            following = _following(lines, start, seen)
+            following, read = _following(lines, start, seen), None
             with suppress(StopIteration, *UNREADABLE):
-                next(csv.reader(following, delimiter=delimiter, strict=True) if kind == "csv" else following)
-            yield "".join(seen).rstrip("\r\n") if seen else None
+                read = next(csv.reader(following, delimiter=delimiter, strict=True) if kind == "csv" else following)
+            text = "".join(seen).rstrip("\r\n")
+            yield text if fields in ([text], read) or (kind == "json" and _alike(text, fields)) else None
 
 
-def _following(lines: _Lines, start: int, seen: list[str]) -> Iterator[str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedIOBase | None]:
+    """A drop's bytes; None if there is no file any more, but nothing, a link, or a pipe that nobody fills."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            raise
+        yield None
+        return
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        yield None
+        return
+    with os.fdopen(handle, "rb") as file, gzip.open(file) if packed(path) else nullcontext(file) as within:
+        yield within
+
+
+def _alike(text: str, fields: list[str | None]) -> bool:
+    """Whether an object has these values, whatever their order."""
+    return sorted(values(text)) == sorted(field for field in fields if field is not None)
+
+
+def _following(lines: _Lines | None, start: int, seen: list[str]) -> Iterator[str]:
     """The lines from one on, each in ``seen`` once it is asked for."""
     for number in itertools.count(start):
-        line = lines.at(number)
+        line = lines.at(number) if lines else None
         if line is None:
             return
         seen.append(line.decode("utf-8-sig" if number == 1 else "utf-8", errors="backslashreplace"))
@@ -58,7 +82,7 @@ def _following(lines: _Lines, start: int, seen: list[str]) -> Iterator[str]:
 class _Lines:
     """A file's lines by their numbers, which may only rise; those between are counted, and not made."""
 
-    def __init__(self, file: BufferedIOBase, *, returns: bool):
+    def __init__(self, file: io.BufferedIOBase, *, returns: bool):
         self._file, self._returns = file, returns
         self._block, self._rest, self._before = b"", b"", 0
         self._bounds = np.zeros(1, np.intp)  # where the block's lines begin, and where the last one ends
