@@ -4,10 +4,12 @@ import datetime
 import json
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import require
 from store_kit import HEADER, ROW, Shop, csv, portfolio
 
 from attrition.store.check import Checked, bad_rows, check
@@ -125,7 +127,7 @@ def test_a_zero_byte_in_a_text_is_told(db: Any, tmp_path: Path) -> None:
 
 
 def test_columns_alike_but_for_case_are_two_and_the_same_twice_is_refused(db: Any, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow", reason="DuckDB cannot write such a file: make .venv/bench")
+    require(find_spec("pyarrow") is not None, "DuckDB cannot write such a file: make .venv/bench")
     import pyarrow.parquet
 
     columns = {"client": ["ann"], "day": ["2026-01-31"], "plan": ["Team"], "seats": [3], "active": [True], "left": [1]}

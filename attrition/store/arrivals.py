@@ -206,13 +206,14 @@ def _quickly(connection: Any, task: Arrival, folder: Path) -> Checked | None:
         if found is None:
             return None
         into_buckets(connection, task.portfolio, _rows(task, drop, found), folder, task.buckets, faulty=True)
-        checked = _sorted_out(connection, task, drop, found, folder)
+        checked = _tables(connection, task, drop, found, folder)
         if checked.rows == found.records and _with_lines(connection, task):
             return checked
     return None
 
 
-def _sorted_out(connection: Any, task: Arrival, drop: Opened, found: fast.Source, folder: Path) -> Checked:
+def _tables(connection: Any, task: Arrival, drop: Opened, found: fast.Source, folder: Path) -> Checked:
+    """Make ``good`` and ``bad`` of what is in the buckets; the rows of a CSV in ``bad`` have no lines yet."""
     connection.execute(f"CREATE TABLE bad ({BAD})")
     if faulty := rows_of([folder], ASIDE):
         places = ", ".join(f"_said[{place + 2}] AS c{place}" for place in range(len(drop.header)))
@@ -333,9 +334,8 @@ def quarantine(connection: Any, portfolio: Portfolio, path: Path, folder: Path) 
         try:
             with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 rows, again = tee(bad_rows(connection))
-                for row, text in zip(
-                    rows, texts(path, portfolio.delimiter, ((row.line, row.raw) for row in again)), strict=True
-                ):
+                words = texts(path, portfolio.delimiter, ((row.line, row.raw) for row in again))
+                for row, text in zip(rows, words, strict=True):
                     about = {"file": path.name, "line": row.line, "reason": row.reason}
                     line = {**about, "raw": text, "fields": row.raw}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")

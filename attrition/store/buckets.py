@@ -15,7 +15,7 @@ from attrition import safe
 from attrition.params import Portfolio
 from attrition.store import hashes
 from attrition.store.arrivals import bucketed, by_bucket, files_of, whole
-from attrition.store.engine import ALONE, Room, connect, fields, listed, literal, quoted, rows_in
+from attrition.store.engine import ALONE, Room, alike, connect, fields, listed, literal, quoted, rows_in
 from attrition.store.manifest import Part
 
 __all__ = ["Asked", "Bucket", "Gathering", "New", "Numbering", "gather", "number", "number_days", "settle", "stats"]
@@ -197,8 +197,7 @@ def _hashes(connection: Any, rows: str) -> hashes.Hashes:
 
 def _without(names: dict[str, str], rows: str, known: str) -> str:
     """SQL for ``rows`` without those that are ``known``."""
-    same = " AND ".join(f"one.{quoted(name)} IS NOT DISTINCT FROM other.{quoted(name)}" for name in ("_hash", *names))
-    return f"(FROM {rows} AS one ANTI JOIN {known} AS other ON {same})"
+    return f"(FROM {rows} AS one ANTI JOIN {known} AS other ON {alike('one', 'other', ('_hash', *names))})"
 
 
 def _written(connection: Any, rows: str, target: Path, form: str = "") -> Path:

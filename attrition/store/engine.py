@@ -22,6 +22,7 @@ __all__ = [
     "WIDE",
     "Room",
     "StoreError",
+    "alike",
     "connect",
     "database",
     "fields",
@@ -223,6 +224,11 @@ def sayable(path: str | Path) -> bool:
     except UnicodeEncodeError:
         return False
     return "\\" not in str(path) or not set(PATTERN) & set(str(path))
+
+
+def alike(one: str, other: str, names: Iterable[str]) -> str:
+    """SQL for whether rows of two tables have the same in some columns, nothing being the same as nothing."""
+    return " AND ".join(f"{one}.{quoted(name)} IS NOT DISTINCT FROM {other}.{quoted(name)}" for name in names)
 
 
 def literal(text: str | Path) -> str:

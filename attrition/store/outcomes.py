@@ -7,14 +7,13 @@ the table ``told`` holds the outcomes, and ``told_bad`` what else of their drops
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from attrition import safe
 from attrition.params import Portfolio
 from attrition.store.check import BAD
-from attrition.store.engine import fields, listed, literal, quoted, rows_in
+from attrition.store.engine import alike, fields, listed, literal, quoted, rows_in
 
 __all__ = ["UNMATCHED", "join", "load_told", "set_aside"]
 
@@ -85,18 +84,13 @@ def _said_before(connection: Any, portfolio: Portfolio, store: list[Path]) -> st
     ]
     using = listed([*keys, target])
     rows = " UNION ALL ".join(f"SELECT {listed(names)}, _row FROM ({each} USING ({using}))" for each in tables)
-    alike = _alike("row", "base", [name for name in names if name not in (target, treated)])
+    same = alike("row", "base", [name for name in names if name not in (target, treated)])
     each = ", ".join(f"row.{quoted(name)}" for name in [*keys, target])
     newest = f"row_number() OVER (PARTITION BY {each} ORDER BY row._row DESC NULLS FIRST) = 1"
     connection.execute(
-        f"CREATE TABLE before AS SELECT row.*, true AS _said FROM ({rows}) AS row JOIN base ON {alike} QUALIFY {newest}"
+        f"CREATE TABLE before AS SELECT row.*, true AS _said FROM ({rows}) AS row JOIN base ON {same} QUALIFY {newest}"
     )
-    return _alike("before", "told", [*keys, target])
-
-
-def _alike(one: str, other: str, names: Iterable[str]) -> str:
-    """SQL for whether rows of two tables have the same in some columns."""
-    return " AND ".join(f"{one}.{quoted(name)} IS NOT DISTINCT FROM {other}.{quoted(name)}" for name in names)
+    return alike("before", "told", [*keys, target])
 
 
 def set_aside(connection: Any, number: int) -> int:

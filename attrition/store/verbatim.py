@@ -25,7 +25,7 @@ from attrition.store.raw import LINE, PIECE, form, packed
 
 __all__ = ["texts"]
 
-UNREADABLE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error)
+BROKEN = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error)
 """A record may be in quarantine because it cannot be read; a gzip was sound, and is not if it was replaced since."""
 
 
@@ -40,10 +40,10 @@ def texts(path: Path, delimiter: str, records: Iterable[tuple[int, list[str | No
         for start, fields in records:
             seen: list[str] = []
             following, read = _following(lines, start, seen), None
-            with suppress(StopIteration, *UNREADABLE):
+            with suppress(StopIteration, *BROKEN):
                 read = next(csv.reader(following, delimiter=delimiter, strict=True) if kind == "csv" else following)
             text = "".join(seen).rstrip("\r\n")
-            yield text if fields in ([text], read) or (kind == "json" and _alike(text, fields)) else None
+            yield text if fields in ([text], read) or (kind == "json" and _same_values(text, fields)) else None
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase | None]:
         yield within
 
 
-def _alike(text: str, fields: list[str | None]) -> bool:
+def _same_values(text: str, fields: list[str | None]) -> bool:
     """Whether an object has these values, whatever their order."""
     return sorted(values(text)) == sorted(field for field in fields if field is not None)
 
