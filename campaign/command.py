@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "--minutes", type=float, help="begin no case of these rows after so long; the table says how many were run"
     )
     parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
-    parser.add_argument("--part", type=_part, default="1/1", help="2/6: the second of six parts that are all of row 5")
+    parser.add_argument("--part", type=_part, default="1/1", help="2/6: of row 5 the second sixth of the steps")
     given = parser.parse_args(words)
     os.environ |= {JOBS: str(max(1, given.jobs)), PART: given.part}
     if given.minutes:

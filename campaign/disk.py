@@ -23,6 +23,14 @@ from campaign.shim import Kind, Step
 
 __all__ = ["Disk", "Tree", "likeness", "materialise", "numbers", "tree", "tree_hash", "ways"]
 
+OWN = (
+    r'"(?:timestamp|modificationTime|createdTime)\\?":\d+',
+    r'"pid": \d+',
+    r'"id\\?":\\?"[0-9a-f-]{36}',
+    r"\.\d+\.tmp",
+    r"\[Errno \d+\]|os error \d+",
+)
+"""What each process has its own of: moments, its number, in names too, the id of a table; and an error's number."""
 Tree = dict[str, bytes | None]
 """Content by relative path; None is a folder."""
 
@@ -196,19 +204,21 @@ def tree_hash(tree: Tree) -> str:
 
 
 def likeness(root: Path, words: Sequence[str]) -> str:
-    """Two homes with the same are the same but for moments of this day, and for ``words`` that name an error.
+    """Two homes with the same are the same but for what each process has its own of, and ``words`` that name an error.
 
     The book is taken by what it holds: where a reason is longer, SQLite lays out its pages anew.
     """
-    moments = [r'"(?:timestamp|modificationTime)":\d+', rf"{datetime.now(UTC).date()}T[\d:.]+Z"]
-    errors = [r"\[Errno \d+\]", r"os error \d+", *map(re.escape, words)]
-    masked = re.compile("|".join(moments + errors).encode())
-    found = {path: content for path, content in tree(root).items() if not path.endswith("/lock")}
+    masked = re.compile("|".join([*OWN, rf"{datetime.now(UTC).date()}T[\d:.]+Z", *map(re.escape, words)]).encode())
+    found = tree(root)
     for path in [path for path in found if path.endswith(".db") and f"{path}-journal" not in found]:
         book = sqlite3.connect(f"file:{quote(str(root / path))}?immutable=1", uri=True)
         with closing(book), suppress(sqlite3.DatabaseError):  # torn: as it is
             found[path] = "\n".join(book.iterdump()).encode()
-    return tree_hash({path: content and masked.sub(b"", content) for path, content in found.items()})
+    digest = hashlib.sha256()
+    for path, content in found.items():
+        what = b"chance" if path.endswith("/.reserve") else masked.sub(b"", content or b"")
+        digest.update(b"%s\0%d\0%d\0%s" % (masked.sub(b"", path.encode()), content is None, len(what), what))
+    return digest.hexdigest()
 
 
 def materialise(tree: Tree, root: Path) -> None:

@@ -138,9 +138,9 @@ def late() -> bool:
 
 
 def part_of(cases: list[Some]) -> list[Some]:
-    """Those of a row's cases that belong to the part that was asked for: of 2/6 every sixth from the second on."""
-    number, _, parts = os.environ.get(PART, "1/1").partition("/")
-    return cases[int(number) - 1 :: int(parts)]
+    """Those of a row's cases that belong to the part that was asked for: of 2/6 the second sixth."""
+    number, parts = map(int, os.environ.get(PART, "1/1").split("/"))
+    return cases[len(cases) * (number - 1) // parts : len(cases) * number // parts]
 
 
 def warm() -> None:

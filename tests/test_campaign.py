@@ -1,8 +1,10 @@
 """The fault campaign in its short form, in processes of its own; and that its tools see what they should."""
 
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -81,6 +83,31 @@ def test_the_same_seed_gives_the_same_states():
     for one, other in zip(disk.ways(Random(1)).values(), disk.ways(Random(1)).values(), strict=True):
         whole = replayed(*FILE)
         assert whole.after(2, one) == whole.after(2, other)
+
+
+def _home(
+    root, *, pid=7, table="0a1b2c3d-0000-4000-8000-000000000001", error="[Errno 5] Input/output error", rows=b"c1"
+):
+    (root / "clients").mkdir(parents=True)
+    (root / "lock").write_text(f'{{"pid": {pid}}}')
+    (root / f".run.json.{pid}.tmp").write_text(error)
+    (root / "clients" / "0.json").write_text(f'{{"id":"{table}","createdTime":{pid}}}')
+    (root / "clients" / "part.parquet").write_bytes(rows)
+    with closing(sqlite3.connect(root / "book.db")) as book, book:
+        book.execute("CREATE TABLE runs (reason TEXT)")
+        book.execute("INSERT INTO runs VALUES (?)", [error * 400])  # of another length, and so on other pages
+    return disk.likeness(root, ["Input/output error", "Permission denied"])
+
+
+def test_two_homes_are_alike_but_for_what_each_process_has_its_own_of(tmp_path):
+    first = _home(tmp_path / "a")
+    other = {"pid": 81, "table": "ffffffff-0000-4000-8000-000000000002", "error": "[Errno 13] Permission denied"}
+    assert _home(tmp_path / "b", **other) == first
+
+
+@pytest.mark.parametrize("other", [{"rows": b"c2"}, {"rows": b""}, {"error": "[Errno 5] Input/output error!"}])
+def test_two_homes_with_other_rows_or_another_reason_are_not_alike(tmp_path, other):
+    assert _home(tmp_path / "a") != _home(tmp_path / "b", **other)
 
 
 def test_the_table_keeps_the_rows_that_were_not_run(tmp_path):

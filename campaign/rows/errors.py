@@ -25,7 +25,7 @@ ERRORS: dict[int, tuple[Kind, ...]] = {
     errno.EINTR: (*OPENS, Kind.READ, Kind.WRITE, Kind.SYNC),
 }
 """Which calls each error can come from (the manual pages' lists)."""
-WORDS = [os.strerror(number) for number in ERRORS]
+WORDS = [word for number in ERRORS for word in (os.strerror(number), type(OSError(number, "")).__name__)]
 FOR_GOOD = (errno.ENOSPC, errno.EIO, errno.EROFS)
 
 
@@ -34,9 +34,11 @@ def run(count: int, seed: int) -> Result:
     result, chance = Result(), Random(seed)
     with scratch() as folder:
         given = {name: case(name, folder) for name in CASES}
-        faults = [(name, fault) for name in CASES for fault in _faults(given[name], folder)]
-        result.whole = len(faults)
-        faults = part_of(faults)
+        for each in given.values():
+            _alike(each, folder)
+        kinds = [[(name, fault) for fault in faults] for name in CASES for faults in _faults(given[name], folder)]
+        result.whole = sum(map(len, kinds))
+        faults = [fault for kind in kinds for fault in part_of(kind)]  # of each kind those of one stretch of the tick
         seen = folder / "seen"
         seen.mkdir()
         result.each(chance.sample(faults, min(count, len(faults))), partial(_named, given, seen), folder)
@@ -44,15 +46,23 @@ def run(count: int, seed: int) -> Result:
     return result
 
 
-def _faults(given: Case, folder: Path) -> Iterator[Fault]:
+def _alike(given: Case, folder: Path) -> None:
+    """Two ticks that nothing disturbs must leave the same, or no state is known again and all takes twice as long."""
+    left = set()
+    for _ in range(2):
+        with copied(given.start, folder / "home") as place:
+            child(lambda: kit.tick(place))
+            left.add(disk.likeness(place.root, WORDS))
+    if len(left) > 1:
+        raise AssertionError(f"{given.name}: what a tick leaves has something of its own that disk.OWN does not name")
+
+
+def _faults(given: Case, folder: Path) -> Iterator[list[Fault]]:
     for number, kinds in ERRORS.items():
-        for at in range(_made(given, kinds, folder)):
-            yield Fault(Mode.FAIL, at, number, kinds=kinds)
-            if number in FOR_GOOD:
-                yield Fault(Mode.FAIL, at, number, lasting=True, kinds=kinds)
+        steps, lasts = range(_made(given, kinds, folder)), (False, True) if number in FOR_GOOD else (False,)
+        yield [Fault(Mode.FAIL, at, number, lasting=each, kinds=kinds) for at in steps for each in lasts]
     for kind in (Kind.READ, Kind.WRITE):
-        for at in range(_made(given, (kind,), folder)):
-            yield Fault(Mode.SHORT, at, kinds=(kind,))
+        yield [Fault(Mode.SHORT, at, kinds=(kind,)) for at in range(_made(given, (kind,), folder))]
 
 
 def _made(given: Case, kinds: tuple[Kind, ...], folder: Path) -> int:
