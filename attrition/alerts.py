@@ -35,6 +35,7 @@ PATIENCE = 10.0
 KEPT = 50
 """Messages that wait for a service to be back; of more the newest are kept."""
 SHORT = 3  # runs that are looked at beside the newest ones: what was before them
+SHORTLY = timedelta(days=1)  # no tick takes longer
 BAD = ("failed", "interrupted")
 TROUBLE = (FAILED, USAGE)
 """Statuses that somebody is to be told of; others say that another tick was at work, or that a person stopped it."""
@@ -180,6 +181,8 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
         return
     # A tick that was killed told nobody: whoever wanted to be told by then hears of it from the next.
     since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
+    if now < since:  # the clock was set back meanwhile: rather what was shortly before too than nothing
+        since = now - SHORTLY
     for name, status in ended.items():
         try:
             yield from _tell(home.place(name), given, status, since, now)

@@ -2,7 +2,8 @@
  * DuckDB, Delta Lake), and at one of them kills the process, holds it, fails, or writes only a half. It can also keep a list of
  * them all, with what was written and synced. Inactive until `shim_arm` is called.
  *
- * Whoever asks for the time of day (SQLite, DuckDB, Delta Lake, Python) is told it plus CAMPAIGN_CLOCK seconds.
+ * Whoever asks for the time of day (SQLite, DuckDB, Delta Lake, Python) is told it plus CAMPAIGN_CLOCK seconds, given as
+ * SECONDS or as SECONDS@MOMENT: from that moment on, which is the same for all processes.
  *
  * Linux, glibc. Calls that glibc makes by itself (fopen) pass it by; test_shim.py compares with what strace sees.
  */
@@ -307,14 +308,14 @@ int fallocate64(int handle, int flags, off64_t offset, off64_t size) { return fa
 
 /* The clock. */
 
-static long offset;
-__attribute__((constructor)) static void set_clock(void) { const char *given = getenv("CAMPAIGN_CLOCK"); offset = given ? atol(given) : 0; }
+static long offset, jumps;
+__attribute__((constructor)) static void set_clock(void) { const char *given = getenv("CAMPAIGN_CLOCK"); if (given) sscanf(given, "%ld@%ld", &offset, &jumps); }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*next)(clockid_t, struct timespec *);
     if (!next) next = real("clock_gettime");
     int result = next(clock, now);
-    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += offset;
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) && now->tv_sec >= jumps) now->tv_sec += offset;
     return result;
 }
 

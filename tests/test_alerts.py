@@ -194,6 +194,15 @@ def test_a_first_tick_that_was_killed_is_told_by_the_next(tmp_path, hook):
         assert kinds(hook) == ["failure", "recovery", "promotion"]
 
 
+def test_what_a_first_tick_did_whose_clock_was_set_back_is_told(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        wanted(home, hook)
+        ran(book, -4000, "promoted")
+        back = NOW - timedelta(days=4000) + timedelta(minutes=1)
+        list(alerts.after(home, {"shop": 0}, good=True, since=NOW, now=back))
+        assert kinds(hook) == ["promotion"]
+
+
 def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         wanted(home, hook)

@@ -61,6 +61,11 @@ def test_a_run_says_which_drop_could_not_be_kept() -> None:
     assert "by its owner" not in words(run())
 
 
+def test_a_run_whose_clock_was_set_back_does_not_say_how_long_it_took() -> None:
+    assert "took" in run().html()
+    assert "took" not in run(finished_at="2016-03-01T03:15:00Z").html()
+
+
 def test_a_run_says_first_what_was_decided() -> None:
     html = run(status="completed", error=None).html()
     in_order(html, "<h1>", "took 1 min 15 s", "rolled back</span>", "0001 serves again.", "It did better.", "1,500")

@@ -129,9 +129,9 @@ def moment(value: object) -> datetime | None:
 
 
 def elapsed(start: object, end: object) -> float | None:
-    """Seconds between two ISO 8601 times; None unless both are."""
+    """Seconds between two ISO 8601 times; None unless both are, or if the clock was set back between them."""
     first, last = moment(start), moment(end)
-    return (last - first).total_seconds() if first and last else None
+    return (last - first).total_seconds() if first and last and first <= last else None
 
 
 # ---- filters

@@ -1,5 +1,6 @@
-"""Row 8: two and eight runners at once; one that sleeps under its lock while somebody removes the lock's file; and a
-kernel that outlives its runner, and goes on writing while the next one is at work or behind it.
+"""Row 8: two and eight runners at once, some with their real kernels; one that sleeps under its lock while somebody
+removes the lock's file; and a kernel that outlives its runner, and goes on writing while the next one is at work or
+behind it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 
 from attrition.home import Place
 from attrition.kernels import CellFailed, Failure
-from campaign import kit
+from campaign import kit, real, sink
 from campaign.cases import case, mended
 from campaign.harness import Ended, Result, Started, child, copied, scratch
 from campaign.shim import Fault, Mode
 
 HELD = 75
+REAL = 40
+"""One case of so many has the real runner, kernels and notebooks."""
 KERNEL = 180
 """About as many file-system steps as the kernels of a tick take."""
 TICK = 560
@@ -34,13 +37,14 @@ def run(count: int, seed: int) -> Result:
     """``count`` cases, in turn: two at once, eight at once, a sleeper, one whose lock was taken away, an orphan."""
     result, chance = Result(), Random(seed)
     with scratch() as folder:
+        _real(result, count // REAL, chance, folder)
         given = case("second", folder)
         begun = time.monotonic()
         with copied(given.start, folder / "timed") as place:
             child(lambda: kit.tick(place))
         length = time.monotonic() - begun
         ways: tuple[Way, ...] = (_at_once(2), _at_once(8), _sleeper, _robbed, _orphan)
-        for number in range(count):
+        for number in range(count - result.cases):
             way = ways[number % len(ways)]
             with copied(given.start, folder / "home") as place:
                 wrong, ended = way(place, chance, length)
@@ -50,6 +54,23 @@ def run(count: int, seed: int) -> Result:
 
 def _status(ended: Ended) -> int:
     return ended.value if ended.status == 0 else ended.status
+
+
+def _real(result: Result, count: int, chance: Random, folder: Path) -> None:
+    """Two and eight at once as cron would start them; one does the work, the others end with 75 and no heart beats."""
+    with sink.serving() as hook:
+        for number in range(count):
+            place = real.start(folder, hook)
+            ticks = []
+            for _ in range((2, 8)[number % 2]):
+                ticks.append(real.tick(place))
+                time.sleep(chance.uniform(0, 0.5))
+            ended = [real.ended(each) for each in ticks]
+            statuses = sorted(each.status for each in ended)
+            wrong = [] if statuses == [0, *[HELD] * (len(ended) - 1)] else [f"they ended with {statuses}"]
+            told = next((each for each in ended if each.status == 0), ended[0])
+            result.case(f"{len(ended)} real ones", wrong + real.mended(place, told))
+            sink.gone(place.root)
 
 
 def _at_once(runners: int) -> Way:
