@@ -22,8 +22,8 @@ from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
-from attrition.console import DONE, FAILED, now, say, stamp, status_of, told
-from attrition.home import Home, Place
+from attrition.console import DONE, FAILED, complain, now, say, stamp, status_of, told
+from attrition.home import Home, Place, UsageError
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -385,9 +385,16 @@ def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next.
 
     The exit status of each goes into ``ended``.
+
+    Raises:
+        UsageError: there is none.
     """
+    if not (names := home.portfolios()):
+        raise UsageError(
+            f"{home.root / 'params'} has no NAME.yaml: is its disk there? To begin one: runner.py new NAME"
+        )
     with heeded() as stop:
-        for name in sorted(home.portfolios(), key=due.oldest(home)):
+        for name in sorted(names, key=due.oldest(home)):
             ended[name] = told(partial(tick, home, name, wish=wish))
             if stop.number is not None:  # whatever became of this one, the next ones do not start
                 return 128 + stop.number
@@ -430,9 +437,11 @@ def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: 
     from attrition import alerts
 
     tried = wishes.tried(arguments)
+    if tried and not ended and status != DONE:
+        return DONE
     each = {name: None if tried and how != DONE else how for name, how in ended.items()}
     for line in alerts.after(home, each, good=status == DONE, since=begun, now=now()):
-        print(f"{stamp(now())} {line}", file=sys.stderr)
+        complain(f"{stamp(now())} {line}")
     return DONE
 
 

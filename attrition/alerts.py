@@ -19,7 +19,7 @@ from typing import Any
 
 from attrition import record, safe
 from attrition.book import Book
-from attrition.console import DONE, FAILED, USAGE
+from attrition.console import DONE, FAILED, HELD, USAGE, stamp
 from attrition.home import Home, Place, UsageError
 
 __all__ = ["EXAMPLE", "FILE", "Event", "Settings", "after", "deliver", "events", "settings"]
@@ -38,8 +38,12 @@ SHORT = 3  # runs that are looked at beside the newest ones: what was before the
 SHORTLY = timedelta(days=1)  # no tick takes longer
 BAD = ("failed", "interrupted")
 TROUBLE = (FAILED, USAGE)
-"""Statuses that somebody is to be told of; others say that another tick was at work, or that a person stopped it."""
+"""Statuses that somebody is to be told of; others say that another tick is at work, or that a person stopped it."""
 NO_RUN = "The tick ended with status {}, and no run says why: its log does."
+NONE_BEGUN = "The tick of all ended before any portfolio was come to, and its log says why: params/ has none, or fails."
+TURNED_AWAY = timedelta(hours=3)
+"""So long after a run had to be over whoever still holds its lock does no work: it is stopped, or hangs in the disk."""
+STUCK = "Process {} has held {} since {}, and every tick since is turned away: see what it waits for, or end it."
 NOT_NOTED = "It cannot be noted that this was told, so each tick tells it anew."
 
 
@@ -183,6 +187,7 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
     since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
     if now < since:  # the clock was set back meanwhile: rather what was shortly before too than nothing
         since = now - SHORTLY
+    yield from _all(home, given.to, none=not ended and not good)
     for name, status in ended.items():
         try:
             yield from _tell(home.place(name), given, status, since, now)
@@ -195,8 +200,27 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
         yield f"heartbeat: {trouble}"
 
 
+def _all(home: Home, to: Sequence[str], *, none: bool) -> Iterator[str]:
+    """Tell once that no portfolio was come to, and once that this is over."""
+    mark = home.root / ".alerts-none"
+    try:
+        if safe.exists(mark) == none:
+            return
+        event = Event("failure", "all", NONE_BEGUN) if none else Event("recovery", "all", "Ticks come to them again.")
+        _, troubles = _sent(to, [event], late=0)
+        if troubles:
+            yield from (f"alerts: {trouble}; it is told after the next tick" for trouble in troubles)
+        elif none:
+            safe.write(mark, "")
+        else:
+            mark.unlink()
+    except OSError as error:
+        yield f"alerts: {error}: {NOT_NOTED}"
+
+
 def _tell(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
-    if not safe.exists(place.book):
+    begun = safe.exists(place.book)
+    if not begun and (status not in TROUBLE or not safe.exists(place.params)):  # nothing happened, or a name mistyped
         return
     try:
         with safe.lock(place.data / "alerts.lock", now.isoformat()):
@@ -205,17 +229,41 @@ def _tell(place: Place, given: Settings, status: int | None, since: datetime, no
         return
 
 
+def _runs(place: Place, told: int | None) -> tuple[int, list[dict[str, Any]]]:
+    """The number of the newest run, and the runs that may have to be told, the newest first."""
+    if not safe.exists(place.book):
+        return 0, []
+    with Book.open(place.book, read_only=True) as book:
+        newest = book.state().runs
+        return newest, book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
+
+
+def _trouble(place: Place, status: int | None, now: datetime) -> str | None:
+    """What is to be told of how a tick ended, unless one of its runs tells it."""
+    if status in TROUBLE:
+        return NO_RUN.format(status)
+    if status != HELD or not safe.exists(place.lock):
+        return None
+    holder = safe.holder(place.lock)
+    since = datetime.fromisoformat(str(holder.get("since") or now.isoformat()))
+    if now - since <= TURNED_AWAY:
+        return None
+    from attrition import params
+
+    over = since + timedelta(seconds=params.load(place.params).run_deadline) + TURNED_AWAY
+    return STUCK.format(holder.get("pid"), place.lock, stamp(since)) if now > over else None
+
+
 def _tell_alone(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
     path = place.data / "alerts.json"
     safe.sweep(place.data)  # of one that was killed while it noted what was told
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
-    with Book.open(place.book, read_only=True) as book:
-        newest = book.state().runs
-        told = kept.get("told")
-        runs = book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
+    told = kept.get("told")
+    newest, runs = _runs(place, told)
     if told is None:  # what was long before anybody wanted to be told is not told
         told = max((run["number"] for run in runs if _at(run) < since), default=0)
-    found, last = _since(place, runs, kept.get("last"), told, status, given.link)
+    ended = status, _trouble(place, status, now)
+    found, last = _since(place, runs, kept.get("last"), told, ended, given.link)
     stale = kept.get("stale")
     if (
         runs
@@ -230,26 +278,34 @@ def _tell_alone(place: Place, given: Settings, status: int | None, since: dateti
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
     state = {"told": newest, "last": last, "stale": stale, "waiting": [asdict(each) for each in left]}
-    if state != kept:
-        safe.write(path, json.dumps(state, indent=1) + "\n")
+    try:
+        if state != kept:
+            safe.write(path, json.dumps(state, indent=1) + "\n")
+    except OSError as error:  # a disk that is full; all was sent
+        troubles = [*troubles, f"{error}. {NOT_NOTED}"]
     for trouble in troubles:
         yield f"{place.name}: alerts: {trouble}; {len(left)} messages wait for the next tick"
 
 
 def _since(
-    place: Place, runs: Sequence[Mapping[str, Any]], last: str | None, told: int, status: int | None, link: str | None
+    place: Place,
+    runs: Sequence[Mapping[str, Any]],
+    last: str | None,
+    told: int,
+    ended: tuple[int | None, str | None],
+    link: str | None,
 ) -> tuple[list[Event], str]:
-    """What happened since the run ``told``, and how the last one ended, or the tick did if it ended worse."""
+    """What happened since the run ``told``, and how the last one ended, or the tick did if it ``ended`` worse."""
     regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]
     earlier = [str(run["status"]) for run in regular if run["number"] <= told]
     before = last or (earlier[-1] if earlier else "completed")
     fresh = [run for run in regular if run["number"] > told]
     found = list(events(place, fresh, before, link))
-    after = str(fresh[-1]["status"]) if fresh else before
-    if status in TROUBLE and after not in BAD:  # before a run began, behind its end, or a source did not answer
+    after, (status, trouble) = str(fresh[-1]["status"]) if fresh else before, ended
+    if trouble and after not in BAD:  # before a run began, behind its end, or a source did not answer
         if before in BAD:  # which a run that completes does not end
             return [event for event in found if event.kind != "recovery"], "failed"
-        return [*found, Event("failure", place.name, NO_RUN.format(status))], "failed"
+        return [*found, Event("failure", place.name, trouble)], "failed"
     if status == DONE and after in BAD:
         return [*found, Event("recovery", place.name, "Ticks end well again.")], "completed"
     return found, after

@@ -1,19 +1,22 @@
-"""What the command line says, and the exit status that it ends with. Standard library only."""
+"""What the command line says, and the exit status that it ends with. Standard library only.
+
+The log may be on the very disk that is full: what cannot be said must neither fail a run nor silence an alert.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
 from attrition.home import Place, UsageError
 from attrition.safe import Held
 from attrition.signals import Interrupted
 
-__all__ = ["DONE", "FAILED", "HELD", "USAGE", "now", "plain", "say", "stamp", "status_of", "told", "write"]
+__all__ = ["DONE", "FAILED", "HELD", "USAGE", "complain", "now", "plain", "say", "stamp", "status_of", "told", "write"]
 
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
@@ -43,14 +46,25 @@ def say(place: Place, text: str) -> None:
 
 def write(text: str) -> None:
     """Put text on stdout. A log that is full, or that nobody reads any more, is told of once, and fails no run."""
-    encoding = sys.stdout.encoding or "ascii"
+    if trouble := _put(sys.stdout, text):
+        complain(f"nothing more is said here, as it cannot be written: {trouble}")
+
+
+def complain(text: str) -> None:
+    """One line, or what is known of an error, on stderr; where it cannot be written neither, alerts and status tell."""
+    _put(sys.stderr, f"{text}\n")
+
+
+def _put(stream: TextIO, text: str) -> OSError | None:
+    """Write it all, or nothing more to this stream: what it keeps would fail again when the process ends."""
+    encoding = stream.encoding or "ascii"
     try:
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-        sys.stdout.flush()
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+        stream.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        with contextlib.suppress(OSError):
-            print(f"nothing more is said here, as it cannot be written: {error}", file=sys.stderr, flush=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def status_of(signal: Interrupted) -> int:
@@ -63,19 +77,19 @@ def told(work: Callable[[], int]) -> int:
     try:
         return work()
     except Held as held:
-        print(f"{held}; nothing was started", file=sys.stderr)
+        complain(f"{held}; nothing was started")
         return HELD
     except UsageError as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         return USAGE
     except Interrupted as signal:
-        print(f"stopped by {signal}; nothing was started", file=sys.stderr)
+        complain(f"stopped by {signal}; nothing was started")
         return status_of(signal)
     except OSError as error:
-        print(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.", file=sys.stderr)
+        complain(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.")
         return FAILED
     except Exception:
         import traceback
 
-        traceback.print_exc()
+        complain(traceback.format_exc().rstrip())
         return FAILED

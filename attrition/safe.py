@@ -26,6 +26,7 @@ __all__ = [
     "entries",
     "exists",
     "file_system",
+    "holder",
     "is_file",
     "is_folder",
     "is_link",
@@ -278,6 +279,16 @@ def lock(path: Path, since: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def holder(path: Path) -> dict[str, object]:
+    """Process and moment of whoever held a lock last, as far as it wrote that down.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return _holder(file.fileno())
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -394,5 +394,5 @@ def told(place: Place, status: int, said: str) -> list[str]:
     failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
     explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
     faults = [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]
-    alerted = sink.heard(place)["failure"] or ALERTS_FAILED.search(said) or not place.book.exists()
+    alerted = sink.heard(place)["failure"] or ALERTS_FAILED.search(said)
     return faults if alerted else [*faults, f"it ended with {status}, and nobody is alerted: {said[-200:]}"]

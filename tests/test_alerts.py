@@ -2,18 +2,22 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import homes
 import pytest
-from pipeline_kit import capstone, cli, here, quick
+from pipeline_kit import BARE, capstone, cli, here, quick
 
 from attrition import alerts, safe
 from attrition.book import Book, Outcome
-from attrition.home import Home, UsageError
+from attrition.home import REPOSITORY, Home, UsageError
+from campaign import kit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -203,6 +207,49 @@ def test_what_a_first_tick_did_whose_clock_was_set_back_is_told(tmp_path, hook):
         assert kinds(hook) == ["promotion"]
 
 
+def test_a_portfolio_that_cannot_begin_is_told_once_and_its_end_too_but_no_name_that_was_mistyped(tmp_path, hook):
+    home = Home(tmp_path)
+    wanted(home, hook)
+    told(home, 0, status=2)
+    assert kinds(hook) == []
+    place = home.place("shop")
+    place.params.parent.mkdir()
+    place.params.write_text("columns: [broken")
+    told(home, 0, status=2)
+    told(home, 1, status=2)
+    assert kinds(hook) == ["failure"]
+    with Book.open(place.book) as book:
+        ran(book, 2, "promoted")
+    told(home, 2)
+    assert kinds(hook) == ["failure", "recovery", "promotion"]
+
+
+@pytest.mark.parametrize(("hours", "heard"), [(1, []), (3.5, []), (3.9, []), (4.1, ["failure"])])
+def test_whoever_is_turned_away_long_after_any_run_had_to_be_over_is_told(tmp_path, hook, hours, heard):
+    with begun(tmp_path, hook) as (home, place, _):
+        place.params.write_text(kit.YAML)
+        hook.got.clear()
+        held = NOW + timedelta(days=1)
+        with safe.lock(place.lock, held.isoformat()):
+            for _ in range(2):
+                now = held + timedelta(hours=hours)
+                list(alerts.after(home, {"shop": 75}, good=False, since=now, now=now))
+        assert kinds(hook) == heard
+        assert not heard or f"Process {os.getpid()} has held" in hook.got[0][1]
+        told(home, 2)
+        assert kinds(hook) == [*heard, *(["recovery"] if heard else [])]
+
+
+def test_a_tick_of_all_that_comes_to_none_is_told_once_and_its_end_too(tmp_path, hook):
+    home = Home(tmp_path)
+    wanted(home, hook)
+    for good in (False, False, True, True):
+        ended = {"shop": 0} if good else {}
+        list(alerts.after(home, ended, good=good, since=NOW, now=NOW))
+    assert kinds(hook) == ["failure", "recovery"]
+    assert len(hook.pings) == 2
+
+
 def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         wanted(home, hook)
@@ -354,6 +401,21 @@ def test_of_what_a_person_tries_nobody_is_told_and_no_heart_beats(tmp_path, hook
         assert not hook.pings
 
 
+def test_a_log_that_cannot_be_written_keeps_no_portfolio_waiting_and_nobody_in_the_dark(tmp_path, hook):
+    """`schedule` has it on the disk of the home, which may be full."""
+    with begun(tmp_path, hook) as (home, _, _):  # whose YAML names no columns, so that no tick can begin
+        other = home.place("other")
+        other.params.write_text(kit.YAML)
+        given = {"cwd": "/", "env": {**BARE, "ATTRITION_HOME": str(home.root)}, "check": False}
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, str(REPOSITORY / "runner.py"), "tick", "--all"]
+            done = subprocess.run(command, stdout=full, stderr=full, **given)
+        assert done.returncode == 2
+        assert kinds(hook) == ["failure"]
+        with Book.open(other.book, read_only=True) as book:
+            assert book.quiet_since()["ticks"] == 1
+
+
 def test_a_run_that_fails_is_told_and_its_status_is_not_the_services(tmp_path, hook):
     """The whole way: cron's environment, a stage that fails, a service that is down, then the next tick."""
     home = capstone(tmp_path / "home", "practicedata")
@@ -374,3 +436,13 @@ def test_a_run_that_fails_is_told_and_its_status_is_not_the_services(tmp_path, h
     done = here(home, "tick", "capstone", ATTRITION_NOTEBOOKS=str(good))
     assert done.returncode == 0
     assert "chmod 600" in done.stderr
+
+
+def test_a_tick_of_all_where_no_portfolio_is_ends_badly_and_without_a_heart_beat(tmp_path, hook):
+    home = Home(tmp_path)
+    wanted(home, hook)
+    done = here(home, "tick", "--all")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'params'} has no NAME.yaml: is its disk there?" in done.stderr
+    assert kinds(hook) == ["failure"]
+    assert not hook.pings

@@ -409,3 +409,11 @@ def test_a_list_has_a_length_that_a_person_can_read_unless_more_is_asked_for(boo
 def test_a_state_of_before_there_were_sources_has_none(book):
     facts = vars(book.state())
     assert State(**{name: value for name, value in facts.items() if name != "sources"}).sources == 0
+
+
+def test_a_full_disk_is_said_to_be_full_and_not_that_nothing_can_be_rolled_back(book):
+    (pages,) = book._db.execute("PRAGMA page_count").fetchone()
+    book._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite treats more as a disk without room
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        book.begin("20260301T031500Z", "x" * 100_000)
+    assert book.state().runs == 0
