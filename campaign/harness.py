@@ -89,8 +89,8 @@ class Result:
         if faults and os.environ.get("CAMPAIGN_FIRST"):
             raise Found(self)
 
-    def each(self, items: Sequence[Any], work: Callable[[Any, Path], Named], folder: Path) -> None:
-        """Count a case an item, done in JOBS processes, each in a folder of its own below ``folder``."""
+    def each(self, items: Sequence[Any], work: Callable[[Any, Path], Named | None], folder: Path) -> None:
+        """Count a case an item, unless it came to None; done in JOBS processes, each in its own part of ``folder``."""
         jobs = int(os.environ.get(JOBS, "1"))
         places = [folder / f"job{number}" for number in range(jobs)]
         for place in places:
@@ -98,9 +98,10 @@ class Result:
 
         def named(number: int) -> Iterator[Named]:
             for item in itertools.takewhile(lambda _: not late(), items[number::jobs]):
-                name, faults = work(item, places[number])
-                aloud([f"{name}: {fault}" for fault in faults])
-                yield name, faults
+                if (done := work(item, places[number])) is not None:
+                    name, faults = done
+                    aloud([f"{name}: {fault}" for fault in faults])
+                    yield name, faults
 
         if jobs == 1:
             for each in named(0):

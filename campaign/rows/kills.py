@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -13,7 +14,7 @@ from random import Random
 from attrition.home import Place
 from campaign import kit, shim
 from campaign.cases import CASES, case, mended
-from campaign.harness import Case, Named, Result, child, copied, scratch
+from campaign.harness import Case, Ended, Named, Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
 
 
@@ -69,8 +70,10 @@ def moments(count: int, seed: int) -> Result:
 def _moments(given: dict[str, Case], item: tuple[int, str, list[float]], folder: Path) -> Named:
     number, name, seconds = item
     with copied(given[name].start, folder / "home") as place:
-        killed = sum(_killed(place, each) for each in seconds)
-        return f"{name}, case {number}, {killed} kills", mended(place, given[name])
+        ended = [_ended(place, each) for each in seconds]
+        killed = sum(each.status == -signal.SIGKILL for each in ended)
+        before = ended[-1].status, ended[-1].said
+        return f"{name}, case {number}, {killed} kills", mended(place, given[name], before=before)
 
 
 def _seconds(given: Case, folder: Path) -> float:
@@ -80,10 +83,13 @@ def _seconds(given: Case, folder: Path) -> float:
         return time.monotonic() - begun
 
 
-def _killed(place: Place, seconds: float) -> bool:
+def _ended(place: Place, seconds: float) -> Ended:
+    """A tick that is killed after so long, unless it ends before."""
+
     def work() -> int:
         threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
         status = kit.tick(place)
+        sys.stdout.flush()
         os._exit(status)
 
-    return child(work).status == -signal.SIGKILL
+    return child(work)

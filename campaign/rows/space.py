@@ -26,14 +26,26 @@ def run(count: int, seed: int) -> Result:
         given = case("second", folder)
         there = disk.tree(given.start.root)
         size = sum(-(-len(content or b"") // PAGE) * PAGE for content in there.values())
-        for number in range(count):
+        number = 0
+        while result.cases < count:  # those that had room enough are none
             inodes, more_bytes = len(there) + chance.randrange(3, 70), size + chance.randrange(1_200_000)
             more = f"size={more_bytes}" if number % 2 else f"nr_inodes={inodes}"
-            result.case(more, asked(partial(_full, given, folder / "disk", more)))
+            if (faults := _full(given, folder / "disk", more, log=number % 6 < 2)) is not None:
+                result.case(more, faults)
+            number += 1
     return result
 
 
-def _full(given: Case, at: Path, options: str) -> list[str]:
+def _full(given: Case, at: Path, options: str, *, log: bool) -> list[str] | None:
+    """What is wrong after a tick that met the end of its disk; None if it did not. ``log``: its log is there too."""
+    ended = child(partial(_filled, given, at, options, log))
+    if ended.status:
+        return [f"no answer, but {ended.status}: {ended.said.strip()[-600:]}"]
+    found: list[str] | None = ended.value
+    return found
+
+
+def _filled(given: Case, at: Path, options: str, log: bool) -> list[str] | None:
     at.mkdir(exist_ok=True)
     own.mounts()
     own.mount(at, "size=64m")
@@ -41,12 +53,24 @@ def _full(given: Case, at: Path, options: str) -> list[str]:
     shutil.copytree(given.start.root, at, dirs_exist_ok=True)
     sink.brought(given.start.root, at)
     own.mount(at, options, again=True)
-    ended = child(lambda: kit.tick(place))
+    logged = place.executed.parent / "cron.log"
+    ended = child(partial(_logging, place, logged) if log else partial(kit.tick, place))
     own.mount(at, "size=64m,nr_inodes=100k", again=True)
+    if ended.value == 0:
+        return None
+    # Where nothing could be logged, alerts are the only ones to tell.
+    said = f"{logged.read_text()} Error" if log else ended.said
 
     def work() -> list[str]:
-        faults = [*oracle.standing(place), *oracle.told(place, ended.value, ended.said)]
+        faults = [*oracle.standing(place), *oracle.told(place, ended.value, said)]
         faults += oracle.mending(kit.until_quiet(place))
         return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
 
     return asked(work)
+
+
+def _logging(place: Place, log: Path) -> int:
+    """A tick with its log on the same disk, where `schedule` has it."""
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    return kit.tick(place)
