@@ -22,7 +22,7 @@ from attrition import due, safe, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
-from attrition.console import DONE, FAILED, complain, now, say, stamp, status_of, told
+from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
 from attrition.home import Home, Place, UsageError
 from attrition.recovery import recover
 from attrition.runs import Run
@@ -423,6 +423,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.portfolio:
         ended[arguments.portfolio] = status
     told(lambda: _alerts(arguments, Home.here(), begun, status, ended))  # whose fate is not the tick's
+    told(lambda: turn_over(Home.here().root / "executed" / LOG))
     return status
 
 

@@ -10,15 +10,33 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
 from attrition.home import Place, UsageError
-from attrition.safe import Held
+from attrition.safe import Held, exists
 from attrition.signals import Interrupted
 
-__all__ = ["DONE", "FAILED", "HELD", "USAGE", "complain", "now", "plain", "say", "stamp", "status_of", "told", "write"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "HELD",
+    "LOG",
+    "USAGE",
+    "complain",
+    "now",
+    "plain",
+    "say",
+    "stamp",
+    "status_of",
+    "told",
+    "turn_over",
+    "write",
+]
 
 DONE, FAILED, USAGE, HELD = 0, 1, 2, 75
+LOG, LOG_MOST = "cron.log", 4_000_000
+"""The log of the ticks that a schedule starts, in ``executed/``; bytes, beyond which it is begun anew."""
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 """Of a terminal (ECMA-48): colours, cursor, titles."""
 
@@ -65,6 +83,17 @@ def _put(stream: TextIO, text: str) -> OSError | None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None
+
+
+def turn_over(log: Path) -> int:
+    """Begin a log anew that has grown too large. The one before is kept beside it; who writes to it goes on there.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    if exists(log) and log.stat().st_size > LOG_MOST:
+        log.replace(log.with_name(f"{log.name}.1"))
+    return DONE
 
 
 def status_of(signal: Interrupted) -> int:

@@ -155,3 +155,15 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
 
 def test_a_home_without_a_portfolio_is_told_how_to_begin(tmp_path):
     assert "runner.py init" in said(Home(tmp_path))["params"]["remedy"]
+
+
+@pytest.mark.parametrize("size", [4_000_000, 4_000_001])
+def test_the_log_is_begun_anew_when_it_is_large_and_the_one_before_is_kept(tmp_path, size):
+    home = capstone(tmp_path)
+    log, before = (home.root / "executed" / name for name in ("cron.log", "cron.log.1"))
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("x" * size)
+    before.write_text("long ago")
+    assert here(home, "tick", "--all").returncode == 0
+    assert log.exists() == (size == 4_000_000)
+    assert before.stat().st_size == (len("long ago") if log.exists() else size)

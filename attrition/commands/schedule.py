@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from attrition import crontab, safe
+from attrition.console import LOG
 from attrition.home import Home, UsageError
 
 __all__ = ["configure", "lines", "main"]
@@ -79,7 +80,7 @@ def lines(home: Home, every: str) -> list[str]:
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
     found = []
     for when, script, words, log in (
-        (fields, here, ["tick", "--all"], "cron.log"),
+        (fields, here, ["tick", "--all"], LOG),
         ("@reboot", here.with_name("api.py"), [], "api.log"),
     ):
         command = shlex.join([sys.executable, str(script), *words])
