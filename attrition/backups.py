@@ -19,6 +19,7 @@ from attrition import bookkeeping, safe
 from attrition.book import Book, State
 from attrition.commits import mend_current, mend_latest
 from attrition.home import NAME, PARTS, Home, Place, UsageError
+from attrition.store import marks
 
 __all__ = ["backup", "restore"]
 
@@ -153,9 +154,8 @@ def _settle(into: Place, runs: Sequence[str]) -> None:
                 path = into.incoming / drop["name"]
                 if drop["name"] in waiting and safe.is_file(path) and safe.sha256(path) == drop["sha256"]:
                     away = into.taken if drop["moved_to"] == "taken" else into.quarantine
+                    marks.lift(path)
                     safe.move(path, safe.make_folder(away / run) / drop["name"])
-                    for mark in (f"{path.name}.done", f".{path.name}.mark"):
-                        path.with_name(mark).unlink(missing_ok=True)
 
 
 def _drops(place: Place, into: Place, ended: set[str]) -> None:

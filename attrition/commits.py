@@ -77,11 +77,7 @@ def settle_drops(place: Place, run: Run) -> None:
 
 def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     """Move a drop that was ``seen`` and found to be what was read; what its owner put into its place is put back."""
-    # The mark goes first: left behind, it would vouch for a later file of this name while it is written.
-    done = path.with_name(f"{path.name}.done")
-    vouched = safe.exists(done)
-    done.unlink(missing_ok=True)
-    marks.path(path).unlink(missing_ok=True)
+    vouched = marks.lift(path)
     safe.make_folder(target.parent)
     # A second of the same name, that came while a crash was made good, stands beside the first.
     to = target.with_name(f"{target.name}.again") if safe.there(target) else target

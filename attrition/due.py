@@ -18,6 +18,7 @@ from attrition.console import say
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
 from attrition.signals import Stop
+from attrition.store import marks
 from attrition.store.drops import speakable, spoken, waiting
 from attrition.wishes import Wish
 
@@ -68,6 +69,7 @@ def asked(place: Place, book: Book, stop: Stop) -> bool:
 
 def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
     """The drops to take in; for the youngest that still settles, this waits once. Those that wait on are told of."""
+    marks.sweep(place.incoming)
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
         stop.sleep(found.unsettled)

@@ -215,10 +215,13 @@ def remove(folder: Path) -> None:
         sync(folder.parent)
 
 
-def sweep(folder: Path, *, deep: bool = False) -> None:
-    """Remove what `write` left beside the files of ``folder`` when its process was killed; ``deep``: and below it."""
+def sweep(folder: Path, pattern: str = ".*.tmp", *, deep: bool = False) -> None:
+    """Remove what `write` left beside the files of ``folder`` when its process was killed; ``deep``: and below it.
+
+    ``pattern``: of the names that are looked at, where others write too whose names may end in a number.
+    """
     found = list(below(folder)) if deep else entries(folder)
-    for path in (path for path in found if fnmatch.fnmatchcase(path.name, ".*.tmp")):
+    for path in (path for path in found if fnmatch.fnmatchcase(path.name, pattern)):
         _, _, pid = path.stem.rpartition(".")
         if pid.isdecimal() and not _alive(int(pid)):
             path.unlink(missing_ok=True)

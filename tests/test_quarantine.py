@@ -2,17 +2,21 @@
 
 import getpass
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
-from pipeline_kit import capstone, here
+from pipeline_kit import BARE, capstone, here
 from test_commits import AT, STAMP
 
-from attrition import params
+from attrition import due, params
 from attrition.book import Book
 from attrition.commits import commit_ingest, settle_drops
 from attrition.runs import Run
+from attrition.signals import Stop
 from attrition.store.clients import Clients
-from attrition.store.drops import is_drop
+from attrition.store.drops import is_drop, waiting
 from attrition.store.ingest import ingest
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
@@ -182,6 +186,56 @@ def test_a_second_release_waits_for_the_first(home, tmp_path):
     again = here(home, "quarantine", "capstone", "--release", str(corrected))
     assert again.returncode == 2
     assert "is there already: it waits for the next tick" in again.stderr
+
+
+def killed(home, at, *words):
+    """The runner, killed in the place of the first call of a function."""
+    code = f"import os, pathlib, runner; from attrition import safe; {at} = lambda *_: os.kill(os.getpid(), 9)"
+    bare = {**BARE, "ATTRITION_HOME": str(home.root)}
+    command = [sys.executable, "-c", f"{code}; runner.main({list(words)!r})"]
+    return subprocess.run(command, env=bare, check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("at", ["safe.sync", "pathlib.Path.replace", "safe.move"])
+def test_of_a_release_that_was_killed_nothing_stays(home, tmp_path, at):
+    place, corrected = home.place("capstone"), tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    foreign = {".words.csv.1.tmp", ".other.mark"}  # of somebody else's tool
+    for name in foreign:
+        (place.incoming / name).touch()
+    assert killed(home, at, "quarantine", "capstone", "--release", str(corrected))
+    assert {path.name for path in place.incoming.iterdir()} > foreign
+    assert due.drops(place, 0.0, Stop()) == []
+    assert {path.name for path in place.incoming.iterdir()} == foreign
+    assert here(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    assert len(take(place)) == 1
+    assert {path.name for path in place.incoming.iterdir()} == foreign
+    assert {row["run"][-4:] for row in as_json(home) if row["file"] == "words.csv"} == {"0002"}
+
+
+def test_a_release_that_was_killed_vouches_for_no_later_file_of_the_name(home, tmp_path):
+    place, corrected = home.place("capstone"), tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    assert killed(home, "safe.move", "quarantine", "capstone", "--release", str(corrected))
+    with (place.incoming / "words.csv").open("w") as upload:
+        upload.write(WORDS)
+        upload.flush()
+        assert due.drops(place, 0.0, Stop()) == []
+        upload.write("dd,1,2,3,1\n")
+    assert due.drops(place, 0.0, Stop()) == [place.incoming / "words.csv"]
+    assert [line["rows_in"] for line in take(place)] == [4]
+    assert list(place.incoming.iterdir()) == []
+    assert {row["run"][-4:] for row in as_json(home, "--all") if not row["released"]} == {"0001", "0002"}
+
+
+def test_what_is_released_need_not_lie_still_first(home, tmp_path):
+    place, corrected = home.place("capstone"), tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    assert here(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    drop = place.incoming / "words.csv"
+    assert waiting(place.incoming, 3600.0, drop.stat().st_mtime).ready == [drop]
+    drop.write_text(WORDS)
+    assert waiting(place.incoming, 3600.0, drop.stat().st_mtime).ready == []
 
 
 def test_nothing_set_aside(tmp_path):

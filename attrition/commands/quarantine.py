@@ -134,7 +134,7 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path, run: str | N
     if same and not _other_yaml(place, drop["run"]):
         raise UsageError(_shown(f"{path.name} is as it was when it was set aside: correct it first, or the YAML"))
     safe.make_folder(place.incoming)
-    beside = place.incoming / f".{drop['number']}.released.tmp"
+    beside = marks.released(place.incoming, drop["number"])
     shutil.copyfile(path, beside)
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     mark = {"by": getpass.getuser(), "at": at, "sha256": sha256}

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from attrition.store import marks
+
 __all__ = ["Waiting", "being_written", "is_drop", "speakable", "spoken", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
@@ -32,9 +34,9 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
     """Look at ``incoming``; a folder that is not there holds nothing.
 
     A drop is any entry, a folder too, whose name does not start with ``.`` or end in ``.tmp``,
-    ``.part`` or ``.done``. It is ready when ``<name>.done`` stands beside it, or when it has been
-    left alone for ``settle`` seconds before ``now`` (seconds since the epoch) and is not `being_written`:
-    an upload that stands still is not over.
+    ``.part`` or ``.done``. It is ready when ``<name>.done`` stands beside it, when we laid it there ourselves
+    (`marks.vouched`), or when it has been left alone for ``settle`` seconds before ``now`` (seconds since the
+    epoch) and is not `being_written`: an upload that stands still is not over.
     """
     try:
         with os.scandir(incoming) as entries:
@@ -44,12 +46,13 @@ def waiting(incoming: Path, settle: float, now: float) -> Waiting:
     ready, unsettled, held = [], 0.0, []
     for name in sorted(name for name in found if is_drop(name)):
         try:
-            wait = 0.0 if name + DONE in found else _wait(found[name].stat(follow_symlinks=False), settle, now)
+            whole = name + DONE in found or marks.vouched(incoming / name)
+            wait = 0.0 if whole else _wait(found[name].stat(follow_symlinks=False), settle, now)
         except FileNotFoundError:  # gone since the folder was read
             continue
         if wait > 0:
             unsettled = max(unsettled, wait)
-        elif name + DONE not in found and being_written(incoming / name):
+        elif not whole and being_written(incoming / name):
             held.append(incoming / name)
         else:
             ready.append(incoming / name)
