@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from attrition.book import Book, Outcome
 from attrition.home import Place
 from attrition.runs import LATEST, Run, latest
 from attrition.store import marks
-from attrition.store.drops import being_written
+from attrition.store.drops import being_written, names
 
 if TYPE_CHECKING:  # importing it takes longer than a quiet tick
     from attrition.params import Portfolio
@@ -80,7 +79,7 @@ def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     vouched = marks.lift(path)
     safe.make_folder(target.parent)
     # A second of the same name, that came while a crash was made good, stands beside the first.
-    to = target.with_name(f"{target.name}.again") if safe.there(target) else target
+    to = target.with_name(safe.derived(target.name, after=".again")) if safe.there(target) else target
     with suppress(FileNotFoundError):  # taken away by its owner at the last moment
         safe.move(path, to)
         # In this order: whoever is not writing to it now will not begin, under a name that is gone.
@@ -259,8 +258,7 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 
 def _put_back(moved: Path, path: Path) -> None:
     """Let a file wait in incoming/ that nobody has read; if another of its name has come, under a name beside it."""
-    names = (path.with_name(f"{number}-{path.name}") if number else path for number in count())
-    for back in names:
+    for back in names(path):
         try:
             os.link(moved, back, follow_symlinks=False)  # a rename would replace what comes at this moment
         except FileExistsError:

@@ -23,6 +23,7 @@ __all__ = [
     "NotLocal",
     "below",
     "clear",
+    "derived",
     "entries",
     "exists",
     "file_system",
@@ -54,6 +55,10 @@ REMOTE = {
 
 NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What the system says of a path at which there can be nothing."""
+
+
+LONGEST, END = 255, 12
+"""Bytes that a name may have (NAME_MAX of Linux); and those of a name's end that a derived one keeps."""
 
 
 class NotLocal(OSError):
@@ -136,7 +141,7 @@ def make_folder(path: Path) -> Path:
 
 def write(path: Path, data: bytes | str) -> None:
     """Put ``data`` (text as UTF-8) at ``path``: readers see the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(derived(path.name, ".", f".{os.getpid()}.tmp"))
     try:
         with beside.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -213,6 +218,19 @@ def remove(folder: Path) -> None:
     if exists(folder):
         shutil.rmtree(folder)
         sync(folder.parent)
+
+
+def derived(name: str, before: str = "", after: str = "") -> str:
+    """A name made of another one, which itself may be as long as the file system allows.
+
+    Where all of it would be too long, the middle is cut out: a hash of the whole name tells it from others then.
+    """
+    raw, room = os.fsencode(name), LONGEST - len(before) - len(after)
+    if len(raw) <= room:
+        return f"{before}{name}{after}"
+    digest = f"-{hashlib.sha256(raw).hexdigest()[:16]}-"
+    head, end = (each.decode(errors="ignore") for each in (raw[: room - len(digest) - END], raw[-END:]))
+    return f"{before}{head}{digest}{end}{after}"
 
 
 def sweep(folder: Path, pattern: str = ".*.tmp", *, deep: bool = False) -> None:

@@ -12,6 +12,7 @@ from attrition import params, runs, safe
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_run, finish_ingest, keep_up, mend_current, settle_drops
 from attrition.home import Home
+from attrition.past import return_drops
 from attrition.runs import Run
 from attrition.store.clients import commit_rows
 
@@ -197,6 +198,27 @@ def test_a_kill_between_the_move_and_the_look_after_it_loses_no_drop(tmp_path):
     settle_drops(place, run)
     assert [path.read_text() for path in incoming.iterdir()] == ["nobody has read it"]
     assert run.report["not_kept"] == ["a.csv"]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "ж" * 125 + ".csv"])
+def test_the_longest_name_is_settled_and_put_back_as_any_other(tmp_path, name):
+    incoming = laid(tmp_path, name)
+    place, run = noted(tmp_path, name)
+    for _ in range(2):
+        settle_drops(place, run)
+        assert list(incoming.iterdir()) == []
+        laid(tmp_path, name)
+    settle_drops(place, run)
+    taken = place.taken / run.name
+    assert len(list(taken.iterdir())) == 2
+    then = Home(tmp_path / "then").place("shop")
+    safe.make_folder(then.incoming)
+    assert [path.name for path in return_drops(place, then, run)] == [name]
+    (taken / name).write_text("nobody has read it")
+    (incoming / name).write_text("nor this")
+    settle_drops(place, run)
+    assert sorted(path.read_text() for path in incoming.iterdir()) == ["nobody has read it", "nor this"]
+    assert all(path.suffix == ".csv" for path in incoming.iterdir())
 
 
 def test_a_second_drop_of_the_same_content_stands_beside_the_first(tmp_path):

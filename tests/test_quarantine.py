@@ -228,6 +228,20 @@ def test_a_release_that_was_killed_vouches_for_no_later_file_of_the_name(home, t
     assert {row["run"][-4:] for row in as_json(home, "--all") if not row["released"]} == {"0001", "0002"}
 
 
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "ж" * 125 + ".csv"])
+def test_a_file_of_the_longest_name_is_taken_in_set_aside_and_released_as_any_other(home, tmp_path, name):
+    place, corrected = home.place("capstone"), tmp_path / name
+    (place.incoming / name).write_text(WORDS)
+    take(place)
+    assert due.drops(place, 0.0, Stop()) == []
+    corrected.write_text(WORDS.replace("many", "7"))
+    assert here(home, "quarantine", "capstone", "--release", str(corrected)).returncode == 0
+    assert due.drops(place, 3600.0, Stop()) == [place.incoming / name]
+    assert take(place)[0]["rows_in"] == 3
+    assert list(place.incoming.iterdir()) == []
+    assert [row["run"][-4:] for row in as_json(home) if row["file"] == name] == ["0003"]
+
+
 def test_what_is_released_need_not_lie_still_first(home, tmp_path):
     place, corrected = home.place("capstone"), tmp_path / "words.csv"
     corrected.write_text(WORDS.replace("many", "7"))

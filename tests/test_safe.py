@@ -78,6 +78,34 @@ def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
         pass
 
 
+def test_a_name_made_of_another_is_that_one_where_it_fits():
+    assert safe.derived("a.csv", ".", ".mark") == ".a.csv.mark"
+    assert safe.derived("x" * 249, ".", ".mark") == f".{'x' * 249}.mark"
+    assert safe.derived("x" * 255) == "x" * 255
+
+
+@pytest.mark.parametrize("sign", ["x", "ж", "😀", "\udce9"])  # the last stands for a byte that is not UTF-8
+@pytest.mark.parametrize("end", [".csv", ".ndjson.gz", ".parquet", ""])
+def test_a_name_made_of_a_long_one_fits_and_is_its_own(sign, end):
+    length = (256 - len(end)) // len(os.fsencode(sign))
+    long = sign * length + end
+    made = [safe.derived(name, "1-", ".mark") for name in (long, "y" + long, long + ".gz", "x" + long[1:] + "0")]
+    assert len({*made, safe.derived(long, "2-", ".mark")}) == 5
+    assert all(len(os.fsencode(name)) <= 255 for name in made)
+    assert all(name.startswith("1-") and name.endswith(".mark") for name in made)
+    assert made[0].encode().endswith(f"{end}.mark".encode())
+
+
+def test_a_name_of_any_length_is_written_and_swept(tmp_path):
+    path = tmp_path / ("x" * 255)
+    safe.write(path, "a")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    left = tmp_path / safe.derived(path.name, ".", f".{2**22 + 1}.tmp")
+    left.touch()
+    safe.sweep(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 def test_sweep_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
     below = tmp_path / "below"
     below.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attrition.store.drops import Waiting, being_written, waiting
+from attrition.store.drops import Waiting, being_written, speakable, waiting
 
 NOW = 2_000_000_000.0
 
@@ -74,6 +74,30 @@ def test_what_lies_still_is_not_ready_while_a_process_has_it_open_for_writing(tm
     (tmp_path / "a.csv.done").unlink()
     with drop.open():
         assert waiting(tmp_path, 2.0, NOW) == Waiting([drop], 0.0)
+
+
+@pytest.mark.parametrize("end", [b".csv", b".csv.gz", b".parquet"])
+def test_a_name_that_is_longer_when_it_can_be_written_down_fits_too(tmp_path: Path, end: bytes) -> None:
+    made = []
+    for last in (b"\xe9", b"\xe8"):
+        drop = tmp_path / os.fsdecode(b"\xe9" * 200 + last + end)
+        drop.write_bytes(last)
+        made.append(speakable(drop))
+    assert [path.read_bytes() for path in made] == [b"\xe9", b"\xe8"]
+    assert all(path.name.startswith("%e9%e9") and path.name.endswith(end.decode()) for path in made)
+
+
+def test_a_name_that_can_be_written_down_is_not_that_of_another_file(tmp_path: Path) -> None:
+    latin, other = tmp_path / os.fsdecode(b"caf\xe9.csv"), tmp_path / "caf%e9.csv"
+    for path in (latin, other):
+        path.write_text(repr(path.name))
+    done = latin.with_name(f"{latin.name}.done")
+    done.touch()
+    assert waiting(tmp_path, 2.0, latin.stat().st_mtime).ready == [latin]
+    made = speakable(latin)
+    assert (made.name, made.read_text()) == ("1-caf%e9.csv", repr(latin.name))
+    assert (speakable(other), other.read_text()) == (other, repr(other.name))
+    assert not os.path.lexists(done), "it would vouch for the next file of the name"
 
 
 def test_of_what_is_no_file_nobody_waits_for_an_answer(tmp_path: Path) -> None:

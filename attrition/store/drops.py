@@ -6,13 +6,15 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
+from attrition import safe
 from attrition.store import marks
 
-__all__ = ["Waiting", "being_written", "is_drop", "speakable", "spoken", "waiting"]
+__all__ = ["Waiting", "being_written", "is_drop", "names", "speakable", "spoken", "waiting"]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
@@ -100,7 +102,17 @@ def _wait(about: os.stat_result, settle: float, now: float) -> float:
 def speakable(path: Path) -> Path:
     """The drop under a name that can be written down: bytes that are not UTF-8 are renamed to ``%XX``."""
     name = spoken(path.name)
-    return path if name == path.name else path.rename(path.with_name(name))
+    if name == path.name:
+        return path
+    free = next(each for each in names(path.with_name(safe.derived(name))) if not safe.there(each))
+    marks.lift(path)
+    return path.rename(free)
+
+
+def names(path: Path) -> Iterator[Path]:
+    """A drop's name, and those that it gets where that one is another's."""
+    yield path
+    yield from (path.with_name(safe.derived(path.name, f"{number}-")) for number in count(1))
 
 
 def spoken(name: str) -> str:

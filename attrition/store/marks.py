@@ -20,7 +20,7 @@ __all__ = ["land", "lift", "of", "path", "released", "sweep", "vouched", "waitin
 
 def path(drop: Path) -> Path:
     """Where a drop's mark is; its name is no drop's."""
-    return drop.with_name(f".{drop.name}.mark")
+    return drop.with_name(safe.derived(drop.name, ".", ".mark"))
 
 
 def released(incoming: Path, number: int) -> Path:
