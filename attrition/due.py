@@ -73,7 +73,7 @@ def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
     found = waiting(place.incoming, settle, time.time())
     if found.unsettled:
         stop.sleep(found.unsettled)
-        found = waiting(place.incoming, settle, time.time())
+        found = waiting(place.incoming, settle, time.time(), found.ahead)
     for path in found.held:
         say(place, f"{spoken(path.name)} waits: a process has it open for writing")
     return [speakable(path) for path in found.ready]

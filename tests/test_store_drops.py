@@ -3,10 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from attrition import due
+from attrition.home import Home
+from attrition.signals import Stop
 from attrition.store.drops import Waiting, being_written, speakable, waiting
 
 NOW = 2_000_000_000.0
@@ -55,7 +59,42 @@ def test_a_time_in_the_future_does_not_wait_longer_than_settle(tmp_path: Path) -
     made = ahead.stat().st_ctime
     assert waiting(tmp_path, 2.0, made).unsettled == pytest.approx(2.0)
     assert waiting(tmp_path, 2.0, made + 2.1).ready == [ahead]
-    assert waiting(tmp_path, 2.0, made - 1000.0) == Waiting([], 2.0)
+    assert (waiting(tmp_path, 2.0, made - 1000.0).ready, waiting(tmp_path, 2.0, made - 1000.0).unsettled) == ([], 2.0)
+
+
+def test_of_a_clock_that_was_set_back_a_drop_that_lies_still_is_ready_at_the_second_look(tmp_path: Path) -> None:
+    for name in ("still.csv", "grows.csv", "replaced.csv", "touched.csv", "open.csv"):
+        (tmp_path / name).write_text("x")
+    year_ago = time.time() - 365 * 86_400
+    first = waiting(tmp_path, 2.0, year_ago)
+    assert (first.ready, first.unsettled, len(first.ahead)) == ([], 2.0, 5)
+    (tmp_path / "grows.csv").write_text("xx")
+    (tmp_path / "new").write_text("y")
+    (tmp_path / "new").rename(tmp_path / "replaced.csv")
+    os.utime(tmp_path / "touched.csv", (NOW * 2, NOW * 2))
+    with (tmp_path / "open.csv").open("a"):
+        second = waiting(tmp_path, 2.0, year_ago + 2.0, first.ahead)
+    assert second.ready == [tmp_path / "still.csv"]
+    assert second.held == (tmp_path / "open.csv",)
+    assert (second.unsettled, len(second.ahead)) == (2.0, 5)
+
+
+def test_a_tick_on_a_clock_that_was_set_back_takes_what_has_lain_still_while_it_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Home(tmp_path).place("shop")
+    place.incoming.mkdir(parents=True)
+    for name in ("still.csv", "grows.csv"):
+        (place.incoming / name).write_text("x")
+
+    class Waits(Stop):
+        def sleep(self, seconds: float) -> None:
+            assert seconds == 2.0
+            (place.incoming / "grows.csv").write_text("xx")
+
+    year_ago = time.time() - 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: year_ago)
+    assert due.drops(place, 2.0, Waits()) == [place.incoming / "still.csv"]
 
 
 def test_a_dangling_link_is_a_drop(tmp_path: Path) -> None:
