@@ -332,6 +332,8 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed
+        readable = due.readable(place, book, drops)
+        answered, drops = answered and len(readable) == len(drops), readable
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
         if drops or wish.asks or due.owed(book):

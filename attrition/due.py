@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,25 @@ from attrition.wishes import Wish
 if TYPE_CHECKING:
     from attrition.params import Portfolio
 
-__all__ = ["asked", "broken", "columns_fit", "drops", "oldest", "owed", "past_ingestion", "refuse", "settle_time"]
+__all__ = [
+    "asked",
+    "broken",
+    "columns_fit",
+    "drops",
+    "oldest",
+    "owed",
+    "past_ingestion",
+    "readable",
+    "refuse",
+    "settle_time",
+]
 
 TRIED = 1000
 """How many runs by hand are looked past at most."""
+
+
+LATELY = 100
+"""Runs; among them one that failed, and drops are read before they are taken in."""
 
 
 def refuse(place: Place, wish: Wish) -> None:
@@ -77,6 +92,31 @@ def drops(place: Place, settle: float, stop: Stop) -> list[Path]:
     for path in found.held:
         say(place, f"{spoken(path.name)} waits: a process has it open for writing")
     return [speakable(path) for path in found.ready]
+
+
+def readable(place: Place, book: Book, drops: Sequence[Path]) -> list[Path]:
+    """The drops without those that their disk cannot read; these wait, and are told of.
+
+    What fails once fails its run, and the next tick takes all in together as it would have done. Only where a run has
+    failed of late each drop is read before: one that cannot be read for good would keep the others out.
+    """
+    if not any(line["status"] == "failed" for line in book.runs(limit=LATELY)):
+        return list(drops)
+    return [path for path in drops if _readable(place, path)]
+
+
+def _readable(place: Place, drop: Path) -> bool:
+    try:
+        if safe.is_regular(drop):
+            safe.sha256(drop)
+    except (FileNotFoundError, PermissionError):  # the ingest has its own word on it
+        return True
+    except OSError as error:
+        if error.errno not in safe.BROKEN:
+            raise
+        say(place, f"{drop.name} waits, for its disk cannot read it: {error}; mend the disk, or send the file anew")
+        return False
+    return True
 
 
 def owed(book: Book) -> bool:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
+    "BROKEN",
     "Held",
     "NotLocal",
     "below",
@@ -55,6 +56,10 @@ REMOTE = {
 
 NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What the system says of a path at which there can be nothing."""
+
+
+BROKEN = (errno.EIO, errno.EBADMSG, errno.ENODATA, errno.ESTALE, getattr(errno, "EUCLEAN", errno.EIO))
+"""What the system says of one file that its disk cannot read; that the disk or the memory is full is everybody's."""
 
 
 LONGEST, END = 255, 12

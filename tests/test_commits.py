@@ -1,5 +1,6 @@
 """The three commits, stopped before each file-system step: the next tick ends where an undisturbed one would."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
-from attrition import commits, params, site
+from attrition import commits, params, safe, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
 from attrition.home import REPOSITORY
@@ -21,7 +22,7 @@ from attrition.store import delta, marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
-from campaign import kit
+from campaign import kit, sink
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
 MODEL = REPOSITORY / "tests" / "data" / "home" / "models" / "sample" / "0001"
@@ -377,3 +378,58 @@ def test_what_a_run_left_that_another_has_closed_stops_no_tick(tmp_path):
     assert not tick(place)
     assert not list(place.staging.iterdir())
     assert (place.executed / name / "run.json").read_bytes() == before
+
+
+def unreadable(monkeypatch, name: str, number: int) -> None:
+    """Let a file of that name be on a broken disk."""
+    hashed = safe.sha256
+
+    def fails(path: Path) -> str:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return hashed(path)
+
+    monkeypatch.setattr(safe, "sha256", fails)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A home in which two drops wait after a first tick."""
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert kit.tick(place) == 0
+    kit.drop(place, "bad.csv", kit.rows(2, 5))
+    kit.drop(place, "good.csv", kit.rows(3, 5))
+    yield place
+    sink.gone(place.root)
+
+
+def test_a_drop_that_its_disk_cannot_read_waits_and_holds_up_no_other(shop, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        unreadable(patch, "bad.csv", errno.EIO)
+        assert kit.tick(shop) == 1  # it may have been for a moment
+        assert sorted(path.name for path in shop.incoming.iterdir()) == ["bad.csv", "good.csv"]
+        capsys.readouterr()
+        for seed in (4, 5):
+            assert kit.tick(shop) == 1
+            assert f"bad.csv waits, for its disk cannot read it: [Errno {errno.EIO}]" in capsys.readouterr().out
+            assert [path.name for path in shop.incoming.iterdir()] == ["bad.csv"]
+            kit.drop(shop, f"good{seed}.csv", kit.rows(seed, 5))
+    assert kit.tick(shop) == 0
+    assert list(shop.incoming.iterdir()) == []
+
+
+def test_a_drop_that_could_not_be_read_once_is_taken_in_with_the_others(shop, monkeypatch):
+    with monkeypatch.context() as patch:
+        unreadable(patch, "bad.csv", errno.EIO)
+        assert kit.tick(shop) == 1
+    assert kit.tick(shop) == 0
+    (run,) = {path.parent.name for path in shop.taken.glob("*/good.csv")}
+    assert (shop.taken / run / "bad.csv").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE, errno.ENOMEM, errno.EROFS])
+def test_what_ails_more_than_one_drop_still_fails_the_tick(shop, monkeypatch, number):
+    unreadable(monkeypatch, "bad.csv", number)
+    assert [kit.tick(shop) for _ in range(2)] == [1, 1]
+    assert sorted(path.name for path in shop.incoming.iterdir()) == ["bad.csv", "good.csv"]
