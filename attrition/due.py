@@ -40,8 +40,6 @@ __all__ = [
 
 TRIED = 1000
 """How many runs by hand are looked past at most."""
-
-
 LATELY = 100
 """Runs; among them one that failed, and drops are read before they are taken in."""
 
@@ -100,7 +98,7 @@ def readable(place: Place, book: Book, drops: Sequence[Path]) -> list[Path]:
     What fails once fails its run, and the next tick takes all in together as it would have done. Only where a run has
     failed of late each drop is read before: one that cannot be read for good would keep the others out.
     """
-    if not any(line["status"] == "failed" for line in book.runs(limit=LATELY)):
+    if not drops or not any(line["status"] == "failed" for line in book.runs(limit=LATELY)):
         return list(drops)
     return [path for path in drops if _readable(place, path)]
 

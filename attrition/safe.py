@@ -56,12 +56,8 @@ REMOTE = {
 
 NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What the system says of a path at which there can be nothing."""
-
-
 BROKEN = (errno.EIO, errno.EBADMSG, errno.ENODATA, errno.ESTALE, getattr(errno, "EUCLEAN", errno.EIO))
 """What the system says of one file that its disk cannot read; that the disk or the memory is full is everybody's."""
-
-
 LONGEST, END = 255, 12
 """Bytes that a name may have (NAME_MAX of Linux); and those of a name's end that a derived one keeps."""
 

@@ -18,8 +18,6 @@ __all__ = ["Waiting", "being_written", "is_drop", "names", "speakable", "spoken"
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"
-
-
 Seen = tuple[int, int, int, int]
 """What a file was at one look: its inode, size and times."""
 
