@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrition import due, safe, wishes
+from attrition.alone import alone
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
@@ -314,12 +315,13 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
 
     Raises:
         Held: another run is at work.
-        UsageError: the portfolio's YAML is missing or wrong, or what is asked cannot be done; nothing was started.
+        UsageError: the portfolio's YAML is missing or wrong, a restore of it was cut short, or what is asked cannot be
+            done; nothing was started.
     """
     place = home.place(name)
     if wish.given or not safe.exists(place.book):
         due.refuse(place, wish)
-    with heeded() as stop, safe.lock(place.lock, stamp(clock())), Book.open(place.book) as book:
+    with heeded() as stop, alone(place, stamp(clock())), Book.open(place.book) as book:
         settle = due.settle_time(place, book)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)

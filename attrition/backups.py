@@ -13,11 +13,15 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from attrition import bookkeeping, safe
+from attrition import bookkeeping, params, safe, site
+from attrition.alone import STAGED, Order, refuse_while_restoring
 from attrition.book import Book, State
 from attrition.commits import mend_current, mend_latest
+from attrition.console import now, stamp
 from attrition.home import NAME, PARTS, Home, Place, UsageError
 from attrition.store import marks
 
@@ -28,8 +32,8 @@ MANIFEST = "manifest.json"
 TREE = "home"
 TOPS = ("params", "data", "models", "executed", "notebooks")
 LOOSE = ("alerts.yaml", ".attrition")
+LOCK = "lock"
 ATTEMPTS = 20
-STAGED, WHOLE = ".restore", "whole"
 
 
 def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int, int]:
@@ -66,28 +70,26 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
 def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
     """Put portfolios of a backup into a home that has none of them; all if none is named. Their names.
 
-    Everything is read, compared with the manifest and copied beside first; then it is moved in. A call after a crash
-    begins anew, or ends what it had begun to move in.
+    Everything is read, compared with the manifest and copied beside first; then it is moved in. Meanwhile, and until a
+    call after a crash has ended it, nobody else works on these portfolios. Such a call begins anew, or goes on where
+    the one before was moving in.
 
     Raises:
-        UsageError: the backup is not whole, holds what is no part of a home, or a portfolio is there already.
+        Held: a tick, or another restore, is at work.
+        UsageError: the backup is not whole, holds what is no part of a home, or a portfolio is there already; or
+            another restore is half done.
     """
-    with safe.lock(home.root / ".restore.lock", ""):
-        staged = home.root / STAGED
-        if safe.exists(staged / WHOLE):
-            return _move_in(home, staged)
-        safe.remove(staged)
-        manifest = _manifest(source)
-        chosen = _chosen(manifest, names)
-        entries = _entries(source, manifest)
-        _refuse_what_is_there(home, chosen, alone=not names)
-        for path, entry in entries.items():
-            if not names or _portfolio_of(path) in chosen:
-                _fetch(source / TREE / path, safe.make_folder((staged / path).parent) / PurePosixPath(path).name, entry)
-        for file in _walk(staged):
-            safe.sync(file)
-        safe.write(staged / WHOLE, json.dumps(chosen))
-        return _move_in(home, staged)
+    at = stamp(now())
+    with safe.lock(home.root / ".restore.lock", at):
+        order = Order.of(home.root)
+        if order and order.whole:
+            _refuse_another(order, source, names)
+        else:
+            chosen = _chosen(_manifest(source), names)
+            order = Order(str(source), safe.sha256(source / MANIFEST), list(names), chosen)
+        with _locked(home, order.portfolios, at):
+            _move_in(home, order if order.whole else _staged(home, source, order))
+        return list(order.portfolios)
 
 
 # ---- copying what a book speaks of
@@ -95,6 +97,7 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
 
 def _portfolio(place: Place, into: Place) -> None:
     """One portfolio: first what a run moves away, then its book, then all that the book speaks of."""
+    refuse_while_restoring(place)
     _refuse_while_forgetting(place)
     _put(place.params, into.params)
     for folder, copy in ((place.incoming, into.incoming), (place.test, into.test)):
@@ -268,6 +271,8 @@ def _entries(source: Path, manifest: dict[str, object]) -> dict[str, dict[str, o
             raise UsageError(f"the backup names {path[:80]!r}, which is no part of a home: it is not to be trusted")
         if pure.parts[0] in TOPS[1:4] and not (len(pure.parts) > 2 and NAME.fullmatch(pure.parts[1])):
             raise UsageError(f"the backup names {path[:80]!r}, which is of no portfolio: it is not to be trusted")
+        if pure.parts[0] == "data" and pure.parts[2:] == (LOCK,):
+            raise UsageError(f"the backup names {path[:80]!r}, which no backup has: it is not to be trusted")
         if not isinstance(entry, dict) or entry.keys() != {"sha256", "bytes"}:
             raise UsageError(f"the manifest does not say what {path[:80]!r} must be")
     if link := next(filter(Path.is_symlink, safe.below(source)), None):
@@ -287,7 +292,7 @@ def _refuse_what_is_there(home: Home, names: Sequence[str], *, alone: bool) -> N
     for name in sorted(there):
         place = home.place(name)
         for folder in (place.data, place.models, place.executed):
-            if safe.is_link(folder) or (safe.exists(folder) and any(folder.iterdir())):
+            if safe.is_link(folder) or any(path != place.lock for path in safe.entries(folder)):
                 hint = "" if name in names else "; --portfolio restores one beside it"
                 raise UsageError(f"{folder} is there already: nothing is ever restored over it{hint}")
 
@@ -311,17 +316,54 @@ def _fetch(path: Path, target: Path, entry: dict[str, object]) -> None:
         raise UsageError(f"{path} changed while it was read: nothing was restored")
 
 
-def _move_in(home: Home, staged: Path) -> list[str]:
-    """Move what was staged into its place, the YAML last: before it is there, no tick sees the portfolio."""
-    names: list[str] = json.loads((staged / WHOLE).read_text(encoding="utf-8"))
-    for name in names:
+# ---- moving it in
+
+
+@contextmanager
+def _locked(home: Home, names: Sequence[str], at: str) -> Iterator[None]:
+    with ExitStack() as locks:
+        for name in sorted(names):
+            locks.enter_context(safe.lock(home.place(name).lock, at))
+        yield
+
+
+def _refuse_another(order: Order, source: Path, names: Sequence[str]) -> None:
+    """What is half moved in is ended by the call that began it, wherever its backup lies now, if anywhere."""
+    manifest = source / MANIFEST
+    same = safe.sha256(manifest) == order.sha256 if safe.is_file(manifest) else str(source) == order.source
+    if not same or set(names) != set(order.names):
+        half = f"a restore of {', '.join(order.portfolios)} is half done, and this would be another one"
+        raise UsageError(f"{half}: nothing was done. End that one first with: {order.command}")
+
+
+def _staged(home: Home, source: Path, order: Order) -> Order:
+    """Copy what the backup has beside the home, and say that it is whole there."""
+    _refuse_what_is_there(home, order.portfolios, alone=not order.names)
+    staged = home.root / STAGED
+    safe.remove(staged)
+    order.write(home.root)  # before anything is there, so that no tick begins what this one would come on top of
+    try:
+        for path, entry in _entries(source, _manifest(source)).items():
+            if not order.names or _portfolio_of(path) in order.portfolios:
+                _fetch(source / TREE / path, safe.make_folder((staged / path).parent) / PurePosixPath(path).name, entry)
+    except UsageError:  # by which it ends: nothing is left to end
+        Order.done(home.root)
+        raise
+    safe.sync_below(staged)
+    whole = replace(order, whole=True)
+    whole.write(home.root)
+    return whole
+
+
+def _move_in(home: Home, order: Order) -> None:
+    """Move what was staged into its place, the YAML last; once more does what is left to do."""
+    staged = home.root / STAGED
+    for name in order.portfolios:
         have, come = home.place(name), Home(staged).place(name)
         for target, source in ((have.models, come.models), (have.executed, come.executed), (have.data, come.data)):
             if safe.exists(source):
                 safe.make_folder(target.parent)
-                if safe.exists(target):
-                    target.rmdir()  # empty, as was looked at
-                safe.move(source, target)
+                _move(source, target)
         if safe.exists(come.params):
             if safe.exists(have.params) and safe.sha256(have.params) != safe.sha256(come.params):
                 safe.move(have.params, have.params.with_name(f"{have.params.name}.before-restore"))
@@ -331,5 +373,26 @@ def _move_in(home: Home, staged: Path) -> list[str]:
             safe.move(staged / name, home.root / name)
     if safe.exists(staged / "notebooks") and not safe.exists(home.root / "notebooks"):
         safe.move(staged / "notebooks", home.root / "notebooks")
-    safe.remove(staged)
-    return names
+    for name in order.portfolios:
+        _lists(home.place(name))
+    Order.done(home.root)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move what a name has to where nothing has it; of a folder that is there, as the lock's is, what lies in it."""
+    if safe.is_folder(source) and safe.is_folder(target):
+        for each in safe.entries(source):
+            _move(each, target / each.name)
+    elif safe.there(target):
+        raise UsageError(f"{target} has come while it was restored: move it away, and call this once more")
+    else:
+        safe.move(source, target)
+
+
+def _lists(place: Place) -> None:
+    """The folders that a backup of an early moment lacks, and the pages that list what there is."""
+    safe.make_folder(place.incoming)
+    safe.make_folder(place.executed)
+    if safe.exists(place.book):
+        with Book.open(place.book) as book:
+            site.write(place, params.load(place.params), book)

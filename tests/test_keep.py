@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import NOWHERE, kept_ready, reports, tree
 
-from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, scrub
+from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, safe, scrub
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, UsageError
 from attrition.runs import Run
@@ -231,7 +231,9 @@ def test_a_drop_that_is_moved_away_while_a_backup_looks_is_passed_over(tmp_path)
     assert list(looking) == []
 
 
-@pytest.mark.parametrize("trap", ["changed", "missing", "extra", "link", "absolute", "above", "top", "portfolio"])
+@pytest.mark.parametrize(
+    "trap", ["changed", "missing", "extra", "link", "absolute", "above", "top", "portfolio", "lock"]
+)
 def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touched(home, tmp_path, trap):
     copy = tmp_path / "copy"
     backups.backup(home, copy, ["telco"], "now")
@@ -244,6 +246,10 @@ def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touche
         (copy / "home" / victim).unlink()
     elif trap == "extra":
         (copy / "home" / "data" / "telco" / "more").write_text("x")
+    elif trap == "lock":
+        (copy / "home" / "data" / "telco" / "lock").touch()
+        files["data/telco/lock"] = backups._entry(copy / "home" / "data" / "telco" / "lock")
+        (copy / "manifest.json").write_text(json.dumps(manifest))
     elif trap == "link":
         (copy / "home" / victim).unlink()
         (copy / "home" / victim).symlink_to("/etc/passwd")
@@ -255,7 +261,9 @@ def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touche
     new.root.mkdir()
     with pytest.raises(UsageError):
         backups.restore(new, copy, [])
-    assert [path.name for path in new.root.iterdir()] == [".restore.lock"]
+    left = sorted(str(path.relative_to(new.root)) for path in new.root.rglob("*") if path.is_file())
+    assert left == [".restore.lock", "data/telco/lock"]
+    assert not (new.root / ".restore").exists()
 
 
 def test_nothing_is_restored_over_what_is_there(home, tmp_path):
@@ -285,6 +293,120 @@ def test_a_restore_cut_short_while_moving_in_is_finished_by_the_next(home, tmp_p
     assert new.place("telco").book.exists()
     assert new.place("telco").params.exists()
     assert not (new.root / ".restore").exists()
+
+
+class Cut(BaseException):
+    """In the place of a kill: nobody catches it."""
+
+
+@pytest.fixture
+def begun(home, tmp_path, monkeypatch):
+    """A new machine: a checkout whose portfolio has its YAML, with cron at work; and a backup of another one."""
+    backups.backup(home, tmp_path / "copy", ["telco"], "now")
+    new = Home(tmp_path / "new")
+    new.place("telco").params.parent.mkdir(parents=True)
+    shutil.copy(home.place("telco").params, new.place("telco").params)
+    monkeypatch.setenv("ATTRITION_HOME", str(new.root))
+    return new
+
+
+def cut_short(home, source, function, at):
+    """A restore that is cut short at a call of one of its functions."""
+    real, calls = getattr(backups, function), []
+
+    def cut(*given):
+        calls.append(given)
+        if len(calls) == at:
+            raise Cut
+        return real(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backups, function, cut)
+        with pytest.raises(Cut):
+            backups.restore(home, source, [])
+
+
+def test_no_tick_begins_while_files_are_restored(begun, tmp_path, monkeypatch, capsys):
+    real, statuses = backups._fetch, []
+
+    def and_then_a_tick(*given):
+        real(*given)
+        if not statuses:
+            statuses.append(main(["tick", "telco"]))
+
+    monkeypatch.setattr(backups, "_fetch", and_then_a_tick)
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    assert statuses == [75]
+    assert "holds" in capsys.readouterr().err
+    assert main(["tick", "telco"]) == 0
+    with Book.open(begun.place("telco").book) as book:
+        assert book.state().champion
+
+
+def test_nothing_is_restored_where_a_tick_is_at_work(begun, tmp_path, capsys):
+    with safe.lock(begun.place("telco").lock, "now"):
+        assert main(["restore", str(tmp_path / "copy")]) == 75
+    assert not (begun.root / ".restore").exists()
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "at"), [("_entries", 1), ("_fetch", 3), ("_move_in", 1), ("_move", 2), ("_lists", 1)]
+)
+def test_nobody_works_on_a_portfolio_before_its_restore_has_ended(begun, tmp_path, capsys, function, at):
+    cut_short(begun, tmp_path / "copy", function, at)
+    place = begun.place("telco")
+    before = tree(place.root)
+    for words in (["tick", "telco"], ["tick", "--all"], ["pages", "telco"], ["backup", str(tmp_path / "half")]):
+        if words[0] != "pages" or place.book.exists():  # without a book there is nothing to write
+            assert main(words) == 2
+            assert f"end it with: runner.py restore {tmp_path / 'copy'}" in capsys.readouterr().err
+    assert {k: v for k, v in tree(place.root).items() if not k.endswith("/lock")} == {
+        k: v for k, v in before.items() if not k.endswith("/lock")
+    }
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    assert main(["tick", "telco"]) == 0
+    assert not (begun.root / ".restore").exists()
+
+
+def test_a_half_done_restore_is_ended_by_no_other_one(begun, tmp_path, capsys):
+    cut_short(begun, tmp_path / "copy", "_move", 2)
+    for words in (["/nonexistent"], ["/nonexistent", "--portfolio", "other"], ["--portfolio", "telco"]):
+        given = words if words[0] == "/nonexistent" else [str(tmp_path / "copy"), *words]
+        assert main(["restore", *given]) == 2
+        assert f"End that one first with: runner.py restore {tmp_path / 'copy'}" in capsys.readouterr().err
+    (tmp_path / "copy").rename(tmp_path / "mounted elsewhere")
+    assert main(["restore", str(tmp_path / "mounted elsewhere")]) == 0
+    assert main(["tick", "telco"]) == 0
+
+
+def test_a_half_done_restore_is_ended_without_its_backup(begun, tmp_path):
+    cut_short(begun, tmp_path / "copy", "_move", 2)
+    shutil.rmtree(tmp_path / "copy")
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    assert main(["tick", "telco"]) == 0
+
+
+def test_what_came_while_it_was_restored_is_not_written_over(begun, tmp_path, capsys):
+    place = begun.place("telco")
+    cut_short(begun, tmp_path / "copy", "_move_in", 1)
+    place.incoming.mkdir()
+    lay(place, 9, [another("UPLOADED")])
+    place.models.mkdir(parents=True)
+    place.current.write_text("{}")
+    assert main(["restore", str(tmp_path / "copy")]) == 2
+    assert f"{place.current} has come" in capsys.readouterr().err
+    place.current.unlink()
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    assert (place.incoming / "clients-9.csv").exists()
+
+
+def test_an_order_that_is_damaged_is_told_and_nothing_is_done(begun, tmp_path, capsys):
+    cut_short(begun, tmp_path / "copy", "_move", 2)
+    (begun.root / ".restore" / "order.json").write_text("{")
+    for words in (["tick", "telco"], ["restore", str(tmp_path / "copy")]):
+        assert main(words) == 2
+        assert "order.json says what a restore that was cut short had to do, and is damaged" in capsys.readouterr().err
 
 
 # ---- replay

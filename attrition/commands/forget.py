@@ -6,6 +6,7 @@ import argparse
 import getpass
 
 from attrition import forgetting, params, safe
+from attrition.alone import alone
 from attrition.book import Book
 from attrition.console import now, stamp
 from attrition.home import Home, UsageError
@@ -30,7 +31,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nobody to forget")
     at = stamp(now())
-    with safe.lock(place.lock, at), Book.open(place.book) as book:
+    with alone(place, at), Book.open(place.book) as book:
         recover(place, book, at)
         if (done := forgetting.finish(place, book)) is not None:
             print(f"{place.name}: {done['run']} finished what was cut short: {done['rows']:,} rows")

@@ -10,6 +10,7 @@ import argparse
 from datetime import UTC, datetime
 
 from attrition import params, publish, safe, site
+from attrition.alone import alone
 from attrition.book import Book
 from attrition.home import Home, Place
 from attrition.runs import Run, published
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         portfolio = params.load(place.params)
         if not safe.exists(place.book):
             continue
-        with safe.lock(place.lock, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), Book.open(place.book) as book:
+        with alone(place, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), Book.open(place.book) as book:
             print(f"{name}: {_anew(place, portfolio, book):,} runs, their pages written anew")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from attrition import params, pruning, safe, site
+from attrition.alone import alone
 from attrition.book import Book
 from attrition.console import now, stamp
 from attrition.home import Home, UsageError
@@ -30,7 +31,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nothing to prune")
     at = now()
-    with safe.lock(place.lock, stamp(at)), Book.open(place.book) as book:
+    with alone(place, stamp(at)), Book.open(place.book) as book:
         recover(place, book, stamp(at))
         chosen = pruning.plan(place, book, at, days=arguments.days, keep=arguments.keep)
         if not arguments.dry_run:

@@ -11,6 +11,7 @@ import getpass
 from datetime import UTC, datetime
 
 from attrition import params, publish, registry, safe, site
+from attrition.alone import alone
 from attrition.book import Book, Outcome
 from attrition.commits import commit_decision, commit_run, mend_current
 from attrition.home import Home, Place, UsageError
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no model was ever deployed")
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with safe.lock(place.lock, at), Book.open(place.book) as book:
+    with alone(place, at), Book.open(place.book) as book:
         recover(place, book, at)
         state = book.state()
         version = arguments.version or _before(place, book)

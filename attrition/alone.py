@@ -1,0 +1,91 @@
+"""A portfolio for one process alone: its lock, and no restore of it that has not ended. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from attrition import safe
+from attrition.home import Place, UsageError
+
+__all__ = ["STAGED", "Order", "alone", "refuse_while_restoring"]
+
+STAGED = ".restore"
+"""Of a home: what a restore copies before it moves it in."""
+ORDER = "order.json"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a restore that has not ended was told to do, and how far it came."""
+
+    source: str
+    sha256: str  # of the backup's manifest
+    names: Sequence[str]  # as they were given; none: all
+    portfolios: Sequence[str]
+    whole: bool = False  # all is copied, and is being moved in; before that nothing was
+
+    @classmethod
+    def of(cls, root: Path) -> Order | None:
+        """That of a home; None where no restore is under way, or was cut short.
+
+        Raises:
+            UsageError: it cannot be understood.
+        """
+        path = root / STAGED / ORDER
+        if not safe.exists(path):
+            return None
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError):
+            why = "says what a restore that was cut short had to do, and is damaged"
+            how = f"remove {path.parent}, and data/, models/ and executed/ of what it was to restore; then restore anew"
+            raise UsageError(f"{path} {why}: {how}") from None
+
+    def write(self, root: Path) -> None:
+        """Note it, so that it outlives this process."""
+        safe.write(safe.make_folder(root / STAGED) / ORDER, json.dumps(asdict(self)))
+
+    @staticmethod
+    def done(root: Path) -> None:
+        """The restore has ended: this first, as nothing else tells that it has not."""
+        (root / STAGED / ORDER).unlink()
+        safe.sync(root / STAGED)
+        safe.remove(root / STAGED)
+
+    @property
+    def command(self) -> str:
+        """What to call to end it."""
+        words = [word for name in self.names for word in ("--portfolio", name)]
+        return shlex.join(["runner.py", "restore", self.source, *words])
+
+
+@contextmanager
+def alone(place: Place, since: str) -> Iterator[None]:
+    """Hold the portfolio's lock for the length of a ``with`` block.
+
+    Raises:
+        Held: another process has it.
+        NotLocal: on this file system the lock would hold on this machine only.
+        UsageError: a restore of the portfolio was cut short.
+    """
+    with safe.lock(place.lock, since):
+        refuse_while_restoring(place)
+        yield
+
+
+def refuse_while_restoring(place: Place) -> None:
+    """Half a home is none: a tick would begin a new book, and another one would come on top of it.
+
+    Raises:
+        UsageError: a restore of the portfolio is under way, or was cut short.
+    """
+    order = Order.of(place.root)
+    if order is None or place.name not in order.portfolios:
+        return
+    instead = "" if order.whole else f"; or remove {place.root / STAGED}, as nothing of it is in its place yet"
+    raise UsageError(f"{place.name}: a restore of it has not ended: end it with: {order.command}{instead}")
