@@ -329,8 +329,8 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if safe.exists(place.forgetting):
             from attrition import forgetting
 
-            forgetting.finish(place, book)
-            say(place, "a client whose forgetting was cut short is forgotten")
+            done = forgetting.finish(place, book) or {}
+            say(place, f"a client whose forgetting was cut short is forgotten. {done['note']}".strip())
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed

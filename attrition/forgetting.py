@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from pathlib import Path
 from typing import Any
 
 from attrition import bookkeeping, params, publish, registry, safe, scrub, site
@@ -57,7 +58,11 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     The caller holds the lock, and runs whose process is gone are closed.
 
     Returns:
-        ``run``, ``rows`` (of clients/), ``files`` (rewritten or removed); None where nothing is written down.
+        ``run``, ``rows`` (of clients/), ``files`` (rewritten or removed), ``note`` (of damaged files that went as a
+        whole; mostly empty); None where nothing is written down.
+
+    Raises:
+        OSError: a file cannot be read or written at the moment; the next tick goes on.
     """
     if not pending(place):
         return None
@@ -83,7 +88,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     safe.write(place.forgetting, b"0" * len(json.dumps(about)))
     place.forgetting.unlink()
     safe.sync(place.data)
-    return {"run": run.name, "rows": about["rows"], "files": files}
+    return {"run": run.name, "rows": about["rows"], "files": files, "note": _note(about)}
 
 
 def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
@@ -104,15 +109,38 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
 def _manifests(place: Place, whom: Whom, about: dict[str, Any]) -> int:
     """Mark the models that may rest on the rows, and take the client out of their golden rows."""
     changed = 0
-    for folder in safe.entries(place.models, "[0-9]*"):
-        manifest = registry.read_manifest(folder)
-        if not about["rows"] or manifest.data_version < about["since"] or manifest.not_replayable:
+    for folder in safe.entries(place.models, "[0-9]*") if about["rows"] else ():
+        try:
+            manifest = registry.read_manifest(folder)
+        except registry.ModelUnreadable as error:
+            raise error.passing() from None
+        except registry.ModelRefused:
+            changed += _damaged(place, folder, about)
+            continue
+        if manifest.data_version < about["since"] or manifest.not_replayable:
             continue
         why = f"It cannot be made again: {WHY_NOT.format(about['at'][:10])}."
         # Golden rows are clients without their id, and nothing tells whose they are: none is kept.
         registry.rewrite(folder, not_replayable=why, golden=None)
         changed += 1
     return changed
+
+
+def _damaged(place: Place, folder: Path, about: dict[str, Any]) -> int:
+    """Remove a manifest by which its model cannot be loaded any more: what is in it nobody can tell."""
+    path = folder / registry.MANIFEST
+    if not safe.exists(path):
+        return 0
+    about["damaged"] = sorted({*about.get("damaged", ()), folder.name})
+    safe.write(place.forgetting, json.dumps(about))  # first: afterwards nothing tells that it was there
+    path.unlink()
+    safe.sync(folder)
+    return 1
+
+
+def _note(about: dict[str, Any]) -> str:
+    versions = ", ".join(about.get("damaged", ()))
+    return versions and f"Manifests that were damaged went as a whole, of model {versions}: it cannot serve without."
 
 
 def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any]) -> Run:
@@ -131,6 +159,7 @@ def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any
     run = Run.start(place, name, about["at"], {}, **facts)
     rows = f"{about['rows']:,} row{'' if about['rows'] == 1 else 's'} of clients/"
     reason = f"{about['by']} had a client forgotten: {rows}, and all that spoke of them. {about['reason']}"
+    reason = " ".join(filter(None, (reason, _note(about))))
     run.end("completed", about["at"], reason=reason)
     publish.run_page(place, run, portfolio, book)
     commit_run(place, book, run, sequence)

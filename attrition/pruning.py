@@ -29,11 +29,15 @@ ROLLBACKS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to go, and how many bytes that frees."""
+    """What is to go, and how many bytes that frees; ``damaged``: models that are needed, and say of none what it is.
+
+    Such a model may begin with the coefficients of any other one: while there is one, no model goes.
+    """
 
     runs: tuple[str, ...]
     models: tuple[str, ...]
     bytes: int
+    damaged: tuple[str, ...]
 
 
 def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Plan:
@@ -41,6 +45,9 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
 
     What ``latest.json`` names stays, and all after the newest completed run; so do the runs that made a model which
     stays, or deployed the one that serves.
+
+    Raises:
+        OSError: what a model says of itself cannot be read at the moment.
     """
     pointed = set(latest(place).values())
     folders = published(place)
@@ -53,7 +60,8 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     ]
     models = {model["version"]: model for model in book.models()}
     staying = [folder for folder in folders if folder not in old]
-    needed = _models_needed(place, book, staying)
+    needed, damaged = _models_needed(place, book, staying)
+    needed |= models.keys() if damaged else set()
     makers = {models[version]["run"] for version in needed if version in models}
     makers |= {str(each["run"]) for each in book.deployments(1)}
     going = [folder for folder in old if folder.name not in makers]
@@ -63,7 +71,7 @@ def plan(place: Place, book: Book, now: datetime, *, days: int, keep: int) -> Pl
     files = [path for folder in runs for path in _files(place, folder)]
     files += [path for version in gone for path in safe.below(place.models / version) if safe.is_file(path)]
     size = sum(path.lstat().st_size for path in files)
-    return Plan(tuple(folder.name for folder in runs), tuple(gone), size)
+    return Plan(tuple(folder.name for folder in runs), tuple(gone), size, tuple(damaged))
 
 
 def carry_out(place: Place, portfolio: Portfolio, book: Book, chosen: Plan, at: str) -> None:
@@ -97,22 +105,30 @@ def _files(place: Place, folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _models_needed(place: Place, book: Book, staying: list[Path]) -> set[str]:
-    """Versions that serve, are on trial, are the newest, may be rolled back to, or that a kept run speaks of."""
+def _models_needed(place: Place, book: Book, staying: list[Path]) -> tuple[set[str], list[str]]:
+    """Versions that serve, are on trial, are the newest, may be rolled back to, or that a kept run speaks of; and those
+    of them whose manifest is damaged.
+    """
     state = book.state()
     needed = {each for each in (state.champion, state.challenger) if each} | {f"{state.versions:04d}"}
     barred = {model["version"] for model in book.models() if model["status"] == "barred"}
     served = list(dict.fromkeys(str(each["version"]) for each in book.deployments()))
     needed |= set([each for each in served if each not in barred][: ROLLBACKS + 1])
     needed |= _spoken_of(staying)
-    waiting = list(needed)
+    waiting, damaged = list(needed), []
     while waiting:  # a model that begins with the coefficients of another one names it
         folder = place.models / waiting.pop()
-        mends = registry.read_manifest(folder).mends if safe.exists(folder) else ""
+        try:
+            mends = registry.read_manifest(folder).mends if safe.exists(folder) else ""
+        except registry.ModelUnreadable as error:
+            raise error.passing() from None
+        except registry.ModelRefused:
+            damaged.append(folder.name)
+            continue
         if mends and mends not in needed:
             needed.add(mends)
             waiting.append(mends)
-    return needed
+    return needed, sorted(damaged)
 
 
 def _spoken_of(folders: list[Path]) -> set[str]:

@@ -20,7 +20,7 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
     Returns:
         The runs that were closed; their pages are not written yet.
     """
-    if safe.exists(place.at_work):
+    if safe.exists(place.at_work) or safe.exists(place.forgetting):  # which commits to both tables, and is no run yet
         for table in (place.clients, place.scores):
             torn.mend(table)
     closed = []

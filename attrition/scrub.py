@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -182,16 +183,21 @@ def run(folder: Path, whom: Whom) -> bool:
 
 
 def logs(place: Place, whom: Whom) -> int:
-    """Cut the lines of logs that name the client, and the id out of alerts that wait."""
+    """Write over the lines of logs that name the client, and cut the id out of alerts that wait."""
     changed = 0
     waiting = place.data / "alerts.json"
     if safe.exists(waiting) and _said(waiting, whom):
         _page_or_account(waiting, whom)
         changed = 1
     root = Home(place.root).root
-    for path in (*safe.entries(root, "*.log*"), *safe.entries(root / "logs")):
+    # In executed/ are those that the lines of `schedule` name.
+    for path in (
+        *safe.entries(root, "*.log*"),
+        *safe.entries(root / "logs"),
+        *safe.entries(place.executed.parent, "*.log*"),
+    ):
         if safe.is_file(path) and _in_file(path, whom):
-            changed += _cut(path, whom)
+            changed += _written_over(path, whom)
     return changed
 
 
@@ -343,13 +349,37 @@ def _texts(path: Path) -> list[str]:
 def _cut(path: Path, whom: Whom) -> int:
     """Cut the lines with the id out of a text; what is no text goes as a whole."""
     data = path.read_bytes()
-    if data[:4] == b"PAR1" or data[:2] == b"\x1f\x8b":
+    if not _is_text(data):
         path.unlink()
         return 1
     lines = _lines(data.decode("utf-8", errors="surrogateescape"))
     kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)
     safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
     return 1
+
+
+def _written_over(path: Path, whom: Whom) -> int:
+    """Blank the lines with the id in a log where they stand; what is no text goes as a whole.
+
+    Not a byte is moved and the file stays the one that it is: a tick, or the API, has it open and goes on writing.
+    """
+    if not _is_text(data := path.read_bytes()):
+        return _cut(path, whom)
+    lines = _lines(data.decode("utf-8", errors="surrogateescape"))
+    with path.open("r+b") as file:
+        for line, his in zip(lines, _of_client(lines, whom), strict=True):
+            size = len(line.encode("utf-8", errors="surrogateescape"))
+            if his:
+                file.write(GONE.encode()[: size - 1].ljust(size - 1) + b"\n")
+            else:
+                file.seek(size, os.SEEK_CUR)
+        file.flush()
+        os.fsync(file.fileno())
+    return 1
+
+
+def _is_text(data: bytes) -> bool:
+    return data[:4] != b"PAR1" and data[:2] != b"\x1f\x8b"
 
 
 def _html(text: str) -> str:

@@ -1,5 +1,6 @@
 """Keeping a home for years: pruned, backed up, restored, replayed, tried, a client forgotten."""
 
+import errno
 import json
 import os
 import re
@@ -16,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import NOWHERE, kept_ready, reports, tree
 
-from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, safe, scrub
+from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, registry, safe, scrub
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, UsageError
 from attrition.runs import Run
 from attrition.scrub import PLAIN
+from attrition.store import delta
 from attrition.store.clients import Clients
 from attrition.wishes import Wish
 from runner import main, tick
@@ -132,6 +134,17 @@ def test_a_dry_run_removes_nothing(place, capsys):
     after = tree(place.root)
     assert {k: v for k, v in before.items() if "/lock" not in k} == {k: v for k, v in after.items() if "/lock" not in k}
     assert "would be freed" in capsys.readouterr().out
+
+
+def test_while_a_model_does_not_say_which_one_it_needs_no_model_goes(place, capsys):
+    with Book.open(place.book) as book:
+        version = book.state().champion
+    plan = ["prune", "telco", "--days", "0", "--keep", "0"]
+    (place.models / version / "manifest.json").write_text("{")
+    before = sorted(path.name for path in place.models.iterdir())
+    assert main(plan) == 0
+    assert f"no model goes: {place.models / version} does not say" in capsys.readouterr().out
+    assert sorted(path.name for path in place.models.iterdir()) == before
 
 
 def test_a_pruning_that_was_cut_short_is_finished_by_the_next(place, monkeypatch):
@@ -498,19 +511,98 @@ def test_a_client_is_forgotten_everywhere_and_the_sums_stay_exact(home, place, c
     assert reports(place)[-1]["status"] == "completed"
 
 
-@pytest.mark.parametrize("step", ["tables", "lists", "drops", "logs", "version"])
-def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, place, monkeypatch, step):
+def cut_while_forgetting(place, step):
     def cut(*_):
         raise OSError("cut")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forgetting.scrub, step, cut)
         assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
+
+
+@pytest.mark.parametrize("step", ["tables", "lists", "drops", "logs", "version"])
+def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, place, monkeypatch, step):
+    cut_while_forgetting(place, step)
     assert place.forgetting.exists()
     (place.models / "0001" / f".manifest.json.{NOBODY}.tmp").write_text(CLIENT)  # a kill in the middle of writing
     ticked(home, FIRST + timedelta(days=7))
     assert holds(place.root, CLIENT) == []
     assert [line["rows"] for line in bookkeeping.forgotten(place.book)] == [1]
+
+
+@pytest.mark.parametrize("way", ["by the call", "by a tick", "where it serves"])
+def test_a_damaged_manifest_holds_no_forgetting_up_and_goes_as_a_whole(home, place, capsys, way):
+    with Book.open(place.book) as book:
+        champion = book.state().champion
+    version = champion if way == "where it serves" else next(each for each in ("0001", "0002") if each != champion)
+    manifest = place.models / version / "manifest.json"
+    manifest.write_bytes(b"\0" + manifest.read_bytes()[1:])
+    if way == "by a tick":
+        cut_while_forgetting(place, "logs")
+        ticked(home, FIRST + timedelta(days=7))
+    else:
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert f"damaged went as a whole, of model {version}" in capsys.readouterr().out
+    assert f"damaged went as a whole, of model {version}" in reports(place)[4]["reason"]
+    assert not manifest.exists()
+    assert holds(place.root, CLIENT) == []
+    if way == "where it serves":  # another one takes its place
+        lay(place, 6, [another("AFTER")])
+    ticked(home, FIRST + timedelta(days=8))
+    assert list(place.incoming.iterdir()) == []
+
+
+def test_a_manifest_stays_that_cannot_be_read_at_the_moment(place, capsys):
+    def broken(folder):
+        raise registry.ModelUnreadable(folder, OSError(errno.EIO, "Input/output error"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "read_manifest", broken)
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
+    said = capsys.readouterr().err
+    assert "mend its permissions or the disk" in said
+    assert "Traceback" not in said
+    assert (place.models / "0001" / "manifest.json").exists()
+    assert place.forgetting.exists()
+
+
+@pytest.mark.parametrize("table", ["clients", "scores"])
+def test_the_next_tick_mends_what_a_power_cut_left_of_a_forgettings_entry(home, place, table):
+    real = delta._sync_log
+
+    def cut(folder, version):
+        if folder.name == table:
+            raise Cut
+        real(folder, version)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delta, "_sync_log", cut)
+        with pytest.raises(Cut):
+            main(["forget", "telco", CLIENT, "--reason", "asked"])
+    entry = max((getattr(place, table) / "_delta_log").glob("*.json"))
+    entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    ticked(home, FIRST + timedelta(days=7))
+    assert not place.forgetting.exists()
+    assert holds(place.root, CLIENT) == []
+
+
+def test_logs_are_written_over_where_they_are_while_others_write_on(place):
+    logs = [
+        place.root / "cron.log",
+        *(place.root / "executed" / name for name in ("cron.log", "api.log", "cron.log.1")),
+    ]
+    lines = ["before\n", f"{CLIENT}.csv waits\n", "\udcff after\r\n", f"at last {CLIENT}"]
+    for log in logs:
+        log.write_bytes("".join(lines).encode(errors="surrogateescape"))
+    with logs[1].open("a") as writing:
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+        writing.write("and on\n")
+    assert holds(place.root, CLIENT) == []
+    for log in logs:
+        first, gone, after, *_ = log.read_bytes().split(b"\n")
+        assert (first, after) == (b"before", b"\xff after\r")
+        assert scrub.GONE.startswith(gone.decode().strip())
+    assert logs[1].read_text(errors="replace").endswith("\nand on\n")
 
 
 def test_no_backup_is_made_of_what_is_half_forgotten(home, place, tmp_path, capsys, monkeypatch):

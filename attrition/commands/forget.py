@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from typing import Any
 
 from attrition import forgetting, params, safe
 from attrition.alone import alone
@@ -35,9 +36,16 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         recover(place, book, at)
         if (done := forgetting.finish(place, book)) is not None:
             print(f"{place.name}: {done['run']} finished what was cut short: {done['rows']:,} rows")
+            _note(done)
         reason = arguments.reason.strip()
         forgetting.begin(place, portfolio, arguments.client, reason=reason, by=getpass.getuser(), at=at)
         done = forgetting.finish(place, book) or {}
     print(f"{place.name}: {done['run']} forgot a client: {done['rows']:,} rows of clients/, {done['files']:,} files")
+    _note(done)
     print("Backups made before still hold the client; files in incoming/ may bring the client back.")
     return 0
+
+
+def _note(done: dict[str, Any]) -> None:
+    if done["note"]:
+        print(done["note"])

@@ -41,6 +41,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         print(f"run {name}: notebooks, pages, files and drops")
     for version in chosen.models:
         print(f"model {version}")
+    for version in chosen.damaged:
+        path = place.models / version
+        print(f"no model goes: {path} does not say which one it begins with: restore its manifest.json from a backup")
     did = "would be freed" if arguments.dry_run else "freed"
     print(f"{place.name}: {len(chosen.runs)} runs, {len(chosen.models)} models, {chosen.bytes / 1e6:,.1f} MB {did}")
     return 0

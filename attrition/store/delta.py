@@ -331,6 +331,7 @@ def rewrite(folder: Path, instead: Mapping[Path, Path | None], stats: Mapping[Pa
         if new is not None:
             safe.sync(new)
             actions.append(_added(new, stats[new]))
+    safe.sync(folder)
     try:
         about = {"rewritten": str(len(changed)), "added": str(len(actions) - len(changed))}
         properties = CommitProperties(custom_metadata=about, max_commit_retries=0)
