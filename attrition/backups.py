@@ -8,13 +8,14 @@ never changes once it is there (rows, predictions, models, published runs); what
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from attrition import bookkeeping, params, safe, site
@@ -24,8 +25,9 @@ from attrition.commits import mend_current, mend_latest
 from attrition.console import now, stamp
 from attrition.home import NAME, PARTS, Home, Place, UsageError
 from attrition.store import marks
+from attrition.store.drops import DONE, UNFINISHED, being_written, is_drop, waiting
 
-__all__ = ["backup", "restore"]
+__all__ = ["Made", "backup", "restore"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -36,11 +38,21 @@ LOCK = "lock"
 ATTEMPTS = 20
 
 
-def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int, int]:
-    """Copy portfolios into the new folder ``target``; how many files and bytes.
+@dataclass(frozen=True)
+class Made:
+    """How many files a backup has, how many bytes, and which files of incoming/ it lacks: none of them was whole."""
+
+    files: int
+    bytes: int
+    left_out: tuple[str, ...]
+
+
+def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
+    """Copy portfolios into the new folder ``target``.
 
     Raises:
-        UsageError: there is such a folder already, a portfolio without a YAML is named, or a client is being forgotten.
+        UsageError: there is such a folder already, a portfolio without a YAML is named, a client is being forgotten, or
+            a restore has not ended.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
     if safe.exists(target):
@@ -55,8 +67,7 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
     beside.mkdir(mode=0o700)
     try:
         tree = Home(safe.make_folder(beside / TREE))
-        for name in names:
-            _portfolio(home.place(name), tree.place(name))
+        left_out = [path for name in names for path in _portfolio(home.place(name), tree.place(name))]
         _loose(home, tree)
         files = {str(path.relative_to(tree.root)): _entry(path) for path in _walk(tree.root)}
         manifest = {"format": FORMAT, "at": at, "portfolios": list(names), "files": files}
@@ -64,7 +75,8 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> tuple[int
         safe.publish(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return len(files), sum(int(str(each["bytes"])) for each in files.values())
+    size = sum(int(str(each["bytes"])) for each in files.values())
+    return Made(len(files), size, tuple(str(path.relative_to(home.root)) for path in left_out))
 
 
 def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
@@ -95,19 +107,22 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
 # ---- copying what a book speaks of
 
 
-def _portfolio(place: Place, into: Place) -> None:
-    """One portfolio: first what a run moves away, then its book, then all that the book speaks of."""
+def _portfolio(place: Place, into: Place) -> list[Path]:
+    """One portfolio: first what a run moves away, then its book, then all that the book speaks of.
+
+    Which files of incoming/ were left out.
+    """
     refuse_while_restoring(place)
     _refuse_while_forgetting(place)
     _put(place.params, into.params)
-    for folder, copy in ((place.incoming, into.incoming), (place.test, into.test)):
-        for path in _walk(folder):
-            _put(path, copy / path.relative_to(folder))
+    left_out = _incoming(place, into)
+    for path in _walk(place.test):
+        _put(path, into.test / path.relative_to(place.test))
     _put(place.executed / "latest.json", into.executed / "latest.json")
     # Before the book, so that no run counts as told that the book lacks.
     _put(place.data / "alerts.json", into.data / "alerts.json")
     if not safe.exists(place.book):
-        return
+        return left_out
     safe.make_folder(into.data)
     with Book.open(place.book, read_only=True) as now:  # which says so, if nobody can read it before a tick
         for _ in range(ATTEMPTS):
@@ -129,6 +144,44 @@ def _portfolio(place: Place, into: Place) -> None:
     _refuse_while_forgetting(place)
     if len(bookkeeping.forgotten(place.book)) != len(bookkeeping.forgotten(into.book)):
         raise UsageError(f"{place.name}: a client was forgotten meanwhile: call it once more")
+    return left_out
+
+
+def _incoming(place: Place, into: Place) -> list[Path]:
+    """Copy the drops that a tick would take now, with what stands beside them; which files wait and are not whole.
+
+    Of those a part would be restored, lie still, and be taken in.
+    """
+    ready, left_out = waiting(place.incoming, _settle_time(place), time.time()).ready, []
+    for path in safe.entries(place.incoming):
+        if path in ready and _whole(path, into.incoming / path.name):
+            for beside in (marks.path(path), path.with_name(f"{path.name}{DONE}")):
+                _put(beside, into.incoming / beside.name)
+        elif safe.there(path) and (is_drop(path.name) or path.name.endswith(UNFINISHED)) and path.name[0] != ".":
+            left_out.append(path)
+    return left_out
+
+
+def _settle_time(place: Place) -> float:
+    """Seconds that a drop without its mark must lie still; where no YAML says so, only its mark makes it whole."""
+    try:
+        return params.load(place.params).settle
+    except UsageError:
+        return math.inf
+
+
+def _whole(path: Path, copy: Path) -> bool:
+    """Copy a drop; whether nobody was writing to it. One that a tick moved away meanwhile was whole before."""
+    if safe.is_folder(path):  # of which nothing is ever read
+        for each in _walk(path):
+            _put(each, copy / each.relative_to(path))
+        return True
+    vouched, before = safe.exists(path.with_name(f"{path.name}{DONE}")), safe.identity(path)
+    _put(path, copy)
+    if safe.identity(path) in (before, None) and (vouched or not being_written(path)):
+        return True
+    copy.unlink(missing_ok=True)
+    return False
 
 
 def _refuse_while_forgetting(place: Place) -> None:

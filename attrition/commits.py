@@ -66,7 +66,7 @@ def settle_drops(place: Place, run: Run) -> None:
         path, target = place.incoming / drop["name"], away / run.name / drop["name"]
         if safe.there(target) and not _kept(target, drop["sha256"]):  # killed between a move and the look after it
             _put_back(target, path)
-        seen = _identity(path)
+        seen = safe.identity(path)
         if seen and _is(path, drop["sha256"]):
             _move_away(path, target, seen)
         lost += [] if safe.there(target) else [drop["name"]]
@@ -83,7 +83,7 @@ def _move_away(path: Path, target: Path, seen: tuple[int, ...]) -> None:
     with suppress(FileNotFoundError):  # taken away by its owner at the last moment
         safe.move(path, to)
         # In this order: whoever is not writing to it now will not begin, under a name that is gone.
-        if (not vouched and being_written(to)) or _identity(to) != seen:
+        if (not vouched and being_written(to)) or safe.identity(to) != seen:
             _put_back(to, path)
 
 
@@ -247,22 +247,13 @@ def _kept(path: Path, sha256: str | None) -> bool:
     return not being_written(path) and _is(path, sha256)
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from one that takes its place, and from itself once it is written to; None: it is gone."""
-    try:
-        about = path.lstat()
-    except FileNotFoundError:
-        return None
-    return about.st_ino, about.st_size, about.st_mtime_ns
-
-
 def _put_back(moved: Path, path: Path) -> None:
     """Let a file wait in incoming/ that nobody has read; if another of its name has come, under a name beside it."""
     for back in names(path):
         try:
             os.link(moved, back, follow_symlinks=False)  # a rename would replace what comes at this moment
         except FileExistsError:
-            if _identity(moved) != _identity(back):
+            if safe.identity(moved) != safe.identity(back):
                 continue
             moved.unlink()  # killed between these two steps
         except PermissionError:  # a folder, or a file system without links

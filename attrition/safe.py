@@ -29,6 +29,7 @@ __all__ = [
     "exists",
     "file_system",
     "holder",
+    "identity",
     "is_file",
     "is_folder",
     "is_link",
@@ -129,6 +130,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from one that takes its place, and from itself once it is written to; None: it is gone."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def make_folder(path: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import string
 import subprocess
 import sys
@@ -242,6 +243,89 @@ def test_a_drop_that_is_moved_away_while_a_backup_looks_is_passed_over(tmp_path)
     assert next(looking).name == "a"
     (tmp_path / "b").unlink()
     assert list(looking) == []
+
+
+def old(path):
+    """A file that has lain still for long."""
+    os.utime(path, (1.0, 1.0))
+    return path
+
+
+def waiting_in(copy):
+    folder = copy / "home" / "data" / "telco" / "incoming"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_drop_that_is_still_written_is_in_no_backup_before_it_is_whole(place, tmp_path, capsys):
+    lay(place, 5, [another("WHOLE")])
+    whole = ["clients-5.csv", "clients-5.csv.done"]
+    young, held, part = (place.incoming / name for name in ("young.csv", "held.csv", "later.csv.part"))
+    young.write_text(HEADER)
+    part.write_text(HEADER)
+    with held.open("w") as writing:
+        writing.write(HEADER)
+        writing.flush()
+        old(held)
+        assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert waiting_in(tmp_path / "copy") == whole
+    files = ", ".join(f"data/telco/incoming/{path.name}" for path in (held, part, young))
+    assert f"left out, as they may still be written to: {files}. The next" in capsys.readouterr().out
+    part.unlink()
+    old(young)
+    old(held)
+    assert main(["backup", str(tmp_path / "next")]) == 0
+    assert waiting_in(tmp_path / "next") == [*whole, "held.csv", "young.csv"]
+    assert "left out" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_drop_that_grows_while_it_is_copied_is_left_out(place, tmp_path, monkeypatch, capsys, ready):
+    drop, put = place.incoming / "grows.csv", backups._put
+    drop.write_text(HEADER)
+    if ready:
+        old(drop)
+
+    def and_then_the_rest(path, copy):
+        put(path, copy)
+        if path == drop:
+            drop.write_text(HEADER + LINES[10])
+            drop.with_name("grows.csv.done").touch()
+
+    monkeypatch.setattr(backups, "_put", and_then_the_rest)
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert waiting_in(tmp_path / "copy") == []
+    assert "left out, as they may still be written to: data/telco/incoming/grows.csv." in capsys.readouterr().out
+
+
+def test_where_the_yaml_is_wrong_a_mark_makes_a_drop_whole(place, tmp_path):
+    lay(place, 5, [another("WHOLE")])
+    old(place.incoming / "clients-5.csv")
+    (place.incoming / "unmarked.csv").write_text(HEADER)
+    old(place.incoming / "unmarked.csv")
+    place.params.write_text("nonsense: [")
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert waiting_in(tmp_path / "copy") == ["clients-5.csv", "clients-5.csv.done"]
+
+
+def test_all_folders_of_a_restored_home_outlive_a_power_cut(home, tmp_path, monkeypatch):
+    """Each was synced after the last name had come into it: the campaign's row 4 replays the cut itself."""
+    backups.backup(home, tmp_path / "copy", ["telco"], "now")
+    synced, real = dict[int, set[str]](), os.fsync
+
+    def noted(handle):
+        real(handle)
+        about = os.fstat(handle)
+        if stat.S_ISDIR(about.st_mode):
+            synced[about.st_ino] = {entry.name for entry in os.scandir(handle)}
+
+    new = Home(tmp_path / "new")
+    new.root.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noted)
+        backups.restore(new, tmp_path / "copy", [])
+    folders = [new.root, *(path for path in new.root.rglob("*") if path.is_dir())]
+    names = {path: {each.name for each in path.iterdir()} - {"lock", ".restore.lock"} for path in folders}
+    assert [path for path in folders if not names[path] <= synced.get(path.stat().st_ino, set())] == []
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from attrition import backups
-from attrition.console import now, stamp
+from attrition.console import now, plain, stamp
 from attrition.home import Home
+from attrition.store.drops import spoken
 
 __all__ = ["configure", "main"]
 
@@ -21,6 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Back up; returns the exit status."""
     names = arguments.portfolio or home.portfolios()
-    files, size = backups.backup(home, arguments.dest.absolute(), names, stamp(now()))
-    print(f"{', '.join(names)}: {files:,} files, {size / 1e6:,.1f} MB in {arguments.dest}")
+    made = backups.backup(home, arguments.dest.absolute(), names, stamp(now()))
+    print(f"{', '.join(names)}: {made.files:,} files, {made.bytes / 1e6:,.1f} MB in {arguments.dest}")
+    if made.left_out:
+        which = plain(", ".join(map(spoken, made.left_out)))
+        print(f"left out, as they may still be written to: {which}. The next backup has them.")
     return 0

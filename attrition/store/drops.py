@@ -14,7 +14,17 @@ from pathlib import Path
 from attrition import safe
 from attrition.store import marks
 
-__all__ = ["Waiting", "being_written", "is_drop", "names", "speakable", "spoken", "waiting"]
+__all__ = [
+    "DONE",
+    "UNFINISHED",
+    "Waiting",
+    "being_written",
+    "is_drop",
+    "names",
+    "speakable",
+    "spoken",
+    "waiting",
+]
 
 UNFINISHED = (".tmp", ".part")
 DONE = ".done"

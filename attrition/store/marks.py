@@ -38,7 +38,7 @@ def land(beside: Path, drop: Path, *, source: str, key: str, mark: Any, sha256: 
         raise FileExistsError(f"{drop} is there already: it waits for the next tick")
     safe.sync(beside)
     about = {"sha256": sha256 or safe.sha256(beside), "source": source, "key": key, "mark": mark}
-    about |= {"drop": drop.name, "beside": beside.name, "file": _identity(beside)}
+    about |= {"drop": drop.name, "beside": beside.name, "file": safe.identity(beside)}
     safe.write(path(drop), json.dumps(about))
     safe.move(beside, drop)
 
@@ -51,8 +51,8 @@ def of(drop: Path, sha256: str | None) -> dict[str, Any] | None:
 
 def vouched(drop: Path) -> bool:
     """Whether its mark says that this very file is whole, and not that another of its name was."""
-    about = _read(path(drop))
-    return about is not None and about.get("file") == _identity(drop)
+    about, seen = _read(path(drop)), safe.identity(drop)
+    return about is not None and seen is not None and about.get("file") == [*seen]
 
 
 def lift(drop: Path) -> bool:
@@ -99,9 +99,3 @@ def _read(mark: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return about if isinstance(about, dict) and {"sha256", "source", "key", "mark"} <= about.keys() else None
-
-
-def _identity(file: Path) -> list[int]:
-    """What tells a file from every other one, and stays when it is renamed."""
-    about = file.lstat()
-    return [about.st_ino, about.st_size, about.st_mtime_ns]
