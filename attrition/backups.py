@@ -409,11 +409,14 @@ def _staged(home: Home, source: Path, order: Order) -> Order:
 
 
 def _move_in(home: Home, order: Order) -> None:
-    """Move what was staged into its place, the YAML last; once more does what is left to do."""
+    """Move what was staged into its place; once more does what is left to do.
+
+    A model comes after the book that knows it, and the YAML last.
+    """
     staged = home.root / STAGED
     for name in order.portfolios:
         have, come = home.place(name), Home(staged).place(name)
-        for target, source in ((have.models, come.models), (have.executed, come.executed), (have.data, come.data)):
+        for target, source in ((have.data, come.data), (have.executed, come.executed), (have.models, come.models)):
             if safe.exists(source):
                 safe.make_folder(target.parent)
                 _move(source, target)
@@ -446,6 +449,8 @@ def _lists(place: Place) -> None:
     """The folders that a backup of an early moment lacks, and the pages that list what there is."""
     safe.make_folder(place.incoming)
     safe.make_folder(place.executed)
+    safe.sweep(place.executed, deep=True)  # of a call that was killed while it wrote them
+    safe.sweep(place.executed.parent)
     if safe.exists(place.book):
         with Book.open(place.book) as book:
             site.write(place, params.load(place.params), book)
