@@ -6,6 +6,7 @@ that follows from the rows alone, so that a disturbed history and an undisturbed
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import json
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -50,6 +52,7 @@ __all__ = [
     "BEGUN",
     "HEADER",
     "PORTFOLIO",
+    "command",
     "drop",
     "execute",
     "home",
@@ -151,6 +154,13 @@ def tick(
         status = told(work)
     told(lambda: _alerts(place, at, status))
     return status
+
+
+def command(name: str, place: Place, **words: Any) -> int:
+    """What a person calls, with its words; the exit status."""
+    module = import_module(f"attrition.commands.{name}")
+    given = argparse.Namespace(**({"portfolio": place.name} | words))
+    return told(lambda: module.main(given, Home(place.root)))
 
 
 def _alerts(place: Place, at: datetime, status: int) -> int:

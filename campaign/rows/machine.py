@@ -8,7 +8,6 @@ finds nothing wrong.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import shutil
@@ -21,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -30,8 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from attrition.console import told
-from attrition.home import Home, Place
+from attrition.home import Place
 from campaign import kit, oracle
 from campaign.harness import JOBS, Result, Started, aloud, child, late, scratch
 from campaign.shim import Fault, Mode
@@ -42,7 +39,7 @@ AT_A_TIME = 10
 FEW = st.integers(1, 15)
 SEEDS = st.integers(1, 9)
 NUMBERS = itertools.count()
-TICK, FORGET, PRUNE, ROLL_BACK, RESTORE = 740, 440, 60, 250, 60
+TICK, FORGET, PRUNE, ROLL_BACK, RESTORE = 740, 440, 60, 250, 400
 """About as many file-system steps as each takes; a kill after the last of them is none."""
 OUTCOMES = "client,day,left"
 LATER = "u"
@@ -209,7 +206,7 @@ class _Portfolio(RuleBasedStateMachine):
 
     @rule(step=st.none() | _step(ROLL_BACK))
     def rolled_back(self, step: int | None) -> None:
-        roll_back = lambda: _command("rollback", self.place, version=None, reason="tried")  # noqa: E731
+        roll_back = lambda: kit.command("rollback", self.place, version=None, reason="tried")  # noqa: E731
         if step is not None:
             self._killed(roll_back, step)
         before = len(self._done(lambda: 0)["barred"])
@@ -218,7 +215,7 @@ class _Portfolio(RuleBasedStateMachine):
 
     @rule(keep=st.integers(0, 3), step=st.none() | _step(PRUNE))
     def pruned(self, keep: int, step: int | None) -> None:
-        prune = lambda: _command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
+        prune = lambda: kit.command("prune", self.place, days=0, keep=keep, dry_run=False)  # noqa: E731
         if step is not None:
             self._killed(prune, step)
         self._done(prune)
@@ -229,7 +226,7 @@ class _Portfolio(RuleBasedStateMachine):
         if not (everybody := self.paper.clients()):  # all are forgotten
             return
         client = everybody[at % len(everybody)]
-        forget = lambda: _command("forget", self.place, client=client, reason="asked for")  # noqa: E731
+        forget = lambda: kit.command("forget", self.place, client=client, reason="asked for")  # noqa: E731
         if step is not None:
             self._killed(forget, step)
             left = child(lambda: [kit.until_quiet(self.place), _rows(self.place)])
@@ -247,7 +244,7 @@ class _Portfolio(RuleBasedStateMachine):
     def backed_up(self) -> None:
         target = self.place.root.with_name("backup")
         shutil.rmtree(target, ignore_errors=True)
-        copying = lambda: _command("backup", self.place, dest=target, portfolio=None)  # noqa: E731
+        copying = lambda: kit.command("backup", self.place, dest=target, portfolio=None)  # noqa: E731
         ended = child(copying)
         if "the next tick mends" in ended.said:  # of a tick that was killed within a transaction
             self._done(lambda: 0)
@@ -262,8 +259,8 @@ class _Portfolio(RuleBasedStateMachine):
         shutil.rmtree(self.place.root)
         self.place.root.mkdir()
         if step is not None:
-            self._killed(lambda: _command("restore", self.place, src=target, portfolio=[]), step)
-        ended = child(lambda: _command("restore", self.place, src=target, portfolio=[]))
+            self._killed(lambda: kit.command("restore", self.place, src=target, portfolio=[]), step)
+        ended = child(lambda: kit.command("restore", self.place, src=target, portfolio=[]))
         whole = self.place.params.exists() and step is not None  # the kill came after its last step
         assert (ended.status, ended.value) == (0, 0) or whole, ended.said[-1500:]
         self.paper = deepcopy(paper)
@@ -302,14 +299,6 @@ def _outcome(line: str, left: int) -> str:
 def _tick(place: Place, *, force: bool = False) -> int:
     """At this moment, because the commands between the ticks have no other clock."""
     return kit.tick(place, force=force, at=datetime.now(UTC))
-
-
-def _command(name: str, place: Place, **words: Any) -> int:
-    import importlib
-
-    command: ModuleType = importlib.import_module(f"attrition.commands.{name}")
-    given = argparse.Namespace(**({"portfolio": place.name} | words))
-    return told(lambda: command.main(given, Home(place.root)))
 
 
 def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:

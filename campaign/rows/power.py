@@ -1,18 +1,22 @@
-"""Row 4: the power is cut before each step of a tick, and what was not synced is lost, torn or out of order."""
+"""Row 4: the power is cut before each step of a tick, or of a command that changes a home, and what was not synced is
+lost, torn or out of order.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from attrition.home import Place
 from campaign import disk, kit, shim, sink
-from campaign.cases import CASES, case, mended
+from campaign.cases import CASES, COMMANDS, case, command, commanded, mended
 from campaign.harness import Case, Named, Result, child, scratch
 
+Work = Callable[[Place], int]
+Mend = Callable[[Place], list[str]]
 ROUNDS = 12
 """How often chance may choose anew what is left."""
 
@@ -21,37 +25,46 @@ def run(count: int, seed: int) -> Result:
     """Recover from ``count`` states of the disk, spread over all; no state twice."""
     result, chance = Result(), Random(seed)
     with scratch() as folder:
-        for name in CASES:
-            given = case(name, folder)
-            whole, place = recorded(given, folder)
-            result.case(f"{name}, nothing passed the list of steps by", _same(whole, place))
-            wanted = count // len(CASES)
+        for given, work, mend in _histories(folder):
+            whole, place = recorded(given, folder, work)
+            result.case(f"{given.name}, nothing passed the list of steps by", _same(whole, place))
+            wanted = count // (len(CASES) + len(COMMANDS))
             states = _sample([*_states(whole, chance, wanted)], wanted, chance)
-            result.each(states, partial(_one, given, place), folder)
+            result.each(states, partial(_one, given, mend, place), folder)
             sink.gone(place.root)
     return result
 
 
-def _one(given: Case, whole: Place, state: tuple[str, disk.Tree], folder: Path) -> Named:
+def _histories(folder: Path) -> Iterator[tuple[Case, Work, Mend]]:
+    """Each home, what is done in it, and what is asked after that was cut short."""
+    for name in CASES:
+        given = case(name, folder)
+        yield given, kit.tick, partial(mended, case=given)
+    for name in COMMANDS:
+        called = command(name, folder)
+        yield called.case, called.call, partial(commanded, given=called)
+
+
+def _one(given: Case, mend: Mend, whole: Place, state: tuple[str, disk.Tree], folder: Path) -> Named:
     words, tree = state
     place = Place(folder / "home", given.start.name)
     disk.materialise(tree, place.root)
     told = tree.get(f"data/{whole.name}/alerts.json") == (whole.data / "alerts.json").read_bytes()
     sink.brought((whole if told else given.start).root, place.root)  # it is noted after it was heard
-    wrong = mended(place, given)
+    wrong = mend(place)
     sink.gone(place.root)
     return f"{given.name}, {words}", wrong
 
 
-def recorded(given: Case, folder: Path) -> tuple[disk.Disk, Place]:
-    """An undisturbed tick as the disk saw it."""
+def recorded(given: Case, folder: Path, work: Work = kit.tick) -> tuple[disk.Disk, Place]:
+    """An undisturbed tick, or other ``work``, as the disk saw it."""
     place, log = Place(folder / f"{given.name}-recorded", given.start.name), folder / "log"
     shutil.copytree(given.start.root, place.root)
     sink.brought(given.start.root, place.root)
     start, numbers = disk.tree(place.root), disk.numbers(place.root)
-    ended = child(lambda: kit.tick(place), shim.Fault(shim.Mode.NOTE), place.root, log)
+    ended = child(lambda: work(place), shim.Fault(shim.Mode.NOTE), place.root, log)
     if ended.value != 0:
-        raise AssertionError(f"the recorded tick failed: {ended.said[-2000:]}")
+        raise AssertionError(f"what was recorded failed: {ended.said[-2000:]}")
     return disk.Disk(place.root, start, numbers, shim.read(log)), place
 
 
