@@ -140,13 +140,17 @@ def lists(place: Place, whom: Whom) -> int:
     """The ranking without the client, its ranks dense again; whom to call first made from it anew."""
     from attrition import calling
 
-    if not safe.exists(place.ranking) or not _without_lines(place.ranking, whom, ranked=True):
+    if not safe.exists(place.ranking):
         return 0
+    changed = int(_without_lines(place.ranking, whom, ranked=True))
     calls = json.loads(place.call_list.read_text(encoding="utf-8")) if safe.exists(place.call_list) else {}
     if calls:
         about = {key: calls[key] for key in ("run", "model", "data_version")}
-        safe.write(place.call_list, json.dumps(calling.lists(whom.portfolio, place.ranking, **about)))
-    return 2
+        anew = json.dumps(calling.lists(whom.portfolio, place.ranking, **about))
+        if json.loads(anew) != calls:  # also where a call was cut short when the ranking was without the client already
+            safe.write(place.call_list, anew)
+            changed += 1
+    return changed
 
 
 def drops(place: Place, whom: Whom) -> int:

@@ -18,7 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import NOWHERE, kept_ready, reports, tree
 
-from attrition import backups, bookkeeping, forgetting, forks, params, past, pruning, record, registry, safe, scrub
+from attrition import (
+    backups,
+    bookkeeping,
+    calling,
+    forgetting,
+    forks,
+    params,
+    past,
+    pruning,
+    record,
+    registry,
+    safe,
+    scrub,
+)
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, UsageError
 from attrition.runs import Run
@@ -653,6 +666,21 @@ def test_a_manifest_stays_that_cannot_be_read_at_the_moment(place, capsys):
     assert "Traceback" not in said
     assert (place.models / "0001" / "manifest.json").exists()
     assert place.forgetting.exists()
+
+
+def test_whom_to_call_is_without_the_client_though_the_ranking_was_before(home, place, monkeypatch):
+    client = next(each for each in re.findall(r"CU-\d+-Z", place.call_list.read_text()))
+
+    def cut(*_, **__):
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calling, "lists", cut)
+        with pytest.raises(Cut):
+            main(["forget", "telco", client, "--reason", "asked"])
+    assert client in place.call_list.read_text()
+    ticked(home, FIRST + timedelta(days=7))
+    assert holds(place.root, client) == []
 
 
 @pytest.mark.parametrize("table", ["clients", "scores"])
