@@ -11,7 +11,7 @@ import keyword
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -144,15 +144,19 @@ class Tick:
         if not unjudged and not self.force:
             self.log.note(reason=NOTHING_NEW if drops else JUDGED_BEFORE)
             return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
+        on_trial, lost = self._trial()
         verdict, watched = self._monitor()
-        trained = self._train(verdict)
-        challenger = trained or state.challenger
+        trained = self._train(verdict, on_trial)
+        challenger = trained or on_trial
         if challenger is None:
             self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
             decision, reason = verdict.decision or "held", verdict.sentence
             outcome = Outcome(decision, reason, state.data_version, state.champion, None, watched, proven=None)
         else:
             outcome = self._deploy(challenger, verdict, watched, trained=trained is not None)
+        if lost and state.challenger:
+            ended = {**outcome.ended, state.challenger: "given_up"}
+            outcome = replace(outcome, reason=f"{outcome.reason} {lost}", ended=ended)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
         self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
         mend_current(self.place, self.book)
@@ -183,6 +187,27 @@ class Tick:
 
     # ---- the branch that may change the model
 
+    def _trial(self) -> tuple[str | None, str]:
+        """The challenger on trial, if there is one that can be used; what is to be said of one that cannot.
+
+        Raises:
+            OSError: it cannot be read at the moment.
+        """
+        from attrition import registry
+
+        version = self.book.state().challenger
+        if version is None:
+            return None, ""
+        try:
+            folder = registry.version_path(self.place.models, version)
+            registry.read_manifest(folder)
+            registry.verified(folder, self.book.model(version)["sha256"])
+        except registry.ModelUnreadable as error:
+            raise error.passing() from None
+        except registry.ModelRefused as error:
+            return None, f"Challenger {version} is given up, as it cannot be used any more: {error.why}."
+        return version, ""
+
     def _monitor(self) -> tuple[Verdict, dict[str, Any]]:
         """What 20_monitor found, and the evidence about the champion that the book is to keep."""
         from attrition.policy import Verdict
@@ -206,12 +231,12 @@ class Tick:
         kept = self.stages.recorded("monitor", "watch")
         return Verdict(**self.stages.recorded("monitor", "verdict")), {"watch": kept} if kept else {}
 
-    def _train(self, verdict: Verdict) -> str | None:
+    def _train(self, verdict: Verdict, on_trial: str | None) -> str | None:
         """The version that 30_train made, if there was a reason to train."""
         state = self.book.state()
         why_not = None
-        if state.challenger and verdict.state != "refused" and not verdict.replaces:
-            why_not = f"challenger {state.challenger} is on trial"
+        if on_trial and verdict.state != "refused" and not verdict.replaces:
+            why_not = f"challenger {on_trial} is on trial"
         elif verdict.state == "learning":
             why_not = verdict.sentence
         elif not verdict.train and not self.force:

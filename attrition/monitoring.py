@@ -126,7 +126,7 @@ def arrived(clients: Clients, judged_version: int) -> pd.DataFrame:
 def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.Standing:
     """What the verdict is made of; ``newest`` is the version of the newest model, on trial, given up or serving."""
     rules, target = stage.portfolio.rules, stage.portfolio.target.column
-    latest = registry.read_manifest(stage.place.models / newest)
+    latest = _manifest(stage, newest) or seen.manifest
     reference, alarm = seen.watch.reference, seen.watch.alarm(after=latest.data_version)
     last = seen.watch.looks[-1] if seen.watch.looks else None
     return policy.Standing(
@@ -151,6 +151,16 @@ def standing(stage: Stage, clients: Clients, seen: Seen, newest: str) -> policy.
             known=seen.manifest.known, newest=latest.known, labelled=_trainable(stage, clients, latest.known)
         ),
     )
+
+
+def _manifest(stage: Stage, version: str) -> registry.Manifest | None:
+    """What a model says of itself; None if that is damaged, which is no reason not to judge another one."""
+    try:
+        return registry.read_manifest(stage.place.models / version)
+    except registry.ModelUnreadable as error:
+        raise error.passing() from None
+    except registry.ModelRefused:
+        return None
 
 
 def _trainable(stage: Stage, clients: Clients, known: int) -> int:

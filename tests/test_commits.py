@@ -433,3 +433,24 @@ def test_what_ails_more_than_one_drop_still_fails_the_tick(shop, monkeypatch, nu
     unreadable(monkeypatch, "bad.csv", number)
     assert [kit.tick(shop) for _ in range(2)] == [1, 1]
     assert sorted(path.name for path in shop.incoming.iterdir()) == ["bad.csv", "good.csv"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.pkl", ""])
+def test_a_challenger_that_is_damaged_is_given_up_and_holds_up_no_tick(tmp_path, name):
+    place = kit.home(tmp_path / "home")
+    for number, count in enumerate((40, 23)):  # by the stage's rule: a first model, then one on trial
+        kit.drop(place, f"{number}.csv", kit.rows(number, count))
+        assert kit.tick(place) == 0
+    damaged = place.models / "0002" / name
+    if name:
+        damaged.write_bytes(damaged.read_bytes()[:-9])
+    else:
+        shutil.rmtree(damaged)
+    kit.drop(place, "next.csv", kit.rows(9, 1))
+    assert kit.tick(place) == 0
+    with Book.open(place.book, read_only=True) as book:
+        assert (book.state().champion, book.state().challenger) == ("0001", None)
+        assert book.model("0002")["status"] == "given_up"
+        assert "Challenger 0002 is given up, as it cannot be used any more" in book.runs(1)[0]["reason"]
+    kit.drop(place, "later.csv", kit.rows(10, 2))
+    assert kit.tick(place) == 0

@@ -157,6 +157,12 @@ def test_a_verdict_says_what_was_seen_and_names_the_change(stage):
     assert CHANGE - 1 <= later.change <= CHANGE + 4
 
 
+def test_a_newest_model_that_is_damaged_keeps_no_other_from_being_judged(stage):
+    seen = judged(stage, CHANGE, CHANGE - 1)
+    wanted = monitoring.standing(stage, stage.clients(CHANGE), seen, "0001")
+    assert monitoring.standing(stage, stage.clients(CHANGE), seen, "0002") == wanted  # whose folder is gone
+
+
 def test_a_challenger_is_judged_by_those_who_came_after_it_was_trained(stage):
     manifest = registry.read_manifest(stage.place.models / "0001")
     rows = monitoring.unseen_by(stage, stage.clients(8), [manifest])
