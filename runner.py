@@ -190,18 +190,22 @@ class Tick:
     def _trial(self) -> tuple[str | None, str]:
         """The challenger on trial, if there is one that can be used; what is to be said of one that cannot.
 
+        To load it takes as long as a stage: that is tried where the last run has failed, as it does of such a model.
+
         Raises:
             OSError: it cannot be read at the moment.
         """
         from attrition import registry
+        from attrition.stages import Stage
 
         version = self.book.state().challenger
         if version is None:
             return None, ""
         try:
             folder = registry.version_path(self.place.models, version)
-            registry.read_manifest(folder)
             registry.verified(folder, self.book.model(version)["sha256"])
+            if "failed" in [line["status"] for line in self.book.runs(2)]:  # this one is among them, and at work
+                Stage.open(str(self.place.root), self.place.name, str(self.log.folder)).model(version)
         except registry.ModelUnreadable as error:
             raise error.passing() from None
         except registry.ModelRefused as error:
@@ -354,8 +358,9 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if safe.exists(place.forgetting):
             from attrition import forgetting
 
-            done = forgetting.finish(place, book) or {}
-            say(place, f"a client whose forgetting was cut short is forgotten. {done['note']}".strip())
+            done = forgetting.finish(place, book)
+            note = done["note"] if done else ""
+            say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed

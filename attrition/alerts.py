@@ -187,10 +187,17 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
     since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
     if now < since:  # the clock was set back meanwhile: rather what was shortly before too than nothing
         since = now - SHORTLY
-    yield from _all(home, given.to, none=not ended and not good)
+    none = NONE_BEGUN if not ended and not good else None
+    yield from _once(home.root / ".alerts", given.to, "all", none, over=none is None)
     for name, status in ended.items():
         try:
-            yield from _tell(home.place(name), given, status, since, now)
+            place = home.place(name)
+            begun = safe.exists(place.book)
+            stuck = status in TROUBLE and not begun and safe.exists(place.params)  # and no name that was mistyped
+            mark, trouble = home.root / f".alerts-{name}", NO_RUN.format(status) if stuck else None
+            yield from _once(mark, given.to, name, trouble, over=status == DONE)
+            if begun:
+                yield from _tell(place, given, status, since, now)
         except Exception as error:  # another portfolio must not wait for the trouble of this one
             yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
             # As it may be the disk that keeps the book, or what was told, from being read.
@@ -200,28 +207,27 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
         yield f"heartbeat: {trouble}"
 
 
-def _all(home: Home, to: Sequence[str], *, none: bool) -> Iterator[str]:
-    """Tell once that no portfolio was come to, and once that this is over."""
-    mark = home.root / ".alerts-none"
+def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over: bool) -> Iterator[str]:
+    """Tell a trouble that no book knows of once, and once that it is over; ``mark`` is there in between.
+
+    It is not in the portfolio's own folders, which have to stay empty for a restore.
+    """
     try:
-        if safe.exists(mark) == none:
+        if safe.exists(mark) if trouble else not over or not safe.exists(mark):
             return
-        event = Event("failure", "all", NONE_BEGUN) if none else Event("recovery", "all", "Ticks come to them again.")
+        event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
         _, troubles = _sent(to, [event], late=0)
         if troubles:
-            yield from (f"alerts: {trouble}; it is told after the next tick" for trouble in troubles)
-        elif none:
+            yield from (f"{name}: alerts: {each}; it is told after the next tick" for each in troubles)
+        elif trouble:
             safe.write(mark, "")
         else:
             mark.unlink()
     except OSError as error:
-        yield f"alerts: {error}: {NOT_NOTED}"
+        yield f"{name}: alerts: {error}. {NOT_NOTED}"
 
 
 def _tell(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
-    begun = safe.exists(place.book)
-    if not begun and (status not in TROUBLE or not safe.exists(place.params)):  # nothing happened, or a name mistyped
-        return
     try:
         with safe.lock(place.data / "alerts.lock", now.isoformat()):
             yield from _tell_alone(place, given, status, since, now)
@@ -231,8 +237,6 @@ def _tell(place: Place, given: Settings, status: int | None, since: datetime, no
 
 def _runs(place: Place, told: int | None) -> tuple[int, list[dict[str, Any]]]:
     """The number of the newest run, and the runs that may have to be told, the newest first."""
-    if not safe.exists(place.book):
-        return 0, []
     with Book.open(place.book, read_only=True) as book:
         newest = book.state().runs
         return newest, book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)

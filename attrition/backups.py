@@ -451,6 +451,11 @@ def _lists(place: Place) -> None:
     safe.make_folder(place.executed)
     safe.sweep(place.executed, deep=True)  # of a call that was killed while it wrote them
     safe.sweep(place.executed.parent)
-    if safe.exists(place.book):
-        with Book.open(place.book) as book:
-            site.write(place, params.load(place.params), book)
+    if not safe.exists(place.book):
+        return
+    try:
+        portfolio = params.load(place.params)
+    except UsageError:  # the backup's YAML was wrong too; a tick says so, and a page comes when it is mended
+        return
+    with Book.open(place.book) as book:
+        site.write(place, portfolio, book)

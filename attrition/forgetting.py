@@ -66,7 +66,10 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     """
     if not pending(place):
         return None
-    about = json.loads(place.forgetting.read_text(encoding="utf-8"))
+    about = json.loads(place.forgetting.read_text(encoding="utf-8").strip("0") or "null")
+    if about is None:  # killed when all was done, and the name of the client written over
+        _end(place)
+        return None
     portfolio = params.load(place.params)
     whom = Whom(about["client"], portfolio)
     if about["rows"] is None:  # counted before the first is gone, so that a crash cannot make it fewer
@@ -86,9 +89,13 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     for folder in (place.data, place.models, place.executed):  # an earlier call was killed in any of them
         safe.sweep(folder, deep=True)
     safe.write(place.forgetting, b"0" * len(json.dumps(about)))
+    _end(place)
+    return {"run": run.name, "rows": about["rows"], "files": files, "note": _note(about)}
+
+
+def _end(place: Place) -> None:
     place.forgetting.unlink()
     safe.sync(place.data)
-    return {"run": run.name, "rows": about["rows"], "files": files, "note": _note(about)}
 
 
 def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:

@@ -218,6 +218,8 @@ def test_a_portfolio_that_cannot_begin_is_told_once_and_its_end_too_but_no_name_
     told(home, 0, status=2)
     told(home, 1, status=2)
     assert kinds(hook) == ["failure"]
+    assert not place.data.exists()  # a restore wants it to be empty
+    place.data.mkdir(parents=True)
     with Book.open(place.book) as book:
         ran(book, 2, "promoted")
     told(home, 2)

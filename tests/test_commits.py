@@ -1,6 +1,7 @@
 """The three commits, stopped before each file-system step: the next tick ends where an undisturbed one would."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -454,3 +455,19 @@ def test_a_challenger_that_is_damaged_is_given_up_and_holds_up_no_tick(tmp_path,
         assert "Challenger 0002 is given up, as it cannot be used any more" in book.runs(1)[0]["reason"]
     kit.drop(place, "later.csv", kit.rows(10, 2))
     assert kit.tick(place) == 0
+
+
+def test_a_challenger_that_only_fails_when_it_is_loaded_is_given_up_by_the_tick_after(tmp_path):
+    place = kit.home(tmp_path / "home")
+    for number, count in enumerate((40, 23)):
+        kit.drop(place, f"{number}.csv", kit.rows(number, count))
+        assert kit.tick(place) == 0
+    manifest = place.models / "0002" / "manifest.json"
+    about = json.loads(manifest.read_text())
+    about["golden"]["probabilities"][0] /= 2
+    manifest.write_text(json.dumps(about))
+    kit.drop(place, "next.csv", kit.rows(9, 1))
+    assert [kit.tick(place), kit.tick(place)] == [1, 0]
+    with Book.open(place.book, read_only=True) as book:
+        assert (book.state().champion, book.state().challenger) == ("0001", None)
+        assert book.model("0002")["status"] == "given_up"

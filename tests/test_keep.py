@@ -502,6 +502,42 @@ def test_a_half_done_restore_is_ended_without_its_backup(begun, tmp_path):
     assert main(["tick", "telco"]) == 0
 
 
+def test_who_is_told_that_a_portfolio_cannot_begin_is_told_without_a_file_where_it_is_to_be_restored(
+    home, tmp_path, monkeypatch, capsys
+):
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    again = Home(tmp_path / "again")
+    shutil.copytree(home.root / "params", again.root / "params")
+    (again.root / "alerts.yaml").write_text("to: ['json://127.0.0.1:9/']\n")
+    (again.root / "alerts.yaml").chmod(0o600)
+    yaml = again.place("telco").params
+    good = yaml.read_text()
+    yaml.write_text("columns: [broken")
+    monkeypatch.setenv("ATTRITION_HOME", str(again.root))
+    assert main(["tick", "--all"]) == 2
+    assert "did not take the message" in capsys.readouterr().err
+    yaml.write_text(good)
+    assert main(["restore", str(tmp_path / "copy"), "--portfolio", "telco"]) == 0
+
+
+def test_what_is_restored_with_a_yaml_that_is_wrong_needs_no_second_call(home, place, tmp_path, monkeypatch):
+    good = place.params.read_text()
+    place.params.write_text("columns: [broken")
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    again = Home(tmp_path / "again")
+    again.root.mkdir()
+    monkeypatch.setenv("ATTRITION_HOME", str(again.root))
+    assert main(["restore", str(tmp_path / "copy")]) == 0
+    again.place("telco").params.write_text(good)
+    assert tick(again, "telco") == 0
+
+
+def test_a_forgetting_that_was_killed_at_its_last_step_is_over(home, place):
+    place.forgetting.write_bytes(b"0" * 150)  # the name of the client is written over first
+    assert tick(home, "telco") == 0
+    assert not place.forgetting.exists()
+
+
 def test_what_came_while_it_was_restored_is_not_written_over(begun, tmp_path, capsys):
     place = begun.place("telco")
     cut_short(begun, tmp_path / "copy", "_move_in", 1)

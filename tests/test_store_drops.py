@@ -11,6 +11,7 @@ import pytest
 from attrition import due
 from attrition.home import Home
 from attrition.signals import Stop
+from attrition.store import marks
 from attrition.store.drops import Waiting, being_written, speakable, waiting
 
 NOW = 2_000_000_000.0
@@ -166,3 +167,21 @@ def test_a_quiet_tick_loads_no_engine() -> None:
     heavy = "{'duckdb', 'pandas', 'numpy', 'deltalake', 'pydantic'}"
     code = f"import sys, attrition.store.drops; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_what_an_earlier_version_left_vouches_for_no_later_drop(tmp_path: Path) -> None:
+    left = [tmp_path / name for name in (".x.csv.mark", "x.csv.done")]
+    left[0].write_text('{"sha256": "00", "source": "a", "key": "b", "mark": 1}')
+    left[1].touch()
+    theirs = tmp_path / "y.csv.done"  # which somebody laid there first
+    theirs.touch()
+    marks.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+def test_a_mark_that_nobody_can_read_keeps_no_drop_out(tmp_path: Path) -> None:
+    (tmp_path / ".x.csv.mark").mkdir()
+    ready = [put(tmp_path, name, age=60) for name in ("good.csv", "x.csv")]
+    marks.sweep(tmp_path)
+    assert waiting(tmp_path, 2.0, NOW).ready == ready
+    assert marks.of(ready[1], "00") is None

@@ -80,7 +80,10 @@ def sweep(incoming: Path) -> None:
         safe.sweep(incoming, pattern)
     for mark, drop, about in _all(incoming):
         # In this order: of one that is just landing, the file beside goes when the drop comes.
-        if "beside" in about and not safe.there(incoming / about["beside"]) and not safe.there(drop):
+        landing = "beside" in about and safe.there(incoming / about["beside"])
+        if not landing and not safe.there(drop):
+            if "beside" not in about:  # of an earlier version, which vouched by this too
+                drop.with_name(f"{drop.name}.done").unlink(missing_ok=True)
             mark.unlink(missing_ok=True)
 
 
@@ -93,9 +96,16 @@ def _all(incoming: Path) -> Iterator[tuple[Path, Path, dict[str, Any]]]:
 
 
 def _read(mark: Path) -> dict[str, Any] | None:
-    """What a mark says; None if there is none, or it is not one of ours."""
+    """What a mark says; None if there is none, it is not one of ours, or nobody can read it.
+
+    Then its drop is one that others laid there, and its source is read again: what that brings twice are duplicates.
+    """
     try:
         about = json.loads(mark.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError):
+        return None
+    except OSError as error:
+        if error.errno not in safe.BROKEN:
+            raise
         return None
     return about if isinstance(about, dict) and {"sha256", "source", "key", "mark"} <= about.keys() else None
