@@ -142,6 +142,15 @@ def test_nothing_goes_that_a_model_or_the_newest_run_needs(place):
     assert (place.models / f"{state.versions:04d}" / "manifest.json").exists()
 
 
+def test_nothing_is_pruned_where_the_first_tick_was_killed_early(home, place, capsys):
+    shutil.rmtree(place.executed)
+    place.book.unlink()
+    with Book.open(place.book):  # and no run has begun
+        pass
+    assert main(["prune", "telco"]) == 0
+    assert "0 runs, 0 models" in capsys.readouterr().out
+
+
 def test_a_dry_run_removes_nothing(place, capsys):
     before = tree(place.root)
     assert main(["prune", "telco", "--days", "0", "--keep", "0", "--dry-run"]) == 0
