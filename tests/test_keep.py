@@ -29,6 +29,7 @@ from attrition import (
     pruning,
     record,
     registry,
+    restoring,
     safe,
     scrub,
 )
@@ -214,7 +215,7 @@ def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_pa
     assert main(["backup", str(tmp_path / "copy")]) == 0
     new = Home(tmp_path / "new")
     new.root.mkdir()
-    backups.restore(new, tmp_path / "copy", [])
+    restoring.restore(new, tmp_path / "copy", [])
     assert (new.place("telco").data / "alerts.json").read_text() == told
 
 
@@ -234,7 +235,7 @@ def test_a_backup_during_a_run_has_one_moment(home, place, tmp_path):
         backups.backup(home, tmp_path / "copy", ["telco"], "now")
     new = Home(tmp_path / "new")
     new.root.mkdir()
-    backups.restore(new, tmp_path / "copy", [])
+    restoring.restore(new, tmp_path / "copy", [])
     there = new.place("telco")
     with Book.open(there.book) as book:
         state = book.state()
@@ -261,7 +262,7 @@ def test_a_book_in_the_middle_of_a_transaction_is_not_backed_up_before_a_tick(ho
 def test_a_drop_that_is_moved_away_while_a_backup_looks_is_passed_over(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text("")
-    looking = backups._walk(tmp_path)
+    looking = backups.files_below(tmp_path)
     assert next(looking).name == "a"
     (tmp_path / "b").unlink()
     assert list(looking) == []
@@ -344,7 +345,7 @@ def test_all_folders_of_a_restored_home_outlive_a_power_cut(home, tmp_path, monk
     new.root.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", noted)
-        backups.restore(new, tmp_path / "copy", [])
+        restoring.restore(new, tmp_path / "copy", [])
     folders = [new.root, *(path for path in new.root.rglob("*") if path.is_dir())]
     names = {path: {each.name for each in path.iterdir()} - {"lock", ".restore.lock"} for path in folders}
     assert [path for path in folders if not names[path] <= synced.get(path.stat().st_ino, set())] == []
@@ -367,7 +368,7 @@ def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touche
         (copy / "home" / "data" / "telco" / "more").write_text("x")
     elif trap == "lock":
         (copy / "home" / "data" / "telco" / "lock").touch()
-        files["data/telco/lock"] = backups._entry(copy / "home" / "data" / "telco" / "lock")
+        files["data/telco/lock"] = backups.entry(copy / "home" / "data" / "telco" / "lock")
         (copy / "manifest.json").write_text(json.dumps(manifest))
     elif trap == "link":
         (copy / "home" / victim).unlink()
@@ -379,7 +380,7 @@ def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touche
     new = Home(tmp_path / "new")
     new.root.mkdir()
     with pytest.raises(UsageError):
-        backups.restore(new, copy, [])
+        restoring.restore(new, copy, [])
     left = sorted(str(path.relative_to(new.root)) for path in new.root.rglob("*") if path.is_file())
     assert left == [".restore.lock", "data/telco/lock"]
     assert not (new.root / ".restore").exists()
@@ -388,7 +389,7 @@ def test_a_backup_that_is_damaged_or_a_trap_is_refused_before_anything_is_touche
 def test_nothing_is_restored_over_what_is_there(home, tmp_path):
     backups.backup(home, tmp_path / "copy", ["telco"], "now")
     with pytest.raises(UsageError, match="there already"):
-        backups.restore(home, tmp_path / "copy", ["telco"])
+        restoring.restore(home, tmp_path / "copy", ["telco"])
 
 
 def test_a_restore_cut_short_while_moving_in_is_finished_by_the_next(home, tmp_path, monkeypatch):
@@ -396,7 +397,7 @@ def test_a_restore_cut_short_while_moving_in_is_finished_by_the_next(home, tmp_p
     new = Home(tmp_path / "new")
     new.root.mkdir()
     moved = []
-    real = backups.safe.move
+    real = safe.move
 
     def once(source, target):
         if moved:
@@ -404,11 +405,11 @@ def test_a_restore_cut_short_while_moving_in_is_finished_by_the_next(home, tmp_p
         moved.append(target)
         real(source, target)
 
-    monkeypatch.setattr(backups.safe, "move", once)
+    monkeypatch.setattr(safe, "move", once)
     with pytest.raises(OSError, match="cut"):
-        backups.restore(new, tmp_path / "copy", [])
+        restoring.restore(new, tmp_path / "copy", [])
     monkeypatch.undo()
-    assert backups.restore(new, tmp_path / "copy", []) == ["telco"]
+    assert restoring.restore(new, tmp_path / "copy", []) == ["telco"]
     assert new.place("telco").book.exists()
     assert new.place("telco").params.exists()
     assert not (new.root / ".restore").exists()
@@ -431,7 +432,7 @@ def begun(home, tmp_path, monkeypatch):
 
 def cut_short(home, source, function, at):
     """A restore that is cut short at a call of one of its functions."""
-    real, calls = getattr(backups, function), []
+    real, calls = getattr(restoring, function), []
 
     def cut(*given):
         calls.append(given)
@@ -440,20 +441,20 @@ def cut_short(home, source, function, at):
         return real(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backups, function, cut)
+        patch.setattr(restoring, function, cut)
         with pytest.raises(Cut):
-            backups.restore(home, source, [])
+            restoring.restore(home, source, [])
 
 
 def test_no_tick_begins_while_files_are_restored(begun, tmp_path, monkeypatch, capsys):
-    real, statuses = backups._fetch, []
+    real, statuses = restoring._fetch, []
 
     def and_then_a_tick(*given):
         real(*given)
         if not statuses:
             statuses.append(main(["tick", "telco"]))
 
-    monkeypatch.setattr(backups, "_fetch", and_then_a_tick)
+    monkeypatch.setattr(restoring, "_fetch", and_then_a_tick)
     assert main(["restore", str(tmp_path / "copy")]) == 0
     assert statuses == [75]
     assert "holds" in capsys.readouterr().err

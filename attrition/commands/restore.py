@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from attrition import backups
+from attrition import restoring
 from attrition.home import Home
 
 __all__ = ["configure", "main"]
@@ -21,6 +21,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Restore; returns the exit status."""
-    names = backups.restore(home, arguments.src.absolute(), arguments.portfolio)
+    names = restoring.restore(home, arguments.src.absolute(), arguments.portfolio)
     print(f"restored: {', '.join(names)}. The next tick goes on where the backup was made.")
     return 0
