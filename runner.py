@@ -195,12 +195,12 @@ class Tick:
         Raises:
             OSError: it cannot be read at the moment.
         """
-        from attrition import registry
-        from attrition.stages import Stage
-
         version = self.book.state().challenger
         if version is None:
             return None, ""
+        from attrition import registry
+        from attrition.stages import Stage
+
         try:
             folder = registry.version_path(self.place.models, version)
             registry.verified(folder, self.book.model(version)["sha256"])

@@ -213,7 +213,7 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
     It is not in the portfolio's own folders, which have to stay empty for a restore.
     """
     try:
-        if safe.exists(mark) if trouble else not over or not safe.exists(mark):
+        if safe.exists(mark) == bool(trouble) or not (trouble or over):
             return
         event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
         _, troubles = _sent(to, [event], late=0)

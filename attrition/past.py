@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +98,8 @@ def return_drops(place: Place, past: Place, run: Run) -> list[Path]:
         if not safe.is_file(path) or safe.sha256(path) != drop["sha256"]:
             raise UsageError(f"{run.name}: the drop {drop['name']!r} is not in {path.parent} any more")
         shutil.copy2(path, past.incoming / drop["name"])
-        with suppress(OSError):  # a name may be too long for it: then the drop lies still, as its time is the old one
-            (past.incoming / f"{drop['name']}.done").touch()
+        # Of the longest names it is one that says nothing: such a drop lies still, as its time is the old one.
+        (past.incoming / safe.derived(drop["name"], after=".done")).touch()
         found.append(past.incoming / drop["name"])
     return found
 
