@@ -37,7 +37,7 @@ def run(count: int, seed: int) -> Result:
 
 
 def _full(given: Case, at: Path, options: str, *, log: bool) -> list[str] | None:
-    """What is wrong after a tick that met the end of its disk; None if it did not. ``log``: its log is there too."""
+    """What is wrong after a tick; None if nothing is, as it had room enough. ``log``: its log is on the disk too."""
     ended = child(partial(_filled, given, at, options, log))
     if ended.status:
         return [f"no answer, but {ended.status}: {ended.said.strip()[-600:]}"]
@@ -56,8 +56,6 @@ def _filled(given: Case, at: Path, options: str, log: bool) -> list[str] | None:
     logged = place.executed.parent / "cron.log"
     ended = child(partial(_logging, place, logged) if log else partial(kit.tick, place))
     own.mount(at, "size=64m,nr_inodes=100k", again=True)
-    if ended.value == 0:
-        return None
     # Where nothing could be logged, alerts are the only ones to tell.
     said = f"{logged.read_text()} Error" if log else ended.said
 
@@ -66,7 +64,8 @@ def _filled(given: Case, at: Path, options: str, log: bool) -> list[str] | None:
         faults += oracle.mending(kit.until_quiet(place))
         return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
 
-    return asked(work)
+    faults = asked(work)
+    return None if ended.value == 0 and not faults else faults
 
 
 def _logging(place: Place, log: Path) -> int:
