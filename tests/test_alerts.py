@@ -217,6 +217,7 @@ def test_a_portfolio_that_cannot_begin_is_told_once_and_its_end_too_but_no_name_
     place.params.write_text("columns: [broken")
     told(home, 0, status=2)
     told(home, 1, status=2)
+    told(home, 1, status=75)  # that another tick is at work is not the end of it
     assert kinds(hook) == ["failure"]
     assert not place.data.exists()  # a restore wants it to be empty
     place.data.mkdir(parents=True)
