@@ -173,6 +173,7 @@ def warm() -> None:
     notebook(REPOSITORY / "notebooks" / "20_monitor.ipynb", title="")
     gc.collect()
     gc.freeze()  # what is here stays, and no fork looks it through, copying each page that it marks
+    ready.large_pages()
 
 
 class Started:

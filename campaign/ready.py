@@ -1,17 +1,24 @@
-"""DuckDB databases opened before the fork: a tick makes eight, which took a fifth of its time.
+"""What is made ready before the forks: DuckDB databases, and memory in large pages.
 
-They have no thread yet, so that they live on in a fork; there each gets its threads and the other settings that were
-asked for when somebody connects. What is asked of them afterwards is as ever.
+A tick makes eight databases, which took a fifth of its time. They have no thread yet, so that they live on in a fork;
+there each gets its threads and the other settings that were asked for when somebody connects. What is asked of them
+afterwards is as ever.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
-__all__ = ["databases"]
+__all__ = ["databases", "large_pages"]
+
+LARGE = 2**21
+COLLAPSE = 25
+"""MADV_COLLAPSE, since Linux 6.1."""
 
 THREADLESS: dict[str, Any] = {"threads": 1, "async_threads": 0}
 _ready: list[Any] = []
@@ -35,3 +42,14 @@ def _connected(database: str = ":memory:", *, config: Mapping[str, Any] | None =
         if THREADLESS.get(name) != value:
             found.execute(f"SET {name} = '{value}'")
     return found
+
+
+def large_pages() -> None:
+    """Have memory in large pages from here on, where the system can: a fork takes half as long, a case a tenth less."""
+    madvise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, may, _, _, file, *name = line.split()
+        begin, end = (int(each, 16) for each in span.split("-"))
+        if "w" in may and file == "0" and name != ["[stack]"]:
+            for at in range(-(-begin // LARGE) * LARGE, end - LARGE + 1, LARGE):
+                madvise(ctypes.c_void_p(at), ctypes.c_size_t(LARGE), COLLAPSE)
