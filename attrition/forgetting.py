@@ -103,7 +103,7 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
     found = []
     for folder in published(place):
         run = Run.read(folder)
-        cleaned = scrub.run(folder, whom)
+        cleaned = _cleaned(place, folder, whom, about)
         rests = about["rows"] and int(run.report["data_version"] or 0) >= about["since"]
         if rests and "not_replayable" not in run.report and run.report["stages"]:
             run.note(not_replayable=f"{WHY_NOT.format(about['at'][:10])}.")
@@ -111,6 +111,15 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
         if cleaned:
             found.append(Run.read(folder))
     return found
+
+
+def _cleaned(place: Place, folder: Path, whom: Whom, about: dict[str, Any]) -> bool:
+    try:
+        return scrub.run(folder, whom)
+    except scrub.Damaged as error:
+        _gone(place, error.path, about, "torn", f"{folder.name}/{error.path.name}")
+        _cleaned(place, folder, whom, about)
+        return True
 
 
 def _manifests(place: Place, whom: Whom, about: dict[str, Any]) -> int:
@@ -138,16 +147,23 @@ def _damaged(place: Place, folder: Path, about: dict[str, Any]) -> int:
     path = folder / registry.MANIFEST
     if not safe.exists(path):
         return 0
-    about["damaged"] = sorted({*about.get("damaged", ()), folder.name})
-    safe.write(place.forgetting, json.dumps(about))  # first: afterwards nothing tells that it was there
-    path.unlink()
-    safe.sync(folder)
+    _gone(place, path, about, "damaged", folder.name)
     return 1
 
 
+def _gone(place: Place, path: Path, about: dict[str, Any], kind: str, name: str) -> None:
+    """Remove a damaged file, and note ``name`` first: afterwards nothing tells that it was there."""
+    about[kind] = sorted({*about.get(kind, ()), name})
+    safe.write(place.forgetting, json.dumps(about))
+    path.unlink()
+    safe.sync(path.parent)
+
+
 def _note(about: dict[str, Any]) -> str:
-    versions = ", ".join(about.get("damaged", ()))
-    return versions and f"Manifests that were damaged went as a whole, of model {versions}: it cannot serve without."
+    versions, files = (", ".join(about.get(kind, ())) for kind in ("damaged", "torn"))
+    said = f"Manifests that were damaged went as a whole, of model {versions}: it cannot serve without."
+    torn = f"Files that were damaged, or cut short, went as a whole: {files}."
+    return " ".join([said] * bool(versions) + [torn] * bool(files))
 
 
 def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any]) -> Run:

@@ -15,11 +15,23 @@ from attrition import record, safe
 from attrition.home import Home, Place
 from attrition.params import Portfolio
 
-__all__ = ["Whom", "count", "drops", "lists", "logs", "run", "tables", "version"]
+__all__ = ["Damaged", "Whom", "count", "drops", "lists", "logs", "run", "tables", "version"]
 
 GONE = "[a client who was forgotten]"
 PLAIN = re.compile(r"[0-9]{1,5}")
 """An id that any number may look like: text is cleaned of it only where it stands for a client."""
+
+
+class Damaged(Exception):
+    """A file of a run of which nobody can tell whose rows are in it.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        super().__init__(f"{path} is no whole Parquet file")
 
 
 class Whom:
@@ -170,14 +182,18 @@ def drops(place: Place, whom: Whom) -> int:
 
 
 def run(folder: Path, whom: Whom) -> bool:
-    """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew."""
+    """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew.
+
+    Raises:
+        Damaged: a file of rows is not whole, as a stage leaves it that was killed: nobody can tell whose are in it.
+    """
     safe.clear(folder)
     changed = False
     for path in sorted(safe.below(folder)):
         if not safe.is_file(path):
             continue
         if path.suffix == ".parquet":
-            changed |= _without_lines(path, whom, ranked=path.stem in ("assessed", "ranking"))
+            changed |= _assessment(path, whom)
         elif path.suffix == ".ipynb":
             changed |= _notebook(path, whom)
         elif path.suffix in (".json", ".html", ".jsonl", ".yaml", ".txt") and _said(path, whom):
@@ -207,6 +223,38 @@ def logs(place: Place, whom: Whom) -> int:
 
 def _is(column: str) -> str:
     return f"CAST({column} AS VARCHAR) = $client"
+
+
+def _assessment(path: Path, whom: Whom) -> bool:
+    import duckdb
+
+    try:
+        return _without_lines(path, whom, ranked=path.stem in ("assessed", "ranking"))
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        if _whole(path):
+            raise
+        raise Damaged(path) from error
+
+
+def _whole(path: Path) -> bool:
+    """Whether a Parquet file can be read to its end.
+
+    Raises:
+        OSError: the disk does not give it at the moment, which says nothing of what is in it.
+    """
+    import duckdb
+
+    from attrition.store.engine import connect, rows_in
+
+    safe.sha256(path)
+    try:
+        with connect() as db:
+            db.execute(f"SELECT bit_xor(hash(line)) FROM (SELECT * FROM {rows_in([path])}) AS line").fetchall()
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _without_lines(path: Path, whom: Whom, *, ranked: bool) -> bool:

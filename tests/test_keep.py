@@ -12,6 +12,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import nbformat
 import pytest
 from hypothesis import given
@@ -698,6 +699,33 @@ def test_a_damaged_manifest_holds_no_forgetting_up_and_goes_as_a_whole(home, pla
         lay(place, 6, [another("AFTER")])
     ticked(home, FIRST + timedelta(days=8))
     assert list(place.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "assessed.parquet"])
+@pytest.mark.parametrize("left", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data[:4] * 99])
+def test_a_file_of_rows_that_a_killed_stage_left_half_written_holds_no_forgetting_up(place, name, left):
+    """What a run that was cut short had written so far is published with it."""
+    run = place.executed / names(place)[1]
+    torn = run / name
+    torn.write_bytes(left((run / "assessed.parquet").read_bytes()))
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert not torn.exists()
+    assert f"cut short, went as a whole: {run.name}/{name}." in reports(place)[4]["reason"]
+    assert holds(place.root, CLIENT) == []
+
+
+def test_a_file_of_rows_stays_that_could_not_be_read_at_the_moment(place, monkeypatch):
+    files = {path: path.read_bytes() for path in place.executed.glob("*/assessed.parquet")}
+
+    def broken(*_, **__):
+        raise duckdb.IOException("Could not read from file: Input/output error")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scrub, "_without_lines", broken)
+        place.ranking.unlink()
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
+    assert {path: path.read_bytes() for path in place.executed.glob("*/assessed.parquet")} == files
+    assert place.forgetting.exists()
 
 
 def test_a_manifest_stays_that_cannot_be_read_at_the_moment(place, capsys):
