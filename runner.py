@@ -371,8 +371,9 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         if drops or wish.asks or due.owed(book):
             status = _work(place, book, stop, drops, closed, wish, clock)
         else:
-            book.quiet(stamp(clock()))
-            say(place, "quiet: no drop is ready, every row is judged")
+            if answered:  # a source that is silent for weeks must not look like a portfolio without work
+                book.quiet(stamp(clock()))
+                say(place, "quiet: no drop is ready, every row is judged")
             status = _pages(place, book, closed) if closed or safe.exists(place.at_work) else DONE
         return status if answered else status or FAILED
 
