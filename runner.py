@@ -407,6 +407,8 @@ def _work(
         due.columns_fit(place, portfolio)
         for run in closed:
             publish.run_page(place, run, portfolio, book)
+        if closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
+            site.write(place, portfolio, book)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
         if wish.stage:
             status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)

@@ -27,6 +27,8 @@ __all__ = ["Finding", "examine"]
 
 LEAST_FREE = 2**30
 """Bytes that a disk should have left."""
+LATELY = 100
+"""Runs among which the last is looked for that did a tick's work."""
 PATIENCE = 5.0
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)(?: *; *([^\\]+))?")
 
@@ -234,12 +236,11 @@ def _freshness(place: Place) -> Finding:
     if (last := _last(place)) is None:
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
-        newest = book.runs(limit=1)
-    if newest and newest[0]["status"] in ("failed", "interrupted"):
+        # A stage that was tried by hand since then mends no failure.
+        done = next((line for line in book.runs(limit=LATELY) if not line["manual"] or line["decision"]), None)
+    if done and done["status"] in ("failed", "interrupted"):
         remedy = f"runner.py show {place.name}; the next tick starts where it stopped"
-        return Finding(
-            "", False, f"the last run {newest[0]['run']} {newest[0]['status']}: {newest[0]['reason']}", remedy
-        )
+        return Finding("", False, f"the last run {done['run']} {done['status']}: {done['reason']}", remedy)
     allowed = 2 * float(os.environ.get("ATTRITION_INTERVAL") or 900)
     said = f"the last tick was {timedelta(seconds=round(_ago(last)))} ago, at {last}"
     return Finding("", _ago(last) <= allowed, said, "see the line of cron above, and executed/cron.log")

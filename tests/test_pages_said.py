@@ -159,6 +159,16 @@ def test_bands_are_compared_with_the_last_assessment_a_week_ago() -> None:
     ("changes", "health"),
     [
         ({"lines": [line(status="failed")]}, "needs a person"),
+        ({"lines": [line(8, manual=True, decision=None), line(status="failed")]}, "needs a person"),
+        ({"lines": [line(8, manual=True, decision="rolled_back"), line(status="failed")]}, "needs a person"),
+        (
+            {
+                "lines": [line(8, manual=True, decision="kept"), line(status="failed")],
+                "state": {**STATE, "challenger": None},
+            },
+            "healthy",
+        ),
+        ({"lines": [line(8, manual=True, decision=None), line(status="interrupted")]}, "cut short"),
         ({"state": {**STATE, "champion": None}}, "no model yet"),
         ({"state": {**STATE, "decided": line(decision="harmed")}}, "worse than promised"),
         ({"points": [point(5, "2026-11-24T00:00:00Z", champion="0002", alarm=True)]}, "no longer holds"),

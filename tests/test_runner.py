@@ -79,6 +79,19 @@ def test_a_runner_that_was_killed_is_told_as_interrupted_by_the_next_tick(home, 
         assert [line["rows_in"] for line in book.drops(run)] == [17, 19]
 
 
+def test_pages_say_that_a_run_was_cut_short_while_the_next_one_is_at_work(home, tmp_path):
+    """That one may be cut short as well, and whoever looks at them would be told that all is well."""
+    place = home.place("capstone")
+    slow = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "slow", monitor=WAIT))}
+    for _ in range(2):
+        with started(home, "tick", "capstone", **slow) as process:
+            at_work(place, "monitor", process)
+            process.kill()
+    (run,) = (path.name for path in place.executed.iterdir() if (path / "run.json").exists())
+    assert run in (place.executed / "runs-1.html").read_text()
+    assert "The last run was cut short" in (place.executed / "index.html").read_text()
+
+
 def test_a_kernel_that_dies_fails_its_stage(home, tmp_path):
     place = home.place("capstone")
     dying = "import os, signal\nfrom attrition import record\nos.kill(os.getpid(), signal.SIGKILL)"

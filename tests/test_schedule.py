@@ -136,6 +136,9 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
         run, sequence = book.begin("20990101T000000Z", "2099-01-01T00:00:00Z")
         ended = {"run": run, "status": "failed", "reason": "Disk full.", "finished_at": "2099-01-01T00:00:00Z"}
         book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0})
+        tried, sequence = book.begin("20990101T000100Z", "2099-01-01T00:01:00Z", manual=True)  # which mends nothing
+        ended = {**ended, "run": tried, "status": "completed", "reason": "Tried by hand."}
+        book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0})
     (home.root / "alerts.yaml").write_text("to: []")
     (home.root / "alerts.yaml").chmod(0o644)
     (home.root / "params" / "second.yaml").write_text("title: x\n")

@@ -19,6 +19,7 @@ WEEK = timedelta(days=7)
 HEALTH = {
     "": ("calm", "no model yet", "No model serves yet."),
     "failed": ("bad", "needs a person", "The last run failed: the model that serves is the one from before."),
+    "interrupted": ("warn", "cut short", "The last run was cut short: the next tick does what is missing."),
     "harmed": (
         "bad",
         "worse than promised",
@@ -98,7 +99,7 @@ class PortfolioPage:
     proven: bool | None  # whether it was shown to be better; None: nobody said
     challenger: str  # version on trial
     challenger_href: str  # of its page
-    failed: str  # address of the newest run where it failed; else empty
+    failed: str  # address of the last run where it failed; else empty
     last: Decided  # the last decision
     told: bool  # whether the last decision is told in full among the deployments
     at: Any  # when the newest run ended, with which all this was written
@@ -143,7 +144,8 @@ def portfolio(
     newest, decided = mapping(lines[0] if lines else None), mapping(state.get("decided"))
     deployed = mapping(deployments[0] if deployments else None)
     champion = text(state.get("champion"))
-    tone, health, sentence = HEALTH[_health(state, newest, deployed, points)]
+    last = _last(lines)
+    tone, health, sentence = HEALTH[_health(state, last, deployed, points)]
     bands, compared = _bands(urls, points, calls)
     everybody = _listed(calls, "everybody", "")
     rows = [row(urls, line) for line in lines]
@@ -158,7 +160,7 @@ def portfolio(
             health=health,
             healthy=sentence,
             **_serving(urls, champion, state, deployed),
-            failed=urls.run(newest.get("run")) if newest.get("status") == "failed" else "",
+            failed=urls.run(last.get("run")) if last.get("status") == "failed" else "",
             last=_decided(urls, decided),
             told=bool(decided.get("run")) and decided.get("run") in [each.get("run") for each in deployments[:10]],
             at=newest.get("finished_at") or newest.get("started_at"),
@@ -191,9 +193,17 @@ def _serving(urls: Urls, champion: str, state: Mapping[str, Any], deployed: Mapp
     }
 
 
+def _last(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The last run that did a tick's work: a stage tried by hand, a rollback or a forgetting mends no failure."""
+    by_hand = ("", "rolled_back")
+    return mapping(
+        next((each for each in lines if not (each.get("manual") and text(each.get("decision")) in by_hand)), None)
+    )
+
+
 def _health(
     state: Mapping[str, Any],
-    newest: Mapping[str, Any],
+    last: Mapping[str, Any],
     deployed: Mapping[str, Any],
     points: Sequence[Mapping[str, Any]],
 ) -> str:
@@ -202,7 +212,8 @@ def _health(
     # A new champion is not spoken of by what was found about the one before.
     alarm = bool(judged.get("alarm")) and judged.get("champion") == state.get("champion")
     for name, holds in (
-        ("failed", newest.get("status") == "failed"),
+        ("failed", last.get("status") == "failed"),
+        ("interrupted", last.get("status") == "interrupted"),
         ("", not state.get("champion")),
         ("harmed", item(state, "decided", "decision") == "harmed"),
         ("alarm", alarm),
