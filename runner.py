@@ -261,7 +261,8 @@ class Tick:
         state = self.book.state()
         champion = "" if verdict.state == "refused" else state.champion or ""
         self._stage("score", data_version=state.data_version, champion=champion, challenger=challenger)
-        asked = "" if not self.force else " Training was asked for." if trained else f" {ONE_AT_A_TIME}"
+        forced = self.force and verdict.state != "refused"  # which says itself why another is trained
+        asked = "" if not forced else " Training was asked for." if trained else f" {ONE_AT_A_TIME}"
         sentence = verdict.sentence + asked
         about = {"state": verdict.state, "verdict": sentence}
         self._stage("deploy", champion=champion, challenger=challenger, **about)
@@ -368,6 +369,9 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         answered, drops = answered and len(readable) == len(drops), readable
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
+        if not (wish.asks or wish.given) and due.outgrown(place, book):
+            say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
+            wish = replace(wish, force=True)
         if drops or wish.asks or due.owed(book):
             status = _work(place, book, stop, drops, closed, wish, clock)
         else:

@@ -31,6 +31,7 @@ __all__ = [
     "columns_fit",
     "drops",
     "oldest",
+    "outgrown",
     "owed",
     "past_ingestion",
     "readable",
@@ -67,8 +68,27 @@ def settle_time(place: Place, book: Book) -> float:
     from attrition import params
 
     portfolio = params.load(place.params)
-    book.checked(portfolio.sha256, portfolio.settle, sources=bool(portfolio.sources))
+    if not outgrown(place, book):  # else it is read at each tick until another model serves
+        book.checked(portfolio.sha256, portfolio.settle, sources=bool(portfolio.sources))
     return portfolio.settle
+
+
+def outgrown(place: Place, book: Book) -> bool:
+    """Whether a new YAML names other features than the champion knows, which cannot score then: another one is due.
+
+    Raises:
+        UsageError: the YAML is missing or wrong.
+    """
+    state = book.state()
+    if state.champion is None or safe.sha256(place.params) == state.params_sha256:
+        return False
+    from attrition import params, registry
+
+    try:
+        manifest = registry.read_manifest(registry.version_path(place.models, state.champion))
+    except registry.ModelRefused:  # whoever is to use it says why
+        return False
+    return not manifest.fits(params.load(place.params))
 
 
 def asked(place: Place, book: Book, stop: Stop) -> bool:

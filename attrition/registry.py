@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # scikit-learn and pandas take a second to import: a quiet ti
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
+    from attrition.params import Portfolio
+
 __all__ = [
     "KEY",
     "LARGEST",
@@ -116,6 +118,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     trained_at: str
     golden: Golden | None = None
     not_replayable: str = ""  # why it cannot be made again from its data version; empty: it can
+
+    def fits(self, portfolio: Portfolio) -> bool:
+        """Whether the YAML names the features that the model was trained on."""
+        return set(self.features) == set(portfolio.features)
 
 
 class Current(msgspec.Struct, frozen=True):

@@ -87,7 +87,7 @@ class Stage:
             pipeline, manifest = self._loaded(version)
         except registry.ModelUnreadable as error:
             raise error.passing() from None
-        if set(manifest.features) != set(self.portfolio.features):
+        if not manifest.fits(self.portfolio):
             why = "the portfolio's YAML names other features than it was trained on"
             raise registry.ModelRefused(self.place.models / version, why, "the next tick with outcomes trains anew")
         return pipeline, manifest

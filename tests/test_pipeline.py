@@ -243,6 +243,21 @@ def test_a_champion_that_cannot_be_loaded_any_more_gives_way(first, tmp_path):
         assert {model["version"]: model["status"] for model in book.models()} == {"0001": "retired", "0002": "champion"}
 
 
+def test_a_yaml_that_names_other_features_has_another_model_trained_though_nothing_came(first, tmp_path):
+    """The champion could not score the next client, and an API that is started anew could not serve it."""
+    home = Home(tmp_path / "home")
+    shutil.copytree(first[0].root, home.root)
+    place = home.place("capstone")
+    place.params.write_text(place.params.read_text() + "show: [number_of_employees]\n")
+    ticked(home, 0)
+    report = reports(place)[-1]
+    assert (report["decision"], report["model"]["version"]) == ("promoted", "0002")
+    assert "the portfolio's YAML names other features" in report["reason"]
+    assert "asked for" not in report["reason"]
+    ticked(home, 0)
+    assert reports(place)[-1] == report, "once is enough"
+
+
 def promoted(home):
     """The challenger on trial promoted, as commit 2 does it."""
     place = home.place("capstone")
@@ -252,6 +267,21 @@ def promoted(home):
         commit_decision(
             place, book, sequence, Run.start(place, run, "2099-01-01T00:00:00Z", {}), made, "2099-01-01T00:00:00Z"
         )
+
+
+def test_a_rollback_to_a_model_of_other_features_is_refused(later, tmp_path):
+    """It could not serve: the API would go on with the model that is to be left."""
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root, home.root)
+    place = home.place("capstone")
+    promoted(home)
+    place.params.write_text(place.params.read_text() + "show: [number_of_employees]\n")
+    refused = here(home, "rollback", "capstone", "0001", "--reason", "x")
+    assert refused.returncode == 2
+    assert "trained on other features than capstone.yaml names (number_of_employees)" in refused.stderr
+    assert registry.current(place.models).version == "0002"
+    with Book.open(place.book, read_only=True) as book:
+        assert {model["version"]: model["status"] for model in book.models()} == {"0001": "retired", "0002": "champion"}
 
 
 def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path):

@@ -15,6 +15,7 @@ from attrition.alone import alone
 from attrition.book import Book, Outcome
 from attrition.commits import commit_decision, commit_run, mend_current
 from attrition.home import Home, Place, UsageError
+from attrition.params import Portfolio
 from attrition.recovery import recover
 from attrition.runs import Run
 
@@ -41,7 +42,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         recover(place, book, at)
         state = book.state()
         version = arguments.version or _before(place, book)
-        _servable(place, book, version)
+        _servable(place, book, version, portfolio)
         name, sequence = book.begin(at.replace("-", "").replace(":", ""), at, manual=True)
         facts = {"manual": True, "data_version": state.data_version, "champion_before": state.champion}
         run = Run.start(place, name, at, {}, **facts)
@@ -69,7 +70,7 @@ def _before(place: Place, book: Book) -> str:
     raise UsageError(f"{place.name}: no earlier model to go back to")
 
 
-def _servable(place: Place, book: Book, version: str) -> None:
+def _servable(place: Place, book: Book, version: str, portfolio: Portfolio) -> None:
     models = {model["version"]: model for model in book.models()}
     if version not in models:
         raise UsageError(f"{place.name}: no model {version[:20]!r}; there are {', '.join(models) or 'none'}")
@@ -80,9 +81,13 @@ def _servable(place: Place, book: Book, version: str) -> None:
     if version not in _deployed(book):
         raise UsageError(f"{place.name}: model {version} never served: only a proof may let it")
     try:
-        registry.load(place.models / version, models[version]["sha256"])
+        _, manifest = registry.load(place.models / version, models[version]["sha256"])
     except registry.ModelRefused as error:
         raise UsageError(f"{place.name}: {error}") from None
+    if not manifest.fits(portfolio):  # the API would go on with the one that is to be left
+        others = sorted(set(manifest.features) ^ set(portfolio.features))
+        why = f"model {version} was trained on other features than {place.params.name} names ({', '.join(others)})"
+        raise UsageError(f"{place.name}: {why}: take back the change there, or train anew with --force")
 
 
 def _deployed(book: Book) -> dict[str, bool]:
