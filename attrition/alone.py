@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,11 +72,21 @@ def alone(place: Place, since: str) -> Iterator[None]:
     Raises:
         Held: another process has it.
         NotLocal: on this file system the lock would hold on this machine only.
-        UsageError: a restore of the portfolio was cut short.
+        UsageError: a restore of the portfolio was cut short, or this is root in somebody else's portfolio.
     """
+    _refuse_root(place)
     with safe.lock(place.lock, since):
         refuse_while_restoring(place)
         yield
+
+
+def _refuse_root(place: Place) -> None:
+    """What root wrote once, the user whose cron ticks could not change: a forgetting, begun and never to be ended."""
+    if os.geteuid() != 0 or not safe.exists(place.data):
+        return
+    if owner := place.data.stat().st_uid:
+        why = f"{place.data} belongs to user {owner}, who could not change what root writes there"
+        raise UsageError(f"{place.name}: {why}: call it as that user (sudo -u '#{owner}' …)")
 
 
 def refuse_while_restoring(place: Place) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import nbformat
 import pytest
+from conftest import require
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import NOWHERE, kept_ready, reports, tree
@@ -726,6 +727,18 @@ def test_a_file_of_rows_stays_that_could_not_be_read_at_the_moment(place, monkey
         assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
     assert {path: path.read_bytes() for path in place.executed.glob("*/assessed.parquet")} == files
     assert place.forgetting.exists()
+
+
+def test_root_changes_nothing_in_the_portfolio_of_somebody_else(place, capsys):
+    """One tick by hand, and the files of its run could not be changed by cron's user: a forgetting had no end."""
+    require(os.geteuid() == 0, "only root can give files away")
+    os.chown(place.data, 1234, -1)
+    lay(place, 5, [another("AFTER")])
+    before = tree(place.root)
+    for words in (["tick"], ["prune", "--days", "0"], ["forget", CLIENT, "--reason", "asked"]):
+        assert main([words[0], "telco", *words[1:]]) == 2
+        assert "belongs to user 1234" in capsys.readouterr().err
+    assert tree(place.root) == before
 
 
 def test_a_manifest_stays_that_cannot_be_read_at_the_moment(place, capsys):
