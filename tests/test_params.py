@@ -82,6 +82,7 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
         ({"sources": [{"name": "x"}]}, "sources.0: a source has either url or postgres"),
         ({"sources": [{"name": "X", "url": "file:///x"}]}, "sources.0.name: String should match pattern"),
         ({"sources": [{"name": "x", "url": "/x"}]}, "url: begin with what kind it is"),
+        ({"sources": [{"name": "x", "url": "a:word@b/c"}]}, "url: begin with what kind it is"),
         ({"sources": [{"name": "x", "url": "sftp://a:word@b/c"}]}, "url: no password in the YAML"),
         ({"sources": [{"name": "x", "url": "file:///x", "query": "a"}]}, "query does not belong to a source with url"),
         ({"sources": [{"name": "x", "postgres": "DB"}]}, "query is missing"),
@@ -131,6 +132,66 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path, given):
         load(written(tmp_path, **given))
     assert "canary" not in str(error.value)
     assert "not shown" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://user:canary@h/x.csv", "HTTPS://canary@h/x.csv", "ftp://canary@h/x.csv", "https:////u:canary@h/x"),
+        *("simplecache::https://user:canary@h/x.csv", "filecache::ftp://user:canary@h/in/*.csv"),
+        *("zip://*.csv::https://user:canary@h/x.zip", "blockcache::simplecache::https://canary@h/x.csv"),
+        *("s3://key:canary@bucket/x", "s3://canary@bucket/x", "sftp://user:canary@h/x", "file://user:canary@h/x"),
+        *("sftp://user%3Acanary@h/x", "sftp://user:can#ary@h/x", "sftp://user:can/ary@h/x", "sftp://u:1?can/ary@h/x"),
+        *("sftp://u:canary＠@h/x", "https://[canary:x@h/x", "simplecache::user:canary@h/x", "sftp://u:a::canary@h/x"),
+        *(
+            "https://blob/c/x.csv?sv=1&sig=canary",
+            "https://h/x?X-Amz-Credential=canary",
+            "https://h/x?ACCESS_TOKEN=canary",
+        ),
+        *(
+            "https://h/x?X-Goog-Signature=canary",
+            "https://h/x?X-Amz-Security-Token=canary",
+            "https://h/x?api%5Fkey=canary",
+        ),
+        *("https://h/x?AWSAccessKeyId=canary", "https://h/x?key=canary", "https://h/x?v=1;client_secret=canary"),
+        *(
+            "https://h/x#token=canary",
+            "simplecache::https://h/x?password=canary",
+            "zip://*.csv::https://h/x.zip?Sig=canary",
+        ),
+    ],
+)
+def test_a_url_with_a_secret_is_refused_wherever_in_it_and_not_repeated(tmp_path, url):
+    with pytest.raises(
+        ParamsError, match=r"url: no (password|secret) in the YAML, and .* name that under options"
+    ) as error:
+        load(written(tmp_path, sources=[{"name": "x", "url": url}]))
+    assert "canary" not in str(error.value)
+    assert ("under the kind that wants it" in str(error.value)) == ("::" in url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "file:///exports/*.csv",
+            "file:/exports/a@b:c/*.csv",
+            "file:///a:b@c/x.csv",
+            "local:///x",
+            "memory://x/y?.csv",
+        ),
+        *("s3://bucket/year=2026/key=1/*.csv", "s3://bucket/a:b@c/x.csv", "s3://bucket/y?ar/*.csv", "gs://bucket/x"),
+        *("https://h:8080/a@b/*.csv", "https://h/x.csv?month=5&format=csv&sv=1", "hf://datasets/me/x@main/*.csv"),
+        *(
+            "sftp://crm@host:22/out/*.csv",
+            "abfs://container@account.dfs.core.windows.net/x/*.csv",
+            "arrow_hdfs://u@h/x",
+        ),
+        *("simplecache::https://h/x.csv", "zip://*.csv::/data/a@b.zip", "zip://*.csv::simplecache::s3://bucket/x.zip"),
+    ],
+)
+def test_a_url_without_a_secret_is_taken(tmp_path, url):
+    assert load(written(tmp_path, sources=[{"name": "x", "url": url}])).sources[0].url == url
 
 
 def test_what_evidence_needs_is_read(tmp_path):
