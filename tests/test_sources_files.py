@@ -15,7 +15,7 @@ from conftest import require
 from pipeline_kit import CAPSTONE, capstone, here, quick, reports, tree
 from test_commits import AT, STAMP
 
-from attrition import params
+from attrition import params, safe
 from attrition.book import Book
 from attrition.commits import commit_ingest, settle_drops
 from attrition.home import Home, Place
@@ -197,6 +197,17 @@ def test_a_driver_that_breaks_tells_no_secret(memory: Any, tmp_path: Path, monke
     monkeypatch.setattr("attrition.sources.files._listed", breaks)
     failed = asked(shop(tmp_path, "memory://x", "    options: OPTIONS"))["failed"]
     assert failed == "its files cannot be read (RuntimeError)"
+
+
+def test_a_yaml_that_an_earlier_version_took_is_told_where_its_sources_are_asked(tmp_path: Path) -> None:
+    place = shop(tmp_path / "home", "simplecache::https://user:hidden-word@h/x.csv")
+    with Book.open(place.book) as book:
+        book.checked(safe.sha256(place.params), 0, sources=True)
+    done = here(Home(place.root), "tick", "capstone")
+    assert done.returncode == 1
+    assert "the sources could not be asked" in done.stdout
+    assert "sources.0: url: no password in the YAML" in done.stdout
+    assert "hidden-word" not in done.stdout + done.stderr
 
 
 def test_one_source_that_fails_stops_neither_the_next_nor_the_drops(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def ask(place: Place, book: Book, stop: Stop, say: Callable[[str], None]) -> boo
         say(f"the sources could not be asked: {_ended(process.returncode)}; {LATER}")
         return False
     found = json.loads(answer)
+    if "refused" in found:
+        say(f"the sources could not be asked: {found['refused']}; {LATER}")
+        return False
     book.marked(found["seen"])
     for name, account in found["sources"].items():
         if account["drops"]:

@@ -1,7 +1,8 @@
 """Fetch what the sources of one portfolio have that is new, into its ``incoming/``.
 
 A process of its own, so that what it imports, what a driver leaks and what hangs ends with it. It prints one JSON
-document: an account a source, and the ``seen`` marks of what turned out to be known. No secret is in it.
+document: an account a source, and the ``seen`` marks of what turned out to be known; or why none
+could be asked. No secret is in it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,11 @@ def main(root: str, name: str, runner: str) -> None:
     if os.getppid() != int(runner):
         return
     place = Home(Path(root)).place(name)
-    portfolio = params.load(place.params)
+    try:
+        portfolio = params.load(place.params)
+    except UsageError as error:  # of a YAML that an earlier version took: the runner reads only one that has changed
+        print(json.dumps({"refused": str(error)}))
+        return
     signal.alarm(portfolio.deadline)
     with Book.open(place.book, read_only=True) as book:
         print(json.dumps(fetch(place, portfolio, book)))
