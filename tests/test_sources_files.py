@@ -162,6 +162,32 @@ def test_what_a_process_left_half_done_is_cleared_away(memory: Any, tmp_path: Pa
     assert take(place) == [("a.csv", 17, 0)]
 
 
+@pytest.mark.parametrize("before", ["", "simplecache::"])
+def test_a_pattern_in_a_folder_that_is_gone_is_told_and_one_that_nothing_meets_is_not(
+    tmp_path: Path, before: str
+) -> None:
+    folder = tmp_path / "mounted" / "exports"
+    place = shop(tmp_path / "home", f"{before}file://{folder}/2026-*/*.csv")
+    gone = {"drops": 0, "failed": "there is no such file or folder"}
+    assert asked(place) == gone
+    (folder / "2026-01").mkdir(parents=True)
+    assert asked(place) == {"drops": 0, "failed": None}
+    (folder / "2026-01" / "a.csv").write_bytes(ONE)
+    os.utime(folder / "2026-01" / "a.csv", (OLD, OLD))
+    assert take(place) == [("a.csv", 17, 0)]
+    folder.rename(tmp_path / "elsewhere")
+    assert asked(place) == gone
+
+
+def test_a_pattern_in_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    place = shop(tmp_path, f"file://{tmp_path}/{'x' * 300}/*.csv")
+    assert asked(place)["failed"] == "its files cannot be read (OSError)"
+
+
+def test_an_object_store_knows_no_folders_so_that_none_is_missing(memory: Any, tmp_path: Path) -> None:
+    assert asked(shop(tmp_path, "memory://exports/2026-*/*.csv")) == {"drops": 0, "failed": None}
+
+
 @pytest.mark.parametrize(
     ("url", "more", "says"),
     [

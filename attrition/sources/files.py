@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,12 @@ STAMPS = (
     *("mtime", "LastModified", "last_modified", "updated", "modified", "created"),
 )
 """What a file system may tell of a file that changes with its content, best first."""
+PATTERN = re.compile(r"[*?\[]")
+FOLDERS = {
+    *("file", "local", "ftp", "sftp", "ssh", "smb", "hdfs", "arrow_hdfs", "webhdfs", "dbfs", "root"),
+    *("http", "https", "sync-http", "sync-https", "jupyter", "jlab"),
+}
+"""Kinds in which a folder, or a page of links, is there also when it is empty. Object stores know names alone."""
 
 
 def fetch(source: Source, landing: Landing) -> None:
@@ -69,7 +76,9 @@ def _system(source: Source) -> tuple[Any, str]:
 
 def _listed(system: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     system.invalidate_cache()
-    if any(sign in path for sign in "*?["):
+    if signs := PATTERN.search(path):
+        if FOLDERS & _kinds(system):  # to a pattern a folder that is gone, or closed, is an empty one
+            system.ls(path[: path.rfind("/", 0, signs.start()) + 1], detail=False)
         found = list(system.glob(path, detail=True).values())
     else:
         one = system.info(path)
@@ -77,6 +86,15 @@ def _listed(system: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for info in found:
         if info["type"] == "file" and is_drop(PurePosixPath(info["name"]).name):
             yield info["name"], info
+
+
+def _kinds(system: Any) -> set[str]:
+    """What a file system is called; of one that only keeps copies of another, what that one is."""
+    from fsspec import AbstractFileSystem
+
+    while isinstance(inner := getattr(system, "fs", None), AbstractFileSystem):
+        system = inner
+    return {system.protocol} if isinstance(system.protocol, str) else {*system.protocol}
 
 
 def _take(system: Any, path: str, info: Mapping[str, Any], landing: Landing) -> None:
