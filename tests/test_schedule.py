@@ -1,6 +1,7 @@
 """The crontab's lines: whole under a bare environment, put in once, taken out without a trace of the others."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -67,8 +68,12 @@ def test_again_changes_nothing_another_time_replaces_and_removal_leaves_the_othe
     here(home, "schedule", "--install", "--every", "1h")
     assert sum(line.endswith(crontab.mark(home)) for line in crontab.lines()) == 2
     assert any(line.startswith("0 * * * * ") for line in crontab.lines())
+    assert "does not go into a crontab" in here(home, "schedule", "--install", ATTRITION_HOSTS="x" * 990).stderr
     for each in (home, other):
-        assert "2 lines taken out of the crontab, 0 put in" in here(each, "schedule", "--remove").stdout
+        assert (
+            "2 lines taken out of the crontab, 0 put in"
+            in here(each, "schedule", "--remove", ATTRITION_HOSTS="x" * 990).stdout
+        )
     assert crontab.lines() == table
 
 
@@ -80,6 +85,44 @@ def test_without_a_wish_the_lines_are_only_shown(tmp_path):
     assert "ATTRITION_TOKEN is a secret and does not go into a crontab" in done.stderr
     assert "ATTRITION_MODEL_KEY_FILE=/run/key" in done.stdout
     assert (home.root / "executed").is_dir()  # the shell of a line that is pasted by hand would not make it
+
+
+def test_the_ticks_line_names_the_files_of_the_sources_secrets_and_no_secret(tmp_path):
+    home, folder = capstone(tmp_path / "o'clock"), tmp_path / "50% of $HOME"
+    (folder / "exports").mkdir(parents=True)
+    (folder / "options").write_text("{}")
+    (folder / "options").chmod(0o600)
+    params = home.place("capstone").params
+    params.write_text(
+        f"{params.read_text()}sources:\n  - {{name: exports, url: 'file://{folder}/exports', options: EXPORTS}}\n"
+        "  - {name: more, url: 'file:///', options: CRM}\n  - {name: crm, postgres: CRM, query: SELECT 1}\n"
+        "  - {name: other, postgres: OTHER, query: SELECT 1}\n"
+    )
+    (home.root / "params" / "second.yaml").write_text("title: x\n")
+    done = here(home, "schedule", EXPORTS_FILE=os.path.relpath(folder / "options"), CRM="top secret")
+    tick, serve = done.stdout.splitlines()
+    assert "EXPORTS" not in serve
+    assert "top secret" not in done.stdout + done.stderr
+    assert "CRM, which source crm of capstone needs, is a secret of this shell" in done.stderr
+    assert "put it into a file (chmod 600) and set CRM_FILE, then schedule again" in done.stderr
+    assert "OTHER, which source other of capstone needs, is not set" in done.stderr
+    assert "what the sources of second need is not in the lines: " in done.stderr
+    params.write_text(params.read_text().partition("  - {name: more")[0])
+    ran = subprocess.run(["env", "-i", "/bin/sh", "-c", command(tick)], cwd="/", timeout=120, check=False)
+    assert ran.returncode == 2  # of the second, which is none
+    log = (home.root / "executed" / "cron.log").read_text()
+    assert "capstone: quiet" in log
+    assert "source exports" not in log
+
+
+def test_the_files_of_secrets_are_named_so_that_cron_finds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATTRITION_MODEL_KEY_FILE", "model.key")
+    monkeypatch.setenv("ATTRITION_HOSTS", "risk.example")
+    tick, serve = schedule.lines(Home(tmp_path), "15m")
+    for line in (tick, serve):  # in whatever folder they begin
+        assert f"ATTRITION_MODEL_KEY_FILE={tmp_path}/model.key " in line
+        assert "ATTRITION_HOSTS=risk.example " in line
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ __all__ = ["configure", "lines", "main"]
 
 LONGEST = 990
 """Characters that cron reads of a line."""
-CARRIED = ("NOTEBOOKS", "API_URL", "HOSTS", "CLASSIFIERS", "TOKEN_FILE", "MODEL_KEY_FILE")
+CARRIED = ("API_URL", "HOSTS", "CLASSIFIERS")
+PATHS = ("NOTEBOOKS", "TOKEN_FILE", "MODEL_KEY_FILE")
 SECRETS = ("TOKEN", "MODEL_KEY")
+INTO_A_FILE = "put it into a file (chmod 600) and set {}_FILE"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +40,12 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     Raises:
         UsageError: a time that cron cannot keep, or no crontab on this machine.
     """
-    wanted = lines(home, arguments.every)
+    wanted = [] if arguments.remove else lines(home, arguments.every)
     if secret := next((name for name in SECRETS if os.environ.get(f"ATTRITION_{name}")), None):
-        print(
-            f"ATTRITION_{secret} is a secret and does not go into a crontab: put it into a file (chmod 600) and set "
-            f"ATTRITION_{secret}_FILE",
-            file=sys.stderr,
-        )
+        name = f"ATTRITION_{secret}"
+        print(f"{name} is a secret and does not go into a crontab: {INTO_A_FILE.format(name)}", file=sys.stderr)
+    for warning in [] if arguments.remove else _of_sources(home)[1]:
+        print(warning, file=sys.stderr)
     if not arguments.remove:
         safe.make_folder(home.root / "executed")  # where the lines write to; a shell does not make it
     if not (arguments.install or arguments.remove):
@@ -77,20 +78,55 @@ def lines(home: Home, every: str) -> list[str]:
     fields, seconds = _fields(every)
     given = {"ATTRITION_HOME": str(home.root), "ATTRITION_INTERVAL": str(seconds)}
     given |= {name: value for each in CARRIED if (value := os.environ.get(name := f"ATTRITION_{each}"))}
-    environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
+    given |= {name: path for each in PATHS if (path := _path(name := f"ATTRITION_{each}"))}
     found = []
-    for when, script, words, log in (
-        (fields, here, ["tick", "--all"], LOG),
-        ("@reboot", here.with_name("api.py"), [], "api.log"),
+    for when, script, words, log, more in (
+        (fields, here, ["tick", "--all"], LOG, _of_sources(home)[0]),
+        ("@reboot", here.with_name("api.py"), [], "api.log", {}),  # which asks no source
     ):
+        environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in (given | more).items())
         command = shlex.join([sys.executable, str(script), *words])
         where = shlex.quote(str(home.root / "executed" / log))
         # To cron a % is the end of the line.
         text = f"{environment} {command} >> {where} 2>&1".replace("%", r"\%")
         found.append(f"{when} {text}{crontab.mark(home)}")
     if any(len(line) > LONGEST or "\n" in line for line in found):
-        raise UsageError(f"{home.root}: a path so long, or with a line break, does not go into a crontab")
+        raise UsageError(
+            f"{home.root}: a path so long, or with a line break, does not go into a crontab, nor do so many or so long "
+            "ones of files of secrets"
+        )
     return found
+
+
+def _path(name: str) -> str | None:
+    """The path that a variable has, whole: cron begins in another folder."""
+    given = os.environ.get(name)
+    return str(Path(given).absolute()) if given else None
+
+
+def _of_sources(home: Home) -> tuple[dict[str, str], list[str]]:
+    """The files with the secrets that sources name, by their variables; and what to say of those in no file."""
+    from attrition import params
+
+    files, warnings = dict[str, str](), []
+    for portfolio in home.portfolios():
+        try:
+            sources = params.load(home.place(portfolio).params).sources
+        except (UsageError, OSError) as error:
+            warnings.append(f"what the sources of {portfolio} need is not in the lines: {error}")
+            continue
+        for source in sources:
+            if (name := source.options or source.postgres) is None:
+                continue
+            if path := _path(f"{name}_FILE"):
+                files[f"{name}_FILE"] = path
+                continue
+            found = "a secret of this shell and does not go into a crontab" if os.environ.get(name) else "not set"
+            warnings.append(
+                f"{name}, which source {source.name} of {portfolio} needs, is {found}: {INTO_A_FILE.format(name)}, "
+                "then schedule again; without it each tick ends with 1"
+            )
+    return files, warnings
 
 
 def _fields(every: str) -> tuple[str, int]:
