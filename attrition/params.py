@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import reprlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -40,6 +41,12 @@ RANKED = {
 
 LONGEST = 3650
 """Days that a horizon may have."""
+WEEK = 7 * 24 * 3600
+"""Seconds that a deadline may have: of some centuries the system's clocks and timers can count none."""
+SEEDS = 2**32
+"""How many seeds scikit-learn knows."""
+DEEPEST = 20
+"""Lists and maps within each other; of some ten thousand the YAML library ends the process."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -61,8 +68,26 @@ Days = Annotated[int, BeforeValidator(_days)]
 _Safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is there, takes a seventh of the time
 
 
+class _Unread(Exception):
+    """One value of a YAML cannot be read; ``line``: where it stands, counted from 0."""
+
+    def __init__(self, what: str, mark: Any):
+        super().__init__(what)
+        self.line: int = mark.line
+
+
 class _Unique(_Safe):  # type: ignore[misc,valid-type]
     """Of a key that stands twice YAML keeps the last, silently: here it is an error."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What looks like a number or a date and is none raises a ValueError that says neither where nor what of."""
+        try:
+            found = super().construct_object(node, deep)
+        except (ValueError, OverflowError):
+            raise _Unread("no number or date, though it looks like one", node.start_mark) from None
+        if isinstance(found, int) and found.bit_length() > 1000:  # Python itself would not write it out again
+            raise _Unread("too large a number", node.start_mark)
+        return found
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -83,7 +108,7 @@ class ModelParams(Strict):
     params: dict[str, Any] = Field({})  # of the class, as scikit-learn names them
     C: Annotated[float, Field(gt=0)] = 1.0  # inverse strength of the L2 penalty, of LogisticRegression
     max_iter: Annotated[int, Field(ge=1)] = 1000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     holdback: Share = 0.25  # share of the new labelled rows, the newest, that a challenger never sees
     least_rows: Annotated[int, Field(ge=4)] = 10  # labelled rows before a first model is tried
     learning_rows: Annotated[int, Field(ge=0)] = 400  # of a model trained on fewer nothing is claimed
@@ -114,8 +139,8 @@ class Cluster(Strict):
 class Rules(Strict):
     """When to retrain and when to promote."""
 
-    false_retrains: Annotated[float, Field(gt=0)] = 0.2  # a year, on average, at most
-    ticks_a_year: Annotated[float, Field(ge=1)] = 365  # that bring outcomes
+    false_retrains: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2  # a year, on average, at most
+    ticks_a_year: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 365  # that bring outcomes
     tolerance: Annotated[float, Field(ge=0.05, le=2)] = 0.3  # log-odds that the champion may be off without a refit
     gain: Annotated[float, Field(gt=0, lt=0.5)] = 0.005  # of the outcome's variance: a challenger must gain more
     give_up: Annotated[int, Field(ge=1)] = 40  # ticks that a challenger may be on trial, and
@@ -130,6 +155,8 @@ class Rules(Strict):
                 f"false_retrains / ticks_a_year is {self.alpha:.3g}, a false retrain every few ticks; it must be "
                 "below 0.1: lower false_retrains, or raise ticks_a_year to what there really are"
             )
+        if self.alpha == 0:
+            raise ValueError("false_retrains / ticks_a_year is too small to tell from 0: raise false_retrains")
         return self
 
     @property
@@ -202,8 +229,8 @@ class Portfolio(Strict):
     given_threshold: Annotated[Share | None, Field(alias="threshold")] = None
     bands: Bands = Bands()
     top: Annotated[int, Field(ge=1, le=10_000)] = 50  # clients in the list to call first
-    deadline: Annotated[int, Field(ge=1)] = 900  # seconds for one stage
-    run_deadline: Annotated[int, Field(ge=1)] = 3600  # seconds for all stages of a run
+    deadline: Annotated[int, Field(ge=1, le=WEEK)] = 900  # seconds for one stage
+    run_deadline: Annotated[int, Field(ge=1, le=WEEK)] = 3600  # seconds for all stages of a run
 
     @model_validator(mode="after")
     def _checks(self) -> Self:
@@ -225,6 +252,8 @@ class Portfolio(Strict):
         for name in [*self.columns, self.target.column]:
             if name.startswith("_") or not name.strip() or name != name.strip() or len(name) > 64:
                 raise ValueError(f"{name!r} is no column's name: no leading _, no spaces around it, at most 64 signs")
+            if "\0" in name:  # Delta Lake writes it, and opens the table never again
+                raise ValueError(f"columns: {name!r} is no column's name: take the NUL out of it")
         if len({name.lower() for name in [*self.columns, self.target.column]}) < len(self.columns) + 1:
             raise ValueError("two columns differ only in small and capital letters")
         if not self.features:
@@ -293,6 +322,9 @@ class Portfolio(Strict):
         return (column.label if column else None) or name.replace("_", " ")
 
 
+_BRIEF = reprlib.Repr()  # a few aliases in a YAML make a value that fills the memory when it is written out
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+
 _KEYS = sorted(
     {
         field.alias or name
@@ -353,14 +385,32 @@ def _read(path: Path, none: str) -> tuple[bytes, dict[str, Any]]:
     """A file's content, and the keys and values that it holds."""
     try:
         raw = path.read_bytes()
-        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by one rule
+        _checks_depth(raw)
+        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by some rules
     except FileNotFoundError:
         raise ParamsError(f"{path}: {none}") from None
+    except _Unread as error:
+        raise ParamsError(f"{path}: {_key(raw, error.line)}{error}, in line {error.line + 1}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ParamsError(f"{path}: expected keys and values, found {type(given).__name__}")
     return raw, given
+
+
+def _checks_depth(raw: bytes) -> None:
+    """Before any of it is built: the library does that by recursion."""
+    depth = 0
+    for event in yaml.parse(raw, _Safe):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _Unread(f"more than {DEEPEST} lists and maps within each other", event.start_mark)
+
+
+def _key(raw: bytes, line: int) -> str:
+    """The key of the YAML that a line belongs to, with its colon; empty where none begins a line."""
+    above = raw.decode(errors="replace").splitlines()[: line + 1]
+    return next((f"{found[1]}: " for each in reversed(above) if (found := re.match(r"(\w+) *:", each))), "")
 
 
 def _fault(fault: Any) -> str:
@@ -379,4 +429,4 @@ def _shown(fault: Any) -> str:
     if fault["loc"][0] in ("sources", "engine") and isinstance(given, str):
         return "something else (not shown: it may hold a password)"
     quotes = fault["type"] == "string_type" and isinstance(given, bool | int | float)
-    return f"{given!r:.80}{': put it in quotes, for YAML takes it for another kind' if quotes else ''}"
+    return f"{_BRIEF.repr(given):.80}{': put it in quotes, for YAML takes it for another kind' if quotes else ''}"

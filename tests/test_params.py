@@ -1,5 +1,6 @@
 """A portfolio's YAML is checked before anything starts; a fault names file, key and what is expected."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,12 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
             "overlap: write a time as 2d, 12h or 30m, or a whole number",
         ),
         ({"sources": [{"name": "x", "url": "file:///x"}] * 2}, "sources: two are called 'x'"),
+        ({"model": {"seed": -1}}, "model.seed: Input should be greater than or equal to 0, found -1"),
+        ({"model": {"seed": 2**32}}, "model.seed: Input should be less than 4294967296"),
+        ({"deadline": 99_999_999_999}, "deadline: Input should be less than or equal to 604800"),
+        ({"run_deadline": 604_801}, "run_deadline: Input should be less than or equal to 604800"),
+        ({"columns": {**GOOD["columns"], "a\0b": {"type": "integer"}}}, r"columns: 'a\x00b' is no column's name: take"),
+        ({"target": {"column": "a\0b"}}, r"columns: 'a\x00b' is no column's name: take the NUL out of it"),
         ({"hold_out": 1}, "hold_out: Input should be less than 1"),
         ({"costs": {"call": 0, "client": 400, "kept": 0.3}}, "costs.call: Input should be greater than 0"),
         ({"costs": {"call": 5, "client": float("inf"), "kept": 0.3}}, "costs.client: Input should be a finite number"),
@@ -104,6 +111,12 @@ def test_features_are_what_is_neither_id_nor_shown(tmp_path):
         ({"costs": COSTS, "threshold": 0.5}, "threshold: it follows from costs: leave one of the two out"),
         ({"rules": {"ticks_a_year": 0.5}}, "rules.ticks_a_year: Input should be greater than or equal to 1"),
         ({"rules": {"ticks_a_year": 2}}, "rules: false_retrains / ticks_a_year is 0.1, a false retrain every few"),
+        ({"rules": {"ticks_a_year": float("inf")}}, "rules.ticks_a_year: Input should be a finite number"),
+        ({"rules": {"false_retrains": float("inf")}}, "rules.false_retrains: Input should be a finite number"),
+        (
+            {"rules": {"false_retrains": 1e-320, "ticks_a_year": 1e9}},
+            "rules: false_retrains / ticks_a_year is too small",
+        ),
         ({"rules": {"tolerance": 3.0}}, "rules.tolerance: Input should be less than or equal to 2"),
         ({"rules": {"gain": 0.5}}, "rules.gain: Input should be less than 0.5"),
         ({"rules": {"confidence": 0.99}}, "rules.confidence: unknown key"),
@@ -227,6 +240,38 @@ def test_what_is_no_yaml_is_said_to_be_none(tmp_path, content, says):
     path.write_bytes(content)
     with pytest.raises(ParamsError, match=says):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("9" * 5000, "no number or date, though it looks like one, in line 2"),
+        ("\n  - a\n  - " + "9" * 5000, "no number or date, though it looks like one, in line 4"),
+        ("2026-13-45", "no number or date, though it looks like one, in line 2"),
+        ("0x" + "f" * 5000, "too large a number, in line 2"),
+        ("[" * 3000 + "]" * 3000, "more than 20 lists and maps within each other, in line 2"),
+        ("[" * 200_000, "more than 20 lists and maps within each other, in line 2"),
+        ("{a: " * 21 + "1" + "}" * 21, "more than 20 lists and maps within each other, in line 2"),
+    ],
+    ids=["long", "in a list", "date", "hexadecimal", "deep", "very deep", "maps"],
+)
+def test_a_value_that_cannot_be_read_is_named_with_its_key_and_line(tmp_path, value, says):
+    path = tmp_path / "shop.yaml"
+    path.write_text(f"title: Clients\nshow: {value}\n")
+    with pytest.raises(ParamsError) as error:
+        load(path)
+    assert str(error.value) == f"{path}: show: {says}"
+
+
+def test_a_value_that_would_fill_the_memory_is_shown_in_brief(tmp_path):
+    names = "abcdefg"
+    aliases = [f"- &{after} [{', '.join([f'*{name}'] * 9)}]" for name, after in pairwise(names)]
+    path = tmp_path / "shop.yaml"
+    path.write_text("\n".join(["title:", "- &a [1, 1, 1, 1, 1, 1, 1, 1, 1]", *aliases, ""]))
+    with pytest.raises(ParamsError) as error:
+        load(path)
+    assert "title: Input should be a valid string, found [[1, 1, 1, 1, 1, 1, ...]" in str(error.value)
+    assert len(str(error.value)) < 500
 
 
 def test_a_missing_portfolio_is_told_where_it_should_be(tmp_path):
