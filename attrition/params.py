@@ -426,7 +426,7 @@ def _fault(fault: Any) -> str:
 def _shown(fault: Any) -> str:
     """What stands in the YAML in the wrong place: nothing that may be secret, for cron sends it by mail."""
     given = fault["input"]
-    if fault["loc"][0] in ("sources", "engine") and isinstance(given, str):
+    if fault["loc"][0] in ("sources", "engine") and not isinstance(given, int | float | None):
         return "something else (not shown: it may hold a password)"
     quotes = fault["type"] == "string_type" and isinstance(given, bool | int | float)
     return f"{_BRIEF.repr(given):.80}{': put it in quotes, for YAML takes it for another kind' if quotes else ''}"

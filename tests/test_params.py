@@ -137,6 +137,9 @@ def test_a_fault_names_file_key_and_expectation(tmp_path, changes, says):
         {"sources": [{"name": "x", "postgres": "postgresql://a:canary@b/c", "query": "a"}]},
         {"sources": [{"name": "x", "url": "s3://b", "options": '{"secret": "canary"}'}]},
         {"sources": "postgresql://a:canary@b/c"},
+        {"sources": {"name": "x", "url": "https://a:canary@b/c"}},  # without the dash of a list
+        {"sources": [["https://a:canary@b/c"]]},
+        {"sources": [{"name": "x", "url": ["https://a:canary@b/c"]}]},
         {"engine": {"dask": "tcp://a:canary@b:1"}},
     ],
 )
