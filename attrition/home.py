@@ -177,3 +177,24 @@ class Home:
         """Names of all portfolios, in order: the YAML files in ``params/``."""
         found = safe.entries(self.root / "params", "*.yaml")
         return sorted(path.stem for path in found if NAME.fullmatch(path.stem))
+
+    def passed_over(self) -> list[str]:
+        """What to say of each YAML file in ``params/`` that is no portfolio for its name alone; in order of names."""
+        found = safe.entries(self.root / "params")
+        yamls = [path for path in found if path.suffix.lower() in (".yaml", ".yml") and not path.name.startswith(".")]
+        return [self._renamed(path) for path in yamls if path.suffix != ".yaml" or not NAME.fullmatch(path.stem)]
+
+    def _renamed(self, path: Path) -> str:
+        own = re.sub(r"[^a-z0-9_-]", "_", path.stem.lower())
+        own = (own if "a" <= own[0] <= "z" else f"p{own}")[:32]
+        to = f"{own}.yaml"
+        if safe.there(path.with_name(to)):
+            to = (
+                f"a name that is not taken, as {own} is: a small letter, then small letters, digits, - or _, then .yaml"
+            )
+        elif own != path.stem and safe.is_folder(self.root / "data" / path.stem):
+            to += f", and its folder {path.stem!r} in data/ to {own}"
+        return (
+            f"{path.parent}: {path.name!r} is no portfolio's YAML, so no tick takes its drops: rename it to {to}; "
+            "if it is to be none, to one that ends in .off"
+        )

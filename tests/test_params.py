@@ -286,3 +286,29 @@ def test_a_missing_portfolio_is_told_where_it_should_be(tmp_path):
 def test_a_name_that_is_none_never_becomes_a_path(name):
     with pytest.raises(UsageError):
         Home(Path("/nowhere")).place(name)
+
+
+def test_a_yaml_that_is_no_portfolio_for_its_name_is_told_with_what_to_call_it(tmp_path):
+    home = Home(tmp_path)
+    assert home.passed_over() == []
+    (tmp_path / "data" / "My Clients").mkdir(parents=True)
+    (tmp_path / "params").mkdir()
+    wrong = ("2026.yaml", "Demo.yaml", "My Clients.yaml", "a\x1b.yaml", "shop.YML", "telco.yml", f"{'x' * 33}.yaml")
+    for name in (*wrong, "demo.yaml", "notes.txt", "shop.yaml.off", ".demo.yaml", "demo.yaml~"):
+        (tmp_path / "params" / name).touch()
+    said = home.passed_over()
+    assert home.portfolios() == ["demo"]
+    assert [line.partition(" is no portfolio's YAML, so no tick takes its drops: ")[0] for line in said] == [
+        f"{tmp_path / 'params'}: {name!r}" for name in wrong
+    ]
+    to = [line.partition("rename it to ")[2].partition("; if it is to be none")[0] for line in said]
+    assert to[0] == "p2026.yaml"
+    assert to[1].startswith("a name that is not taken, as demo is: ")
+    assert to[2] == "my_clients.yaml, and its folder 'My Clients' in data/ to my_clients"
+    assert to[3:] == ["a_.yaml", "shop.yaml", "telco.yaml", f"{'x' * 32}.yaml"]
+
+
+def test_params_that_cannot_be_listed_are_not_taken_for_empty(tmp_path):
+    (tmp_path / "params").touch()
+    with pytest.raises(OSError, match="params"):
+        Home(tmp_path).passed_over()
