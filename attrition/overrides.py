@@ -58,8 +58,8 @@ def _put(document: dict[str, Any], key: str, text: str) -> None:
         return
     try:
         document[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ParamsError(f"-p {key}: {text!r} is no value") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ParamsError(f"-p {key}: {text[:80]!r} is no value") from None
 
 
 def _field(kind: Any, name: str, key: str) -> FieldInfo:

@@ -203,6 +203,7 @@ def test_a_value_that_is_not_of_its_type_is_told(key, value, says):
         (("--commit",), "goes with"),
         (("--resume",), "nothing to resume"),
         (("-p", "top", "many"), "valid integer"),
+        (("-p", "top", "9" * 5000), "is no value"),
     ],
 )
 def test_what_does_not_go_together_starts_nothing(ticked, words, says):
