@@ -430,6 +430,8 @@ def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
     Raises:
         UsageError: there is none.
     """
+    for line in home.passed_over():
+        complain(f"{stamp(now())} {line}")
     if not (names := home.portfolios()):
         raise UsageError(
             f"{home.root / 'params'} has no NAME.yaml: is its disk there? To begin one: runner.py new NAME"

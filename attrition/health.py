@@ -47,6 +47,7 @@ def examine(home: Home) -> Iterator[Finding]:
     """All findings, as they come: the installation first, then the home, then each portfolio."""
     for check in (_python, _lock, _kernel, _permissions, _file_system, _disk, _clock, _alerts, _cron, _api):
         yield _safely(check.__name__.strip("_").replace("_", " "), check, home)
+    yield from (Finding("params", False, line, "rename it, as said") for line in home.passed_over())
     names = home.portfolios()
     if not names:
         yield Finding(

@@ -92,6 +92,15 @@ def test_pages_say_that_a_run_was_cut_short_while_the_next_one_is_at_work(home, 
     assert "The last run was cut short" in (place.executed / "index.html").read_text()
 
 
+def test_a_yaml_whose_name_is_none_of_a_portfolio_is_told_of(home):
+    """Its drops would wait for ever."""
+    place = home.place("capstone")
+    place.params.rename(place.params.with_name("Capstone.yaml"))
+    done = cli(home, "tick", "--all")
+    assert done.returncode == 2
+    assert "rename it to capstone.yaml" in done.stderr
+
+
 def test_a_kernel_that_dies_fails_its_stage(home, tmp_path):
     place = home.place("capstone")
     dying = "import os, signal\nfrom attrition import record\nos.kill(os.getpid(), signal.SIGKILL)"

@@ -185,6 +185,7 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
     (home.root / "alerts.yaml").write_text("to: []")
     (home.root / "alerts.yaml").chmod(0o644)
     (home.root / "params" / "second.yaml").write_text("title: x\n")
+    (home.root / "params" / "Third.yaml").write_text("title: x\n")
     place.models.mkdir(parents=True)
     place.current.write_text("{}")
     found = said(home)
@@ -194,8 +195,17 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
     assert "chmod 600" in found["alerts"]["said"]
     assert "ModelRefused" in found["capstone: model"]["said"]
     assert "columns" in found["second: params"]["said"]
+    assert "rename it to third.yaml" in found["params"]["said"]
     assert found["second: freshness"]["said"] == "no tick yet"
-    broken = ("capstone: params", "clock", "capstone: freshness", "alerts", "capstone: model", "second: params")
+    broken = (
+        "capstone: params",
+        "clock",
+        "capstone: freshness",
+        "alerts",
+        "capstone: model",
+        "second: params",
+        "params",
+    )
     assert not any(found[check]["ok"] for check in broken)
 
 
