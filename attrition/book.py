@@ -6,7 +6,9 @@ the sequence that this run left, so a runner that slept cannot write over a late
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,7 +75,7 @@ PRAGMA user_version = 2;
 
 
 class Unreadable(UsageError):
-    """The book cannot be read at this moment: a tick was cut short in the middle of writing it."""
+    """The book cannot be read at this moment: one may not, or a tick is, or was cut short, in a commit."""
 
 
 class Overtaken(Exception):
@@ -131,18 +133,19 @@ class Book:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, *, read_only: bool = False) -> Iterator[Book]:
+    def open(cls, path: Path, *, read_only: bool = False, patience: float = 10.0) -> Iterator[Book]:
         """Open the book for a ``with`` block, making it where there is none (not when read-only).
+
+        ``patience`` are the seconds that another process may take to write, while this one waits.
 
         Raises:
             FileNotFoundError: read-only, and there is none.
-            Unreadable: read-only, and a tick was cut short in the middle of a transaction.
+            Unreadable: read-only, and one may not read it, or a tick is, or was cut short, in the middle of a commit.
+            PermissionError: it is to be written, and one may not even read it.
         """
         if read_only and not safe.exists(path):
             raise FileNotFoundError(f"{path}: no book; no tick of this portfolio has run yet")
-        # No write-ahead log: its side files would be made by a reader, and readers change nothing here.
-        uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+        db = _connected(path, "ro" if read_only else "rwc", patience)
         try:
             if read_only:
                 _readable(db, path)
@@ -402,13 +405,38 @@ class Book:
         self._db.execute("COMMIT")
 
 
+def _connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+    # No write-ahead log: its side files would be made by a reader, and readers change nothing here.
+    uri = f"{path.as_uri()}?mode={mode}"
+    try:
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+    except sqlite3.Error as error:
+        denied = _denied(path)
+        if mode == "ro" and denied:
+            raise Unreadable(f"{path.name} cannot be read (permission denied): mend its permissions") from None
+        if mode == "ro":
+            raise Unreadable(f"{path.name} cannot be read ({error}): ask again, or see to the disk") from None
+        if denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+        raise
+
+
+def _denied(path: Path) -> bool:
+    """Whether there is a file that this process may not read.
+
+    It is not opened: to close it would take away the locks that SQLite holds on it for another thread.
+    """
+    return safe.exists(path) and not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _readable(db: sqlite3.Connection, path: Path) -> None:
     try:
         db.execute("SELECT one FROM state")
-    except sqlite3.Error as error:  # a journal is left that only a writer may roll back
-        raise Unreadable(
-            f"{path.name} cannot be read ({error}): the next tick mends what one that was cut short left"
-        ) from None
+    except sqlite3.Error as error:
+        remedy = "the next tick mends what one that was cut short left"  # a journal that only a writer may roll back
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            remedy = "another process is just writing to it: ask again"
+        raise Unreadable(f"{path.name} cannot be read ({error}): {remedy}") from None
 
 
 def _unpacked(row: sqlite3.Row, *columns: str) -> dict[str, Any]:

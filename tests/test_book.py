@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import open_below
+from rights import closed
 
 from attrition.book import RELEASE, Book, Outcome, Overtaken, State, Unreadable
 
@@ -365,6 +366,41 @@ def test_a_book_that_was_left_in_the_middle_of_a_write_is_mended_by_the_next_wri
     path.write_bytes(b"torn" * 100)
     with pytest.raises(Unreadable, match=r"book.db cannot be read"), Book.open(path, read_only=True):
         pass
+
+
+def test_a_book_that_one_may_not_read_is_told_as_that(tmp_path):
+    path = tmp_path / "book.db"
+    with Book.open(path):
+        pass
+    with closed(path):
+        with pytest.raises(Unreadable) as caught, Book.open(path, read_only=True):
+            pass
+        assert str(caught.value) == "book.db cannot be read (permission denied): mend its permissions"
+        with pytest.raises(PermissionError, match=r"book\.db"), Book.open(path):
+            pass
+    with Book.open(path, read_only=True) as book:
+        assert book.runs() == []
+
+
+def test_a_book_that_is_no_file_is_told_without_a_traceback(tmp_path):
+    (path := tmp_path / "book.db").mkdir()
+    with pytest.raises(Unreadable, match="ask again, or see to the disk"), Book.open(path, read_only=True):
+        pass
+    with pytest.raises(sqlite3.OperationalError), Book.open(path):
+        pass
+
+
+def test_a_reader_waits_for_a_writer_no_longer_than_it_is_told_to(tmp_path, monkeypatch):
+    path, connect, waits = tmp_path / "book.db", sqlite3.connect, []
+    monkeypatch.setattr(sqlite3, "connect", lambda *of, **how: waits.append(how["timeout"]) or connect(*of, **how))
+    with Book.open(path) as writer:
+        writer._db.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(Unreadable, match=r"\(database is locked\): another process .* ask again"),
+            Book.open(path, read_only=True, patience=0.0),
+        ):
+            pass
+    assert waits == [10.0, 0.0]
 
 
 def test_a_book_of_the_first_release_is_brought_up_to_date(tmp_path):
