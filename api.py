@@ -205,12 +205,11 @@ def readyz() -> Response:
     found = overview.standings(server) if asked is None else [overview.standing(server, asked)]
     if not any(each.model for each in found):
         raise Refused(503, next((each.trouble for each in found if each.trouble), WAITING))
-    stale = [each.name for each in found if each.stale]
-    if fresh and stale:
-        raise Refused(503, f"no good tick for more than two intervals: {', '.join(stale)[:300]}; is cron alive?")
-    named = ("model", "loaded", "trouble", "stale", "tick_age")
+    if fresh and any(each.stale for each in found):
+        raise Refused(503, overview.staleness(found))
+    named = ("model", "loaded", "trouble", "stale", "tick_age", "unknown")
     told = {each.name: {name: getattr(each, name) for name in named} for each in found}
-    return web.answer({"status": "ready", "stale": bool(stale), "portfolios": told})
+    return web.answer({"status": "ready", "stale": any(each.stale for each in found), "portfolios": told})
 
 
 @routes.get("/metrics")
@@ -225,9 +224,9 @@ def description() -> Response:
     """This API, described."""
     try:
         portfolio = params.load(_place().params)
-    except (Refused, ParamsError):
+    except (Refused, ParamsError, OSError):
         portfolio = None
-    return web.recorded(openapi.describe(_views(), _server().home.portfolios(), portfolio))
+    return web.recorded(openapi.describe(_views(), _server().names(), portfolio))
 
 
 @routes.get("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,16 +17,16 @@ from attrition.answers import told
 from attrition.book import Book, Unreadable
 from attrition.home import Place, UsageError
 from attrition.schema import Identity
-from attrition.serving import Server
+from attrition.serving import Server, unread
 
-__all__ = ["Standing", "interval", "lines", "page", "standing", "standings"]
+__all__ = ["Standing", "interval", "lines", "page", "staleness", "standing", "standings"]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first, and where its
-    records cannot be read, which is ``stale`` too: no good tick leaves them so. ``model`` is what serves or, where the
-    process has not ``loaded`` the portfolio, what is deployed.
+    """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first, and where that is
+    ``unknown``, for a reason, which is ``stale`` too: no good tick leaves its records so. ``model`` is what serves or,
+    where the process has not ``loaded`` the portfolio, what is deployed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Standing:
     decision: str | None
     run: str | None
     loaded: bool = True
+    unknown: str | None = None
 
 
 def interval() -> float:
@@ -58,7 +60,7 @@ def standings(server: Server) -> list[Standing]:
     """All portfolios of the home. Where the process has no room for more models none is loaded for it: who asks how
     they stand must not push out what serves.
     """
-    return [standing(server, name, load=server.has_room(name)) for name in server.home.portfolios()]
+    return [standing(server, name, load=server.has_room(name)) for name in server.names()]
 
 
 def standing(server: Server, name: str, load: bool = True) -> Standing:
@@ -68,14 +70,21 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
         Refused: there is no such portfolio.
     """
     place = server.place(name)
-    model, trouble = _deployed(place)
     if load:
         served, trouble = server.look(name)
         model = served.identity if served else None
+    else:
+        model, trouble = _deployed(place)
     try:
         good, decision, run = _recorded(place, _stamp(place.book), _stamp(place.executed / "latest.json"))
-    except (Unreadable, OSError, ValueError):
-        return Standing(place.name, model, trouble, None, True, None, None, load)
+    except (
+        Unreadable,
+        OSError,
+        sqlite3.Error,
+        ValueError,
+    ) as error:
+        # It is this portfolio's trouble: the others are told all the same.
+        return Standing(place.name, model, trouble, None, True, None, None, load, _why(error, place))
     age = None if good is None else max(0.0, time.time() - good)
     # The server must notice that cron is dead: whatever cron starts would be dead with it.
     stale = age is not None and age > 2 * interval()
@@ -88,7 +97,19 @@ def _deployed(place: Place) -> tuple[Identity | None, str | None]:
         current = registry.current(place.models)
     except registry.ModelRefused as error:
         return None, f"model refused: {error.why}; {error.remedy}"
+    except OSError as error:
+        return None, unread(error, place.root)
     return (Identity(current.version, current.sha256) if current else None), None
+
+
+def _why(error: Exception, place: Place) -> str:
+    """Why a portfolio's records cannot be read, without a path and without what stands in them."""
+    if isinstance(error, Unreadable):
+        return str(error)
+    if isinstance(error, OSError):
+        return unread(error, place.root)
+    name = place.book.name if isinstance(error, sqlite3.Error) else "latest.json"
+    return f"{name} cannot be read ({type(error).__name__}); the next tick that completes, or a backup, mends it"
 
 
 @lru_cache(maxsize=1024)
@@ -114,6 +135,14 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def staleness(found: list[Standing]) -> str:
+    """In words, of portfolios some of which are stale."""
+    late = [each.name for each in found if each.stale and not each.unknown]
+    said = [f"no good tick for more than two intervals: {', '.join(late)[:300]}; is cron alive?"] if late else []
+    said += [f"{each.name}: {each.unknown}" for each in found if each.unknown]
+    return "; ".join(said)[:1000]
 
 
 def lines(found: list[Standing]) -> list[str]:
@@ -163,7 +192,7 @@ def _row(each: Standing) -> str:
     name = f'<a href="{pages}/index.html">{escape(each.name)}</a>' if each.run else escape(each.name)
     links = "".join(f'<a href="/{path}{asked}">{path}</a> ' for path in ("clients", "scoring", "model", "runs"))
     trouble = f"<br>{escape(each.trouble)}" if each.trouble else ""
-    stale = " <strong>stale: is cron alive?</strong>" if each.stale else ""
+    stale = f" <strong>stale: {escape(each.unknown or 'is cron alive?')}</strong>" if each.stale else ""
     return (
         f"<tr><td>{name}<td>{escape(model)}{trouble}<td>{age}{stale}"
         f"<td>{escape(each.decision or '-')}<td>{report}{links}"

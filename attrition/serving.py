@@ -19,7 +19,7 @@ from attrition.params import ParamsError
 from attrition.registry import ModelRefused
 from attrition.served import Served
 
-__all__ = ["MOST_LOADED", "PAUSE", "RETRY", "WAITING", "Refused", "Server"]
+__all__ = ["MOST_LOADED", "PAUSE", "RETRY", "WAITING", "Refused", "Server", "unread"]
 
 PAUSE = 0.2
 """Seconds after which a new ``current.json`` is seen, at the latest."""
@@ -53,6 +53,7 @@ class Server:
         self.home, self.pause = home, pause
         self._slots: dict[str, _Slot] = {}
         self._meant: dict[str | None, str] = {}
+        self._only: str | None = None
         self._watched = False
 
     def watch(self) -> None:
@@ -63,15 +64,27 @@ class Server:
     def place(self, asked: str | None = None) -> Place:
         """The portfolio that a request means; where the home has one, it need not be named.
 
+        Where the system cannot say at the moment, one in memory is what it was: it goes on serving.
+
         Raises:
-            Refused: 404 there is no such portfolio, 400 there are several and none was named.
+            Refused: 404 there is no such portfolio, 400 there are several and none was named, 503 nobody can say.
         """
+        try:
+            return self._found(asked)
+        except OSError as error:
+            name = self._only if asked is None else asked
+            if name is None or name not in self._slots:
+                raise Refused(503, unread(error, self.home.root)) from None
+            return self.home.place(name)
+
+    def _found(self, asked: str | None) -> Place:
         if asked is None:
             names = self.home.portfolios()
-            if len(names) != 1:
+            self._only = names[0] if len(names) == 1 else None
+            if self._only is None:
                 told = ", ".join(names[:20]) or "none: params/ has one YAML a portfolio"
                 raise Refused(400, f"choose with ?portfolio=NAME; there is {told}"[:300])
-            return self.home.place(names[0])
+            return self.home.place(self._only)
         try:
             place = self.home.place(asked)
         except ValueError:
@@ -79,6 +92,19 @@ class Server:
         if place is None or not safe.is_file(place.params):
             raise Refused(404, f"there is no portfolio {asked[:40]!r}")
         return place
+
+    def names(self) -> list[str]:
+        """Names of all portfolios, in order; where the system cannot list them, of those in memory.
+
+        Raises:
+            Refused: 503 none is.
+        """
+        try:
+            return self.home.portfolios()
+        except OSError as error:
+            if found := sorted(self._slots.copy()):
+                return found
+            raise Refused(503, unread(error, self.home.root)) from None
 
     def look(self, asked: str | None = None) -> tuple[Served | None, str | None]:
         """What serves, as fresh as ``pause``, and why the newest model does not where it was refused.
@@ -154,8 +180,10 @@ class Server:
             slot.served = candidate or slot.served
         except ModelRefused as error:
             slot.trouble = f"model refused: {error.why}; {error.remedy}"
-        except (ParamsError, OSError):
+        except ParamsError:
             slot.trouble = f"{place.params.name} cannot be used; a tick of this portfolio says why"
+        except OSError as error:
+            slot.trouble = unread(error, place.root)
         except Exception as error:  # whatever a file holds, what served goes on serving
             slot.trouble = f"model refused: loading it raised {type(error).__name__}; train anew"
         self._make_room()
@@ -166,6 +194,13 @@ class Server:
             oldest = min(slots, key=lambda name: slots[name].used)
             del slots[oldest]
             self._slots.pop(oldest, None)  # a request that holds it still has its answer
+
+
+def unread(error: OSError, root: Path) -> str:
+    """What could not be read, by its name within the home, and what to do."""
+    path = Path(str(error.filename or "a file"))
+    name = path.relative_to(root) if path.is_relative_to(root) else path.name
+    return f"{name} cannot be read ({error.strerror}); mend its permissions or the disk"
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

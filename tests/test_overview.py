@@ -8,6 +8,7 @@ import api_kit
 import homes
 import pytest
 from api_kit import problem
+from rights import closed
 
 from attrition import overview
 from attrition.book import Book
@@ -29,8 +30,8 @@ def ago(seconds):
     return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def quiet(home, seconds):
-    with Book.open(home.place("shop").book) as book:
+def quiet(home, seconds, name="shop"):
+    with Book.open(home.place(name).book) as book:
         book.quiet(ago(seconds))
 
 
@@ -137,6 +138,82 @@ def test_records_that_cannot_be_read_are_stale_and_keep_nobody_from_serving(home
     assert 'attrition_stale{portfolio="shop"} 1' in client.get("/metrics").text
     assert "unknown" in client.get("/").text
     problem(client.get("/readyz?fresh=1"), 503)
+
+
+def beside(home):
+    """A second portfolio that is as the first."""
+    shop, other = home.place("shop"), home.place("other")
+    other.params.write_text(shop.params.read_text())
+    shutil.copytree(shop.data, other.data)
+    shutil.copytree(shop.executed, other.executed)
+    shutil.copytree(shop.models, other.models)
+    for path in (other.models / "0001" / "manifest.json", other.current):
+        path.write_text(path.read_text().replace('"shop"', '"other"'))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("name", "trouble", "unknown"),
+    [
+        ("models/shop", "models/shop/current.json cannot be read (Permission denied); mend", None),
+        ("executed/shop", None, "executed/shop/latest.json cannot be read (Permission denied); mend"),
+        ("data/shop", None, "data/shop/book.db cannot be read (Permission denied); mend"),
+        ("data/shop/book.db", None, "book.db cannot be read (permission denied): mend its permissions"),
+        ("params/shop.yaml", "params/shop.yaml cannot be read (Permission denied); mend", None),
+    ],
+)
+def test_what_one_may_not_read_of_one_portfolio_is_told_and_is_its_trouble_alone(home, name, trouble, unknown):
+    other = beside(home)
+    client = api_kit.app(home).test_client()
+    for portfolio in ("shop", "other"):
+        quiet(home, 1, portfolio)
+        assert client.post(f"/prediction?portfolio={portfolio}", json=homes.RECORD).status_code == 200
+    path = home.root / name
+    path.chmod(0o755)  # another stamp: without a change nothing is looked at
+    if path == home.place("shop").params:
+        path.write_text(path.read_text() + "# changed\n")
+    with closed(path):
+        found = client.get("/readyz").get_json()["portfolios"]
+        for key, expected in (("trouble", trouble), ("unknown", unknown)):
+            assert str(found["shop"][key]).startswith(str(expected))
+        assert (found["shop"]["model"]["version"], found["shop"]["stale"]) == ("0001", unknown is not None)
+        assert (found[other.name]["trouble"], found[other.name]["stale"]) == (None, False)
+        lines = client.get("/metrics").text
+        assert f'attrition_stale{{portfolio="shop"}} {int(unknown is not None)}' in lines
+        assert 'attrition_stale{portfolio="other"} 0' in lines
+        assert (trouble or unknown).partition(" ")[0] in client.get("/").text.split("<h2>")[0]
+        for portfolio in ("shop", "other"):
+            assert client.post(f"/prediction?portfolio={portfolio}", json=homes.RECORD).status_code == 200
+        if unknown:
+            assert unknown in problem(client.get("/readyz?fresh=1"), 503)["detail"]
+
+
+def test_where_nobody_can_list_the_portfolios_those_in_memory_are_told(home, client):
+    with closed(home.root / "params"):
+        for path in ("/readyz", "/prediction", "/openapi.json"):
+            found = client.post(path, json=homes.RECORD) if path == "/prediction" else client.get(path)
+            assert (
+                problem(found, 503)["detail"]
+                == "params cannot be read (Permission denied); mend its permissions or the disk"
+            )
+        problem(client.get("/readyz?portfolio=shop"), 503)
+    assert client.post("/prediction", json=homes.RECORD).status_code == 200
+    with closed(home.root / "params"):
+        assert client.post("/prediction", json=homes.RECORD).status_code == 200
+        found = client.get("/readyz").get_json()["portfolios"]["shop"]
+        assert found["trouble"].startswith("params/shop.yaml cannot be read (Permission denied)")
+        assert client.get("/readyz?portfolio=shop").status_code == client.get("/metrics").status_code == 200
+        problem(client.get("/readyz?portfolio=other"), 503)
+    assert client.get("/readyz?portfolio=shop").get_json()["portfolios"]["shop"]["trouble"] is None
+
+
+def test_a_book_in_which_a_page_is_damaged_is_the_trouble_of_its_portfolio_alone(home, client):
+    path = home.place("shop").book
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    found = client.get("/readyz").get_json()["portfolios"]["shop"]
+    assert found["unknown"].startswith("book.db cannot be read (")
+    assert client.get("/metrics").status_code == 200
 
 
 def test_what_has_not_changed_is_not_read_again(home, client, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import resource
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rights import closed
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -238,6 +240,36 @@ def test_a_yaml_that_no_longer_fits_leaves_the_old_serving(server, place, text, 
     served, told = server.look()
     assert served is before
     assert trouble in told
+
+
+def test_what_one_may_not_read_is_named_and_leaves_the_old_serving(server, place):
+    before = server.portfolio()
+    with closed(place.models):
+        served, trouble = server.look()
+        assert served is before
+        assert (
+            trouble == "models/shop/current.json cannot be read (Permission denied); mend its permissions or the disk"
+        )
+    assert server.look()[1] is None
+
+
+def test_what_served_goes_on_serving_where_nobody_can_say_what_there_is(home, server, place):
+    with closed(home.root / "params"):
+        assert status(server) == status(server, "shop") == 503
+    before = server.portfolio()
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with closed(home.root / "params"):
+        assert server.portfolio() is server.portfolio("shop") is before
+        assert server.names() == ["shop"]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, descriptors[1]))
+    try:
+        assert server.portfolio() is before, "without a descriptor left"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
+    place.params.with_name("other.yaml").write_text("title: x")
+    assert status(server) == 400
+    with closed(home.root / "params"):
+        assert status(server) == 503, "which of the two was never said"
 
 
 def test_a_portfolio_must_be_named_where_there_are_several(server, place):
