@@ -21,6 +21,10 @@ from attrition.serving import Server, unread
 
 __all__ = ["Standing", "interval", "lines", "page", "staleness", "standing", "standings"]
 
+LEEWAY = 60.0
+"""Seconds by which a stamp may lie ahead of the clock."""
+AHEAD = "its last good tick ended later than it is now: the clock was ahead, or is behind; the next tick mends it"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -75,6 +79,7 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
         model = served.identity if served else None
     else:
         model, trouble = _deployed(place)
+    now = time.time()
     try:
         good, decision, run = _recorded(place, _stamp(place.book), _stamp(place.executed / "latest.json"))
     except (
@@ -85,7 +90,10 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
     ) as error:
         # It is this portfolio's trouble: the others are told all the same.
         return Standing(place.name, model, trouble, None, True, None, None, load, _why(error, place))
-    age = None if good is None else max(0.0, time.time() - good)
+    # A clock that was ahead once left a stamp that is yet to come: it would pass for a tick of this moment until then.
+    age = next((max(0.0, now - at) for at in good if at <= now + LEEWAY), None)
+    if good and age is None:
+        return Standing(place.name, model, trouble, None, True, decision, run, load, AHEAD)
     # The server must notice that cron is dead: whatever cron starts would be dead with it.
     stale = age is not None and age > 2 * interval()
     return Standing(place.name, model, trouble, age, stale, decision, run, load)
@@ -113,20 +121,21 @@ def _why(error: Exception, place: Place) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[float | None, str | None, str | None]:
-    """When the last good tick was, with or without work, in seconds since 1970; decision and name of the newest run
-    that has ended.
+def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[tuple[float, ...], str | None, str | None]:
+    """When the last good ticks without and with work were, the later one first, in seconds since 1970; decision and
+    name of the newest run that has ended.
 
     ``stamps`` are of the files that are read: while they are the same, nothing is.
     """
     if not safe.exists(place.book):
-        return None, None, None
+        return (), None, None
     with Book.open(place.book, read_only=True) as book:
         quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
     latest = results.latest(place).get("finished_at")
-    good = max((at for at in ((quiet or {}).get("last"), latest) if at), default=None)
+    # Quiet ticks are those after the newest run, whatever the clocks of the two said.
+    good = tuple(datetime.fromisoformat(at).timestamp() for at in ((quiet or {}).get("last"), latest) if at)
     run: dict[str, Any] = next((each for each in newest if each["status"] != "running"), {})
-    return datetime.fromisoformat(good).timestamp() if good else None, run.get("decision"), run.get("run")
+    return good, run.get("decision"), run.get("run")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

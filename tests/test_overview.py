@@ -66,6 +66,42 @@ def test_a_run_that_failed_is_no_good_tick_and_one_that_completed_is(home, clien
     assert not client.get("/readyz").get_json()["stale"]
 
 
+def completed(home, seconds):
+    pointer = home.place("shop").executed / "latest.json"
+    pointer.write_text(json.dumps(json.loads(pointer.read_text()) | {"finished_at": ago(seconds)}))
+
+
+def test_a_clock_that_was_ahead_once_hides_no_cron_that_is_dead(home, client):
+    year, days = 365 * 86_400, 3 * 86_400
+    completed(home, -year)
+    quiet(home, days)  # the clock was set right since
+    found = client.get("/readyz").get_json()["portfolios"]["shop"]
+    assert (found["stale"], found["unknown"]) == (True, None)
+    assert found["tick_age"] == pytest.approx(days, abs=5)
+    problem(client.get("/readyz?fresh=1"), 503)
+    quiet(home, 10)
+    assert client.get("/readyz?fresh=1").status_code == 200
+    completed(home, 10)
+    quiet(home, -year)
+    assert client.get("/readyz").get_json()["portfolios"]["shop"]["tick_age"] == pytest.approx(10, abs=5)
+    completed(home, -year)
+    found = client.get("/readyz").get_json()["portfolios"]["shop"]
+    assert (found["stale"], found["tick_age"], found["unknown"]) == (True, None, overview.AHEAD)
+    assert overview.AHEAD in problem(client.get("/readyz?fresh=1"), 503)["detail"]
+    assert overview.AHEAD in client.get("/").text
+
+
+def test_a_clock_that_was_ahead_for_an_hour_makes_no_quiet_tick_younger(home, client):
+    completed(home, 1700)
+    quiet(home, 1900)  # later, by a clock that was set right
+    assert client.get("/readyz").get_json()["stale"]
+
+
+def test_a_stamp_of_a_moment_ahead_is_one_of_now(home, client):
+    quiet(home, -overview.LEEWAY + 10)
+    assert client.get("/readyz").get_json()["portfolios"]["shop"]["tick_age"] == 0
+
+
 def test_while_a_run_is_at_work_the_last_decision_is_told_and_its_page_linked(home, client):
     with Book.open(home.place("shop").book) as book:
         run, _ = book.begin("20260104T000000Z", ago(5))
