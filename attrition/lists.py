@@ -107,7 +107,7 @@ def _filters(
 
 def clients(place: Place) -> Page:
     """The clients by risk, also those who are not to be called: who searches for one wants to find it."""
-    portfolio = _portfolio(place)
+    portfolio = params.load(place.params)
     given = _given("id", "band", "offset", *portfolio.show)
     _one_of("band", given, BANDS)
     shown = {name: given[name] for name in portfolio.show if given.get(name) and name not in ("id", "band", "offset")}
@@ -191,17 +191,10 @@ def compared(place: Place) -> Page:
 # ---- common to all
 
 
-def _portfolio(place: Place) -> Portfolio:
-    try:
-        return params.load(place.params)
-    except ParamsError:
-        raise Refused(503, "the portfolio's YAML cannot be used; a tick of the portfolio says why") from None
-
-
 def _title(place: Place) -> str:
     try:
         return params.load(place.params).title
-    except ParamsError:
+    except (ParamsError, OSError):
         return place.name
 
 

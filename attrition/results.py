@@ -20,11 +20,17 @@ FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def latest(place: Place) -> dict[str, str]:
-    """Run that last ran each stage, by the stage's name; ``run`` and ``finished_at`` of the newest completed run."""
+    """Run that last ran each stage, by the stage's name; ``run`` and ``finished_at`` of the newest completed run.
+
+    Raises:
+        ValueError: it is not JSON, or no object.
+    """
     try:
         found = json.loads((place.executed / "latest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"latest.json: expected names and values, found {type(found).__name__}")  # noqa: TRY004 - of a file
     return {str(key): str(value) for key, value in found.items() if value is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrition import answers
 from attrition.answers import Answered, Counts
 from attrition.book import Unreadable
 from attrition.guard import Guard
+from attrition.params import ParamsError
 from attrition.serving import Refused
 
 __all__ = ["answer", "install", "kept", "of", "recorded"]
@@ -55,23 +57,34 @@ def kept(response: Response) -> Response:
 
 def _failed(error: Exception) -> Response:
     """Any error as a problem; the log has what it does not show, under the request's id."""
-    if isinstance(error, Refused):
-        refused = error
-    elif isinstance(error, Unreadable):
-        refused = Refused(503, "the portfolio's book cannot be read; a tick of the portfolio says why")
-    elif isinstance(error, HTTPException):
-        refused = Refused(error.code or 500, error.description or "")
-    else:
+    refused = _refusal(error)
+    if refused.detail == answers.FAILED or isinstance(error, (OSError, sqlite3.Error)):
         current_app.logger.error(
             "request %s: %s %s failed", g.request, request.method, request.url_rule, exc_info=error
         )
-        refused = Refused(500, answers.FAILED)
     response = of(answers.problem(refused, g.request))
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())
     if refused.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _refusal(error: Exception) -> Refused:
+    """What is said of an error: what a tick, or whoever keeps the home, can mend is no failure of the server."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, ParamsError):
+        return Refused(503, "the portfolio's YAML cannot be used; a tick of the portfolio says why")
+    if isinstance(error, Unreadable):
+        return Refused(503, str(error))
+    if isinstance(error, sqlite3.Error):
+        return Refused(503, "the portfolio's book cannot be read at the moment; the log says why, under this request")
+    if isinstance(error, OSError):
+        return Refused(503, f"a file cannot be read ({error.strerror}); the log says which, under this request")
+    if isinstance(error, HTTPException):
+        return Refused(error.code or 500, error.description or "")
+    return Refused(500, answers.FAILED)
 
 
 def _finish(response: Response) -> Response:

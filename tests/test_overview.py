@@ -163,16 +163,26 @@ def test_who_asks_how_all_stand_pushes_out_no_model(home):
     assert "model refused" in overview.standing(server, last.name, load=False).trouble
 
 
-@pytest.mark.parametrize("name", ["latest.json", "book.db"])
-def test_records_that_cannot_be_read_are_stale_and_keep_nobody_from_serving(home, client, name):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("latest.json", b"{torn"),
+        ("latest.json", b"[1]"),
+        ("latest.json", b"null"),
+        ("latest.json", b"7"),
+        ("book.db", b"{torn" * 999),
+    ],
+)
+def test_records_that_cannot_be_read_are_stale_and_keep_nobody_from_serving(home, client, name, content):
     quiet(home, 1)
     assert not client.get("/readyz").get_json()["stale"]
     place = home.place("shop")
-    (place.executed / name if name == "latest.json" else place.book).write_bytes(b"{torn" * 999)
+    (place.executed / name if name == "latest.json" else place.book).write_bytes(content)
     found = client.get("/readyz")
     assert (found.status_code, found.get_json()["stale"]) == (200, True)
+    assert found.get_json()["portfolios"]["shop"]["unknown"].startswith(f"{name} cannot be read (")
     assert 'attrition_stale{portfolio="shop"} 1' in client.get("/metrics").text
-    assert "unknown" in client.get("/").text
+    assert f"stale: {name} cannot be read" in client.get("/").text
     problem(client.get("/readyz?fresh=1"), 503)
 
 

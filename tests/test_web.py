@@ -5,6 +5,7 @@ import api_kit
 import homes
 import pytest
 from api_kit import PAGES, RECORDED, RUN, problem
+from rights import closed
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,41 @@ def test_a_failure_shows_no_stack_no_path_and_no_value(own, caplog):
     assert "JSONDecodeError" in caplog.text
     assert found["request"] == response.headers["X-Request-Id"]
     assert found["request"] in caplog.text
+
+
+def test_a_yaml_that_is_wrong_is_told_and_is_no_failure(own, caplog):
+    place, client = own
+    good = place.params.read_text()
+    place.params.write_text(good + "nonsense: 1\n")
+    for path in ("/clients", "/clients?format=csv", "/pages/shop/clients/index.html"):
+        assert "YAML" in problem(client.get(path), 503)["detail"]
+    assert not caplog.text
+    place.params.write_text(good)
+    assert client.get("/clients").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("data/shop", "a file cannot be read (Permission denied); the log says which"),
+        ("data/shop/book.db", "book.db cannot be read (permission denied): mend its permissions"),
+    ],
+)
+def test_what_may_not_be_read_is_told_without_its_path(own, caplog, name, detail):
+    place, client = own
+    with closed(place.root / name):
+        response = client.get("/runs")
+    assert detail in problem(response, 503)["detail"]
+    assert str(place.root) not in response.text
+    assert (str(place.data) in caplog.text) == (name == "data/shop")
+
+
+def test_a_book_that_is_damaged_is_told_and_the_log_says_how(own, caplog):
+    place, client = own
+    content = place.book.read_bytes()
+    place.book.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    assert "book cannot be read" in problem(client.get("/runs"), 503)["detail"]
+    assert "sqlite3." in caplog.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]", "[::1]:8000"])
