@@ -20,7 +20,7 @@ from flask import Blueprint, Flask, Response, current_app, request, send_file
 from attrition import browse, lane, listing, openapi, overview, params, registry, results, safe, secret, web
 from attrition.answers import Answered, Counts
 from attrition.body import Refused
-from attrition.book import Book
+from attrition.book import BRIEFLY, Book
 from attrition.front import LONGEST_BODY, Front
 from attrition.guard import Guard, is_loopback
 from attrition.home import Home, Place, UsageError
@@ -164,7 +164,7 @@ def runs() -> Response:
     place, limit, before = _place(), _whole("limit", 50, 1000), _whole("before", 0)
     found, quiet = [], None
     if safe.exists(place.book):
-        with Book.open(place.book, read_only=True) as book:
+        with Book.open(place.book, read_only=True, patience=BRIEFLY) as book:
             found, quiet = book.runs(limit=limit, before=before or None), book.quiet_since()
     following = found[-1]["number"] if found and len(found) == limit else None
     return web.recorded({"portfolio": place.name, "quiet": quiet, "runs": found, "next": following})
@@ -195,7 +195,7 @@ def run_file(run: str, file: str) -> Response:
 @routes.get("/livez")
 def livez() -> Response:
     """Whether the process answers."""
-    return web.answer({"status": "alive"})
+    return web.answer(lane.ALIVE)
 
 
 @routes.get("/readyz")

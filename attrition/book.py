@@ -19,10 +19,12 @@ from typing import Any
 from attrition import safe
 from attrition.home import UsageError
 
-__all__ = ["RELEASE", "Book", "Outcome", "Overtaken", "State", "Unreadable"]
+__all__ = ["BRIEFLY", "RELEASE", "Book", "Outcome", "Overtaken", "State", "Unreadable"]
 
 RELEASE = ":release"
 """The source of a corrected file, whose key is the number of the drop that it corrects."""
+BRIEFLY = 1.0
+"""Seconds of patience where somebody waits for an answer, and others wait behind it for a thread."""
 
 _SCHEMA = """
 CREATE TABLE state (

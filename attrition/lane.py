@@ -1,9 +1,13 @@
-"""``POST /prediction`` without Flask, for requests that are quite ordinary: as the route, several times sooner."""
+"""``POST /prediction`` without Flask, for requests that are quite ordinary: as the route, several times sooner.
+
+``GET /livez`` too: whether the process answers must not depend on a thread, since all may wait for a disk.
+"""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from attrition import answers
@@ -13,10 +17,11 @@ from attrition.guard import Guard
 from attrition.served import Served
 from attrition.serving import Server
 
-__all__ = ["Lane", "predicted"]
+__all__ = ["ALIVE", "Lane", "predicted"]
 
 QUERY = re.compile(r"(?:portfolio=([a-z][a-z0-9_-]*))?")
 JSON = "application/json"
+ALIVE = {"status": "alive"}
 
 
 def predicted(served: Served, data: bytes, media_type: str, explain: int, counts: Counts) -> Answered:
@@ -31,23 +36,32 @@ def predicted(served: Served, data: bytes, media_type: str, explain: int, counts
 
 
 class Lane:
-    """Answers JSON to a folded model that is in memory; whatever else comes is left to the route."""
+    """Answers JSON to a folded model that is in memory, and /livez; whatever else comes is left to the route."""
 
     def __init__(self, server: Server, guard: Guard, counts: Counts):
         self._server, self._guard, self._counts = server, guard, counts
 
     def __call__(self, scope: Any, data: bytes) -> tuple[Answered, list[tuple[str, str]]] | None:
         """As :data:`attrition.front.Lane` says."""
-        if scope.path != "/prediction" or scope.method != "POST" or not (query := QUERY.fullmatch(scope.query_string)):
+        if scope.path == "/prediction":
+            return self._predicted(scope, data)
+        alive = scope.path == "/livez" and scope.method == "GET" and not scope.query_string
+        return self._sent(scope, lambda: Answered(200, JSON, answers.encode(ALIVE))) if alive else None
+
+    def _predicted(self, scope: Any, data: bytes) -> tuple[Answered, list[tuple[str, str]]] | None:
+        if scope.method != "POST" or not (query := QUERY.fullmatch(scope.query_string)):
             return None
-        headers, begun = scope.headers, time.perf_counter()
         served = self._server.held(query[1])
-        if headers.get("content-type") != JSON or served is None or served.folded is None:
+        if scope.headers.get("content-type") != JSON or served is None or served.folded is None:
             return None
-        asked = answers.request_id()
+        return self._sent(scope, lambda: predicted(served, data, JSON, 0, self._counts))
+
+    def _sent(self, scope: Any, answer: Callable[[], Answered]) -> tuple[Answered, list[tuple[str, str]]] | None:
+        """The answer to one who may ask, counted, with its headers."""
+        headers, begun, asked = scope.headers, time.perf_counter(), answers.request_id()
         try:
             self._guard.admit(headers.get("host", ""), scope.path, headers.get("authorization", ""))
-            answered = predicted(served, data, JSON, 0, self._counts)
+            answered = answer()
         except Refused as refused:
             if refused.status in (401, 403):
                 return None

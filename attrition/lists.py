@@ -15,7 +15,7 @@ from flask import request
 
 from attrition import listing, pages, params, results, safe, value
 from attrition.body import Refused
-from attrition.book import Book
+from attrition.book import BRIEFLY, Book
 from attrition.home import RUN, Place
 from attrition.pages import Page, Urls
 from attrition.pages.clients import Asked
@@ -201,7 +201,7 @@ def _title(place: Place) -> str:
 def _book(place: Place) -> Any:
     if not safe.exists(place.book):
         raise Refused(404, f"no run yet: python runner.py tick {place.name}")
-    return Book.open(place.book, read_only=True)
+    return Book.open(place.book, read_only=True, patience=BRIEFLY)
 
 
 def _given(*known: str) -> dict[str, str]:

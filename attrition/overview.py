@@ -14,7 +14,7 @@ from typing import Any
 
 from attrition import registry, results, safe
 from attrition.answers import told
-from attrition.book import Book, Unreadable
+from attrition.book import BRIEFLY, Book, Unreadable
 from attrition.home import Place, UsageError
 from attrition.schema import Identity
 from attrition.serving import Server, unread
@@ -129,7 +129,7 @@ def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[tuple
     """
     if not safe.exists(place.book):
         return (), None, None
-    with Book.open(place.book, read_only=True) as book:
+    with Book.open(place.book, read_only=True, patience=BRIEFLY) as book:
         quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
     latest = results.latest(place).get("finished_at")
     # Quiet ticks are those after the newest run, whatever the clocks of the two said.

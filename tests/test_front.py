@@ -8,6 +8,10 @@ import pytest
 from attrition import front
 from attrition.answers import Answered, Counts
 from attrition.front import Front
+from attrition.guard import Guard
+from attrition.home import Home
+from attrition.lane import Lane
+from attrition.serving import Server
 
 
 class Protocol:
@@ -60,6 +64,26 @@ def test_what_the_lane_answers_goes_to_it_alone():
         content_length="4",
     )
     assert (status, headers, content) == (201, {"content-type": "text/plain"}, b"body")
+
+
+def test_whether_the_process_answers_needs_no_thread(tmp_path):
+    counts = Counts()
+    made = Front(application, Lane(Server(Home(tmp_path)), Guard(token="0" * 32), counts), counts)
+    made._threads.shutdown()  # nor can one be had
+
+    def asked(**about):
+        protocol = Protocol()
+        asyncio.run(
+            made.__rsgi__(SimpleNamespace(**{**vars(scope(host="localhost")), "path": "/livez", **about}), protocol)
+        )
+        return protocol.sent
+
+    status, headers, content = asked(method="GET")
+    assert (status, headers["content-type"], content) == (200, "application/json", b'{"status":"alive"}')
+    assert {"x-request-id", "content-security-policy"} <= headers.keys()
+    assert 'attrition_requests_total{route="/livez",status="200"} 1' in counts.lines()
+    for other in ({"method": "POST"}, {"method": "GET", "query_string": "x=1"}, {"method": "GET", "headers": {}}):
+        assert asked(**other)[0] == 500, "it is the application's, for which there is no thread"
 
 
 @pytest.mark.parametrize("length", ["1000", str(front.SMALL + 1)])

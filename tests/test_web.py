@@ -1,4 +1,5 @@
 import json
+import sqlite3
 from html.parser import HTMLParser
 
 import api_kit
@@ -6,6 +7,8 @@ import homes
 import pytest
 from api_kit import PAGES, RECORDED, RUN, problem
 from rights import closed
+
+from attrition.book import BRIEFLY, Book
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,23 @@ def test_what_may_not_be_read_is_told_without_its_path(own, caplog, name, detail
     assert detail in problem(response, 503)["detail"]
     assert str(place.root) not in response.text
     assert (str(place.data) in caplog.text) == (name == "data/shop")
+
+
+def test_a_book_that_is_being_written_is_not_waited_for_for_long(own, monkeypatch):
+    place, client = own
+    connect, waits = sqlite3.connect, []
+    with Book.open(place.book) as writer:
+        writer._db.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", lambda *of, **how: waits.append(how["timeout"]) or connect(*of, **how))
+        for path in ("/runs", "/pages/shop/runs-1.html"):
+            assert "another process is just writing to it: ask again" in problem(client.get(path), 503)["detail"]
+        found = client.get("/readyz").get_json()["portfolios"]["shop"]
+        assert (found["stale"], found["unknown"].partition(":")[0]) == (
+            True,
+            "book.db cannot be read (database is locked)",
+        )
+    assert set(waits) == {BRIEFLY}
+    assert client.get("/runs").status_code == 200
 
 
 def test_a_book_that_is_damaged_is_told_and_the_log_says_how(own, caplog):
