@@ -154,10 +154,20 @@ class Server:
     def _watch(self) -> None:
         while True:
             time.sleep(self.pause / 2)
-            self._meant.clear()  # a portfolio may have come or gone
-            for name, slot in self._slots.copy().items():
-                if slot.lock.acquire(blocking=False):
-                    self._refresh(name, slot)
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """What requests mean, as portfolios may have come or gone, and what serves them."""
+        for asked, meant in self._meant.copy().items():
+            try:
+                now = self.place(asked).name
+            except Refused:
+                now = ""
+            if now != meant or meant not in self._slots:  # who asks next finds out; nobody else has to look
+                self._meant.pop(asked, None)
+        for name, slot in self._slots.copy().items():
+            if slot.lock.acquire(blocking=False):
+                self._refresh(name, slot)
 
     def _refresh(self, name: str, slot: _Slot) -> None:
         """Put what is deployed into a slot, whose lock is held and is let go."""

@@ -345,6 +345,26 @@ def test_watched_a_swap_needs_no_request(home, place):
     assert server.loaded["shop"][0].manifest.version == "0002"
 
 
+def test_watched_no_request_after_the_first_looks_at_a_file(home, place):
+    server = Server(home, pause=3600)
+    server.watch()
+    served = server.portfolio()
+    for _ in range(2):
+        server._look_again()
+        assert server.held() is served
+    assert server.portfolio("shop") is served
+    place.params.with_name("other.yaml").write_text("title: x")
+    server._look_again()
+    assert (server.held(), server.held("shop")) == (None, served)
+    server.portfolio("shop"), server.look("other")
+    place.params.unlink()
+    server._look_again()
+    assert server.held("shop") is None
+    server._meant[None] = "shop"
+    server._look_again()
+    assert server.held() is None, "it is the other one now"
+
+
 def test_watched_a_portfolio_that_came_is_noticed(home, place):
     server = Server(home, pause=0.02)
     server.watch()
