@@ -14,7 +14,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.body import Refused
-from attrition.home import Home, Place
+from attrition.home import Home, Place, UsageError
 from attrition.params import ParamsError
 from attrition.registry import ModelRefused
 from attrition.served import Served
@@ -192,6 +192,8 @@ class Server:
             slot.trouble = f"model refused: {error.why}; {error.remedy}"
         except ParamsError:
             slot.trouble = f"{place.params.name} cannot be used; a tick of this portfolio says why"
+        except UsageError as error:  # of the key that signs models: it names the variable, and what to do
+            slot.trouble = f"the model cannot be checked: {error}"
         except OSError as error:
             slot.trouble = unread(error, place.root)
         except Exception as error:  # whatever a file holds, what served goes on serving

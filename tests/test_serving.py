@@ -253,6 +253,28 @@ def test_what_one_may_not_read_is_named_and_leaves_the_old_serving(server, place
     assert server.look()[1] is None
 
 
+def test_a_key_that_others_may_read_is_told_as_that(home, server, place, tmp_path, monkeypatch):
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    key.chmod(0o600)
+    monkeypatch.delenv("ATTRITION_MODEL_KEY", raising=False)
+    monkeypatch.setenv("ATTRITION_MODEL_KEY_FILE", str(key))
+    homes.deploy(place)
+    before = server.portfolio()
+    homes.deploy(place, "0002")
+    key.chmod(0o640)
+    served, trouble = server.look()
+    assert served is before
+    assert "ATTRITION_MODEL_KEY_FILE: others may read the file; chmod 600 it" in trouble
+    assert "train anew" not in trouble
+    with pytest.raises(Refused, match="chmod 600") as caught:
+        Server(home, pause=0).portfolio()
+    assert caught.value.status == 503
+    key.chmod(0o600)
+    monkeypatch.setattr(serving, "RETRY", 0)
+    assert (version(server), server.look()[1]) == ("0002", None)
+
+
 def test_what_served_goes_on_serving_where_nobody_can_say_what_there_is(home, server, place):
     with closed(home.root / "params"):
         assert status(server) == status(server, "shop") == 503
