@@ -108,14 +108,15 @@ def scoring() -> Response:
 
 @routes.get("/model")
 def model() -> Response:
-    """The deployed model: when, why and from what it was trained, and whether a newer one was refused."""
+    """The deployed model: when, why and from what it was trained, and what is wrong with it, or a newer one."""
     server, asked = _server(), _asked()
     served = server.portfolio(asked)
     manifest = msgspec.to_builtins(served.manifest)
     del manifest["golden"], manifest["mac"]  # rows of clients; a signature
     deployed = {"run": served.current.run, "at": served.current.deployed_at, "proven": served.current.proven}
     about = {"portfolio": served.portfolio.name, "run": served.manifest.run, "model": served.identity}
-    return web.recorded({**about, "deployed": deployed, "trouble": server.look(asked)[1], "manifest": manifest})
+    trouble = overview.standing(server, served.portfolio.name).trouble
+    return web.recorded({**about, "deployed": deployed, "trouble": trouble, "manifest": manifest})
 
 
 # ---- what the runs left behind
@@ -200,16 +201,17 @@ def livez() -> Response:
 
 @routes.get("/readyz")
 def readyz() -> Response:
-    """Whether a model serves, and of which portfolio. ``fresh=1`` asks too whether ticks still come."""
+    """Whether a model serves that may, and of which portfolio. ``fresh=1`` asks too whether ticks still come."""
     asked, server, fresh = _asked(), _server(), _whole("fresh", 0, 1)
     found = overview.standings(server) if asked is None else [overview.standing(server, asked)]
-    if not any(each.model for each in found):
+    if not any(each.model and not each.barred for each in found):
         raise Refused(503, next((each.trouble for each in found if each.trouble), WAITING))
     if fresh and any(each.stale for each in found):
         raise Refused(503, overview.staleness(found))
     named = ("model", "loaded", "trouble", "stale", "tick_age", "unknown")
     told = {each.name: {name: getattr(each, name) for name in named} for each in found}
-    return web.answer({"status": "ready", "stale": any(each.stale for each in found), "portfolios": told})
+    about = {"stale": any(each.stale for each in found), "trouble": any(each.trouble for each in found)}
+    return web.answer({"status": "ready", **about, "portfolios": told})
 
 
 @routes.get("/metrics")

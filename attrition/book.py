@@ -243,6 +243,11 @@ class Book:
         """One model version with its status."""
         return dict(self._db.execute("SELECT * FROM models WHERE version = ?", (version,)).fetchone())
 
+    def status(self, version: str) -> str | None:
+        """What has become of a model version; None: it is not known here."""
+        row = self._db.execute("SELECT status FROM models WHERE version = ?", (version,)).fetchone()
+        return str(row["status"]) if row else None
+
     def deployments(self, limit: int = 100) -> list[dict[str, Any]]:
         """Which version served from when to when, newest first."""
         rows = self._db.execute("SELECT * FROM deployments ORDER BY number DESC LIMIT ?", (limit,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from html import escape
@@ -30,7 +30,8 @@ AHEAD = "its last good tick ended later than it is now: the clock was ahead, or 
 class Standing:
     """One portfolio. ``tick_age`` are the seconds since the last good tick; None before the first, and where that is
     ``unknown``, for a reason, which is ``stale`` too: no good tick leaves its records so. ``model`` is what serves or,
-    where the process has not ``loaded`` the portfolio, what is deployed.
+    where the process has not ``loaded`` the portfolio, what is deployed; it is ``barred`` if it was rolled back and
+    what was deployed in its stead does not serve.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Standing:
     run: str | None
     loaded: bool = True
     unknown: str | None = None
+    barred: bool = False
 
 
 def interval() -> float:
@@ -79,24 +81,29 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
         model = served.identity if served else None
     else:
         model, trouble = _deployed(place)
-    now = time.time()
+    about = Standing(place.name, model, trouble, None, True, None, None, load)
+    version = model.version if model else ""
     try:
-        good, decision, run = _recorded(place, _stamp(place.book), _stamp(place.executed / "latest.json"))
-    except (
-        Unreadable,
-        OSError,
-        sqlite3.Error,
-        ValueError,
-    ) as error:
+        found = _recorded(place, version, _stamp(place.book), _stamp(place.executed / "latest.json"))
+    except (Unreadable, OSError, sqlite3.Error, ValueError) as error:
         # It is this portfolio's trouble: the others are told all the same.
-        return Standing(place.name, model, trouble, None, True, None, None, load, _why(error, place))
+        return replace(about, unknown=_why(error, place))
+    about = replace(about, decision=found.decision, run=found.run)
+    # Where nothing is refused and another one is deployed already, it is just being loaded.
+    if model and found.barred and (trouble or _deployed(place)[0] == model):
+        why = f"model {version} was rolled back, and is never to be served again"
+        about = replace(about, barred=True, trouble=f"{why}; {trouble or 'the next tick writes current.json anew'}")
+    return _aged(about, found.good, time.time())
+
+
+def _aged(about: Standing, good: tuple[float, ...], now: float) -> Standing:
+    """With how old the last good tick is."""
     # A clock that was ahead once left a stamp that is yet to come: it would pass for a tick of this moment until then.
     age = next((max(0.0, now - at) for at in good if at <= now + LEEWAY), None)
     if good and age is None:
-        return Standing(place.name, model, trouble, None, True, decision, run, load, AHEAD)
+        return replace(about, unknown=AHEAD)
     # The server must notice that cron is dead: whatever cron starts would be dead with it.
-    stale = age is not None and age > 2 * interval()
-    return Standing(place.name, model, trouble, age, stale, decision, run, load)
+    return replace(about, tick_age=age, stale=age is not None and age > 2 * interval())
 
 
 def _deployed(place: Place) -> tuple[Identity | None, str | None]:
@@ -120,22 +127,34 @@ def _why(error: Exception, place: Place) -> str:
     return f"{name} cannot be read ({type(error).__name__}); the next tick that completes, or a backup, mends it"
 
 
+@dataclass(frozen=True)
+class _Records:
+    """``good`` are the last good ticks without and with work, the later one first, in seconds since 1970; ``decision``
+    and ``run`` are of the newest run that has ended; ``barred`` is whether the model was rolled back.
+    """
+
+    good: tuple[float, ...] = ()
+    decision: str | None = None
+    run: str | None = None
+    barred: bool = False
+
+
 @lru_cache(maxsize=1024)
-def _recorded(place: Place, *stamps: tuple[int, int, int] | None) -> tuple[tuple[float, ...], str | None, str | None]:
-    """When the last good ticks without and with work were, the later one first, in seconds since 1970; decision and
-    name of the newest run that has ended.
+def _recorded(place: Place, version: str, *stamps: tuple[int, int, int] | None) -> _Records:
+    """What a portfolio's records say, also of a model.
 
     ``stamps`` are of the files that are read: while they are the same, nothing is.
     """
     if not safe.exists(place.book):
-        return (), None, None
+        return _Records()
     with Book.open(place.book, read_only=True, patience=BRIEFLY) as book:
         quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
+        barred = book.status(version) == "barred"
     latest = results.latest(place).get("finished_at")
     # Quiet ticks are those after the newest run, whatever the clocks of the two said.
     good = tuple(datetime.fromisoformat(at).timestamp() for at in ((quiet or {}).get("last"), latest) if at)
     run: dict[str, Any] = next((each for each in newest if each["status"] != "running"), {})
-    return good, run.get("decision"), run.get("run")
+    return _Records(good, run.get("decision"), run.get("run"), barred)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -183,21 +183,9 @@ class Server:
         if stamp == slot.stamp and (slot.trouble is None or now - slot.tried < RETRY):
             return
         slot.stamp, slot.tried = stamp, now
-        try:
-            candidate = Served.load(place)
-            gone = slot.served is not None and candidate is None
-            slot.trouble = "current.json is gone; the next tick writes it anew" if gone else None
-            slot.served = candidate or slot.served
-        except ModelRefused as error:
-            slot.trouble = f"model refused: {error.why}; {error.remedy}"
-        except ParamsError:
-            slot.trouble = f"{place.params.name} cannot be used; a tick of this portfolio says why"
-        except UsageError as error:  # of the key that signs models: it names the variable, and what to do
-            slot.trouble = f"the model cannot be checked: {error}"
-        except OSError as error:
-            slot.trouble = unread(error, place.root)
-        except Exception as error:  # whatever a file holds, what served goes on serving
-            slot.trouble = f"model refused: loading it raised {type(error).__name__}; train anew"
+        slot.served, trouble = _loaded(place, slot.served)
+        told = f"; model {slot.served.manifest.version} goes on serving" if trouble and slot.served else ""
+        slot.trouble = f"{trouble}{told}" if trouble else None
         self._make_room()
 
     def _make_room(self) -> None:
@@ -206,6 +194,25 @@ class Server:
             oldest = min(slots, key=lambda name: slots[name].used)
             del slots[oldest]
             self._slots.pop(oldest, None)  # a request that holds it still has its answer
+
+
+def _loaded(place: Place, before: Served | None) -> tuple[Served | None, str | None]:
+    """What serves from now on, and why that is not what is deployed, where it is not."""
+    try:
+        candidate = Served.load(place)
+    except ModelRefused as error:
+        return before, f"model refused: {error.why}; {error.remedy}"
+    except ParamsError:
+        return before, f"{place.params.name} cannot be used; a tick of this portfolio says why"
+    except UsageError as error:  # of the key that signs models: it names the variable, and what to do
+        return before, f"the model cannot be checked: {error}"
+    except OSError as error:
+        return before, unread(error, place.root)
+    except Exception as error:  # whatever a file holds, what served goes on serving
+        return before, f"model refused: loading it raised {type(error).__name__}; train anew"
+    if before is not None and candidate is None:
+        return before, "current.json is gone; the next tick writes it anew"
+    return candidate, None
 
 
 def unread(error: OSError, root: Path) -> str:

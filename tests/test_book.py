@@ -221,6 +221,7 @@ def test_a_model_is_told_why_it_ended_and_no_other_is(book):
         ("0001", "given_up", "no better"),
         ("0002", "champion", None),
     ]
+    assert [book.status(version) for version in ("0001", "0002", "0003")] == ["given_up", "champion", None]
     assert len(book.deployments(limit=1)) == 1
     (newest, _) = book.deployments()
     assert (newest["run"], newest["since"], newest["why"], newest["data_version"]) == (run, AT, "better", 1)

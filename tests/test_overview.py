@@ -11,7 +11,7 @@ from api_kit import problem
 from rights import closed
 
 from attrition import overview
-from attrition.book import Book
+from attrition.book import Book, Outcome
 from attrition.home import UsageError
 from attrition.serving import MOST_LOADED, Server
 
@@ -163,6 +163,68 @@ def test_who_asks_how_all_stand_pushes_out_no_model(home):
     assert "model refused" in overview.standing(server, last.name, load=False).trouble
 
 
+def rolled_back(home):
+    """The book as a rollback from 0002 to 0001 leaves it; ``current.json`` is written after it."""
+    with Book.open(home.place("shop").book) as book:
+        run, sequence = book.begin("20260104T000000Z", ago(5))
+        for version in ("0001", "0002"):
+            trained = {"version": version, "sha256": "0"}
+            better = Outcome("promoted", "better", 1, version, None, {}, proven=True, trained=trained)
+            sequence = book.decided(sequence, run, better, ago(5))
+        back = Outcome("rolled_back", "worse", 1, "0001", None, {}, proven=False, ended={"0002": "barred"})
+        book.decided(sequence, run, back, ago(5))
+
+
+def test_a_model_that_was_rolled_back_and_still_serves_is_not_presented_as_fine(home):
+    place = home.place("shop")
+    homes.deploy(place, "0002", seed=1)
+    client = api_kit.app(home).test_client()
+    beside(home)
+    quiet(home, 1, "other")
+    assert client.get("/readyz").get_json()["trouble"] is False
+    rolled_back(home)
+    told = client.get("/readyz?portfolio=shop")
+    assert "0002 was rolled back, and is never to be served again; the next tick" in problem(told, 503)["detail"]
+    (place.models / "0001" / "model.pkl").write_bytes(b"spoilt")
+    pointed = json.loads(place.current.read_text()) | {"version": "0001"}
+    place.current.write_text(json.dumps(pointed))
+    detail = problem(client.get("/readyz?portfolio=shop"), 503)["detail"]
+    for part in ("0002 was rolled back", "model refused: its bytes are not those", "model 0002 goes on serving"):
+        assert part in detail
+    assert client.get("/model?portfolio=shop").get_json()["trouble"] == detail
+    assert 'attrition_model_trouble{portfolio="shop"} 1' in client.get("/metrics").text
+    assert "0002 was rolled back" in client.get("/").text
+    found = client.get("/readyz").get_json()
+    assert (found["status"], found["trouble"]) == ("ready", True), "the other portfolio serves"
+    assert "0002 was rolled back" in found["portfolios"]["shop"]["trouble"]
+    assert client.post("/prediction?portfolio=shop", json=homes.RECORD).get_json()["model"]["version"] == "0002"
+    homes.deploy(place, "0001")
+    assert client.get("/readyz").get_json()["trouble"] is False
+
+
+def test_a_rollback_that_is_just_being_loaded_is_no_trouble(home):
+    place = home.place("shop")
+    homes.deploy(place, "0002", seed=1)
+    app = api_kit.app(home)
+    client = app.test_client()
+    assert client.get("/readyz").status_code == 200
+    app.extensions["server"].pause = 3600
+    rolled_back(home)
+    homes.deploy(place, "0001")
+    found = client.get("/readyz").get_json()["portfolios"]["shop"]
+    assert (found["model"]["version"], found["trouble"]) == ("0002", None)
+
+
+def test_a_newer_model_that_is_refused_is_told_though_another_one_serves(home, client):
+    place = home.place("shop")
+    client.get("/readyz")
+    homes.deploy(place, "0002", seed=1)
+    (place.models / "0002" / "model.pkl").write_bytes(b"spoilt")
+    found = client.get("/readyz").get_json()
+    assert (found["status"], found["trouble"]) == ("ready", True)
+    assert found["portfolios"]["shop"]["trouble"].endswith("; model 0001 goes on serving")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -193,7 +255,7 @@ def beside(home):
     shutil.copytree(shop.data, other.data)
     shutil.copytree(shop.executed, other.executed)
     shutil.copytree(shop.models, other.models)
-    for path in (other.models / "0001" / "manifest.json", other.current):
+    for path in (*other.models.glob("*/manifest.json"), other.current):
         path.write_text(path.read_text().replace('"shop"', '"other"'))
     return other
 

@@ -188,6 +188,7 @@ def test_a_bad_candidate_leaves_the_old_one_serving(server, place, spoil):
     served, trouble = server.look()
     assert served.manifest.version == "0001"
     assert trouble.startswith("model refused: ")
+    assert trouble.endswith("; model 0001 goes on serving")
     assert str(place.root) not in trouble
     homes.deploy(place, "0003", seed=2)
     served, trouble = server.look()
@@ -198,6 +199,7 @@ def test_without_an_old_one_a_bad_candidate_gives_503(server, place):
     (place.models / "0001" / "model.pkl").write_bytes(b"spoilt")
     assert status(server) == 503
     assert "bytes" in server.loaded["shop"][1]
+    assert "goes on serving" not in server.loaded["shop"][1]
 
 
 def test_a_refused_model_that_was_restored_is_tried_again(server, place, monkeypatch):
@@ -247,9 +249,8 @@ def test_what_one_may_not_read_is_named_and_leaves_the_old_serving(server, place
     with closed(place.models):
         served, trouble = server.look()
         assert served is before
-        assert (
-            trouble == "models/shop/current.json cannot be read (Permission denied); mend its permissions or the disk"
-        )
+        why = "models/shop/current.json cannot be read (Permission denied); mend its permissions or the disk"
+        assert trouble == f"{why}; model 0001 goes on serving"
     assert server.look()[1] is None
 
 
