@@ -9,8 +9,6 @@ import shutil
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from attrition import alerts, crontab, params, registry, safe
+from attrition import alerts, api_client, crontab, params, registry, safe
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, Place, UsageError
 
@@ -138,15 +136,16 @@ def _api(_home: Home) -> Finding:
     remedy = "python api.py; runner.py schedule --install starts it after a restart"
     if not url.startswith(("http://", "https://")):
         return Finding("", False, f"ATTRITION_API_URL is {url[:60]!r}", "an address that begins with http://")
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=PATIENCE) as answer:  # noqa: S310 - http(s), as held above
-            return Finding("", True, f"{url} is ready ({answer.status})")
-    except urllib.error.HTTPError as error:
-        return Finding(
-            "", False, f"{url}/readyz: {error.code}", f"read {url}/readyz: it says which model does not serve"
-        )
-    except OSError as error:
-        return Finding("", False, f"{url} does not answer ({getattr(error, 'reason', error)})", remedy)
+    answer = api_client.ask(url, f"{url}/readyz", seconds=PATIENCE)  # with the token, as whoever asks it sends one
+    if answer.status is None:
+        return Finding("", False, f"{url} does not answer ({answer.problem})", remedy)
+    if answer.status == 200:
+        return Finding("", True, f"{url} is ready (200)")
+    detail = answer.body.get("detail") if isinstance(answer.body, dict) else answer.problem
+    said = f"{url}/readyz: {answer.status}: {detail}"
+    if answer.status == 401:
+        return Finding("", False, said, "set ATTRITION_TOKEN or ATTRITION_TOKEN_FILE here as the API has it")
+    return Finding("", False, said, "docs/api.md says when it is ready")
 
 
 # ---- the home

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 
+import api_kit
+import homes
 import pytest
 from conftest import require
 from pipeline_kit import capstone, here
@@ -207,6 +209,20 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
         "params",
     )
     assert not any(found[check]["ok"] for check in broken)
+
+
+def test_the_doctor_asks_an_api_that_wants_a_token_with_it(tmp_path):
+    home, token = homes.make(tmp_path), "0123456789abcdef0123456789abcdef"
+    with api_kit.running(home, ATTRITION_TOKEN=token) as own:
+        found = said(home, ATTRITION_API_URL=own.url, ATTRITION_TOKEN=token)["api"]
+        assert (found["ok"], found["said"]) == (True, f"{own.url} is ready (200)")
+        found = said(home, ATTRITION_API_URL=own.url)["api"]
+        assert (found["ok"], "ATTRITION_TOKEN" in found["remedy"]) == (False, True)
+        home.place("shop").current.write_text("{")
+        (home.root / "token").write_text(token)
+    with api_kit.running(home, ATTRITION_TOKEN=token) as own:
+        found = said(home, ATTRITION_API_URL=own.url, ATTRITION_TOKEN_FILE=str(home.root / "token"))["api"]
+        assert (found["ok"], "/readyz: 503: model refused" in found["said"]) == (False, True)
 
 
 def test_a_home_without_a_portfolio_is_told_how_to_begin(tmp_path):
