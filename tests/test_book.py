@@ -387,8 +387,9 @@ def test_a_book_that_is_no_file_is_told_without_a_traceback(tmp_path):
     (path := tmp_path / "book.db").mkdir()
     with pytest.raises(Unreadable, match="ask again, or see to the disk"), Book.open(path, read_only=True):
         pass
-    with pytest.raises(sqlite3.OperationalError), Book.open(path):
-        pass
+    for nowhere in (path, tmp_path / "none" / "book.db"):
+        with pytest.raises(sqlite3.OperationalError), Book.open(nowhere):
+            pass
 
 
 def test_a_reader_waits_for_a_writer_no_longer_than_it_is_told_to(tmp_path, monkeypatch):
