@@ -2,17 +2,23 @@
 
 import importlib.util
 import re
+import resource
+import signal
+import subprocess
+import sys
+import time
 
 import homes
 import pytest
 import yaml
 from conftest import require
-from pipeline_kit import here, quick, recorded, reports
+from pipeline_kit import BARE, here, quick, recorded, reports
 from pydantic import ValidationError
 
 from attrition import params
 from attrition.home import Home
 from attrition.store.check import check
+from attrition.store.drops import waiting
 from attrition.store.engine import connect
 
 SETS = {
@@ -132,6 +138,83 @@ def test_a_portfolio_that_is_there_is_not_written_over(tmp_path):
     assert done.returncode == 2
     assert "is there already: to take more clients in, put the file into" in done.stderr
     assert place.params.read_text() == "title: mine\n"
+
+
+def torn(path):
+    """A file of clients whose last column is a number, and a length at which a line of it is cut within that number."""
+    lines = ["name,plan,left,fee", *(f"n{n},{'ab'[n % 2]},{'yn'[n % 3 > 0]},{1234.56 + n}" for n in range(800))]
+    path.write_text("\n".join(lines) + "\n")
+    text = path.read_text()
+    return path, text.index("\n", len(text) // 2) - 3
+
+
+def test_of_a_copy_that_finds_no_room_nothing_stays_and_it_can_be_called_again(tmp_path):
+    home = Home(tmp_path / "home")
+    place = home.place("shop")
+    file, cut = torn(tmp_path / "shop.csv")
+    environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (cut, before[1]))
+    try:
+        done = here(home, "init", str(file), "--target", "left", **environment)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert list(place.incoming.iterdir()) == []
+    assert not place.params.exists()
+    done = here(home, "init", str(file), "--target", "left", **environment)
+    assert done.returncode == 0, done.stderr
+    assert reports(place)[-1]["rows"] == {"in": 800, "ingested": 800, "duplicates": 0, "quarantined": 0}
+
+
+def test_of_a_yaml_that_cannot_be_written_no_drop_stays(tmp_path):
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    (home.root / "params").write_text("a file where a folder belongs")
+    assert here(home, "init", str(small(tmp_path / "shop.csv")), "--target", "left").returncode == 1
+    assert [path for path in (home.root / "data").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("at", ["shutil.copyfile", "safe.sync"])
+def test_of_one_that_was_killed_no_tick_takes_a_part(tmp_path, at):
+    home = Home(tmp_path / "home")
+    place = home.place("shop")
+    file, cut = torn(tmp_path / "shop.csv")
+    words = ["init", str(file), "--target", "left"]
+    code = f"""
+import os, pathlib, shutil, runner
+from attrition import safe
+def half(source, target):
+    target.write_bytes(source.read_bytes()[:{cut}])
+    os.kill(os.getpid(), 9)
+{at} = half if {at!r} == "shutil.copyfile" else lambda _: os.kill(os.getpid(), 9)
+safe.make_folder = lambda path: path.mkdir(parents=True, exist_ok=True) or path  # which syncs too
+runner.main({words!r})
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", code], env={**BARE, "ATTRITION_HOME": str(home.root)}, check=False, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list(place.incoming.iterdir())
+    assert waiting(place.incoming, 0, time.time()).ready == []
+    environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+    done = here(home, *words, **environment)
+    assert done.returncode == 0, done.stderr
+    assert reports(place)[-1]["rows"]["ingested"] == 800
+    assert list(place.incoming.iterdir()) == []
+
+
+def test_a_drop_that_waits_already_is_not_written_over(tmp_path):
+    home = Home(tmp_path / "home")
+    place = home.place("shop")
+    place.incoming.mkdir(parents=True)
+    (place.incoming / "shop.csv").write_text("somebody's\n")
+    done = here(home, "init", str(small(tmp_path / "shop.csv")), "--target", "left")
+    assert done.returncode == 2
+    assert f"{place.incoming / 'shop.csv'} is there already" in done.stderr
+    assert (place.incoming / "shop.csv").read_text() == "somebody's\n"
+    assert not place.params.exists()
 
 
 MADE = {"client": {"type": "text", "made": "line"}, "fee": {"type": "number"}}

@@ -9,12 +9,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 from attrition import safe
 from attrition.home import NAME, Home, Place, UsageError
 from attrition.profile import Dialect, Profile, dialect, profile
+from attrition.store import marks
 
 __all__ = ["configure", "main"]
 
@@ -60,9 +62,8 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if arguments.dry_run:
         print(text, end="")
         return 0
-    safe.make_folder(place.params.parent)
-    safe.write(place.params, text)
-    return _first_tick(home, place, path)
+    _begin(place, path, text)
+    return _first_tick(home, place)
 
 
 def _named(path: Path) -> str:
@@ -121,12 +122,33 @@ def _tell(place: Place, found: Profile) -> None:
         print(f"  warning: {warning}", file=out)
 
 
-def _first_tick(home: Home, place: Place, path: Path) -> int:
+def _begin(place: Place, path: Path, text: str) -> None:
+    """Make the portfolio: its YAML, and the whole file as a drop; or nothing of both.
+
+    Raises:
+        UsageError: a drop of that name waits already.
+        OSError: there is no room, or a folder cannot be written to.
+    """
+    target = safe.make_folder(place.incoming) / f"{path.stem.lstrip('.')}{path.suffix or '.csv'}"
+    if safe.there(target):
+        raise UsageError(f"{target} is there already: move it away, and call this with the file where it is then")
+    beside = marks.released(place.incoming, 0)  # no drop's number; of a kill the next tick sweeps it
+    with ExitStack() as undo:
+        undo.callback(beside.unlink, missing_ok=True)
+        shutil.copyfile(path, beside)
+        safe.sync(beside)
+        safe.make_folder(place.params.parent)
+        undo.callback(place.params.unlink, missing_ok=True)
+        safe.write(place.params, text)
+        beside.replace(target)
+        undo.pop_all()  # from here on a tick may take it in
+    safe.sync(target.parent)
+    safe.write(target.with_name(f"{target.name}.done"), "")
+
+
+def _first_tick(home: Home, place: Place) -> int:
     from runner import tick
 
-    target = safe.make_folder(place.incoming) / f"{path.stem.lstrip('.')}{path.suffix or '.csv'}"
-    shutil.copyfile(path, target)
-    safe.write(target.with_name(f"{target.name}.done"), "")
     print(f"{place.params}: written. The first tick:", flush=True)
     if (status := tick(home, place.name)) == 0:
         print("\n".join(["", *_list(place), "", "Next:", *_next(place)]))
