@@ -108,6 +108,12 @@ class Place:
         """There from the start of a run until the lists name it: found by a tick, the one before was cut short."""
         return self.executed / ".at-work"
 
+    def begin_lists(self) -> None:
+        """Say that the lists are to be written anew, before the first of them goes: a tick does it where its maker ends."""
+        safe.make_folder(self.executed)  # not there yet where the first tick was killed
+        self.at_work.touch()  # in one step, which leaves nothing beside it
+        safe.sync(self.executed)
+
     @property
     def cache(self) -> Path:
         """What libraries want to write, for all portfolios; it may be removed at any time."""

@@ -79,9 +79,7 @@ def carry_out(place: Place, portfolio: Portfolio, book: Book, chosen: Plan, at: 
 
     The caller writes the lists of the portfolio anew; until then `Place.at_work` says that they are not.
     """
-    safe.make_folder(place.executed)  # not there yet where the first tick was killed
-    place.at_work.touch()  # in one step, which leaves nothing beside it
-    safe.sync(place.at_work.parent)
+    place.begin_lists()
     for name in chosen.runs:
         run = Run.read(place.executed / name)
         if "pruned" not in run.report:

@@ -34,6 +34,7 @@ from attrition import (
     restoring,
     safe,
     scrub,
+    site,
 )
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, UsageError
@@ -190,6 +191,43 @@ def test_a_pruning_that_was_cut_short_is_finished_by_the_next(place, monkeypatch
             assert not pruning.plan(place, book, datetime.now(UTC), days=0, keep=0).runs
     finally:
         del os.environ["ATTRITION_HOME"]
+
+
+# ---- pages
+
+
+@pytest.mark.parametrize("cut", ["the first list removed", "before the lists", "first list", "second list"])
+def test_what_a_writing_of_all_pages_left_undone_the_next_tick_does(home, place, monkeypatch, cut):
+    lay(place, 5, LINES[:5])  # nothing new: the lists stay those of the run before
+    ticked(home, FIRST + timedelta(days=4))
+    assert main(["pages", "telco"]) == 0
+    before = tree(place.executed)
+    lists = sorted(name for name in before if re.fullmatch(r"clients/.*\.html", name))
+    assert len(lists) > 2
+    real, remove, begun = site._put, type(place.executed).unlink, []
+
+    def put(place, address, page):
+        begun.append(address)
+        if cut == "before the lists" or sum(each in lists for each in begun) > ["first list", "second list"].index(cut):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(place, address, page)
+
+    def unlink(path, **given):
+        remove(path, **given)
+        if path.parent.name == "clients":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        if cut == "the first list removed":
+            patch.setattr(type(place.executed), "unlink", unlink)
+        else:
+            patch.setattr(site, "_put", put)
+        assert main(["pages", "telco"]) == 1
+    assert not set(lists) <= set(tree(place.executed))
+    assert tick(home, "telco") == 0
+    after = tree(place.executed)
+    assert set(after) == set(before)
+    assert after["history.json"] == before["history.json"]
 
 
 # ---- backup and restore

@@ -7,12 +7,13 @@ and no notebook runs.
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 
 from attrition import params, publish, safe, site
 from attrition.alone import alone
 from attrition.book import Book
+from attrition.console import now, stamp
 from attrition.home import Home, Place
+from attrition.recovery import recover
 from attrition.runs import Run, published
 
 __all__ = ["configure", "main"]
@@ -33,7 +34,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         portfolio = params.load(place.params)
         if not safe.exists(place.book):
             continue
-        with alone(place, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), Book.open(place.book) as book:
+        at = stamp(now())
+        with alone(place, at), Book.open(place.book) as book:
+            recover(place, book, at)  # what a run left that was killed, while the mark of it is there
             print(f"{name}: {_anew(place, portfolio, book):,} runs, their pages written anew")
     return 0
 
@@ -41,6 +44,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
     """All pages of one portfolio; how many runs it has."""
     done, before = 0, 0
+    place.begin_lists()
     for folder in published(place):
         run = Run.read(folder)
         for stage in run.report["stages"]:
@@ -48,7 +52,8 @@ def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
                 publish.stage_page(run, stage["notebook"])
         publish.run_page(place, run, portfolio, book)
         done += 1
-    for stale in safe.entries(place.executed / "clients"):
+    # The first list goes first and comes last: while it is there, a tick takes the others to be there too.
+    for stale in sorted(safe.entries(place.executed / "clients"), key=lambda path: path.name != "index.html"):
         stale.unlink()
     (place.executed / "history.json").unlink(missing_ok=True)
     site.write(place, portfolio, book)

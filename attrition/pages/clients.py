@@ -50,10 +50,13 @@ class ClientsPage:
 
 
 def lists(title: str, calls: Mapping[str, Any], plan: object) -> dict[str, Page]:
-    """All lists, by their address within the portfolio's folder; ``plan`` is 70_assess's, None without costs."""
+    """All lists, by their address within the portfolio's folder; ``plan`` is 70_assess's, None without costs.
+
+    That of everybody is the last: once it is written, so are the others.
+    """
     urls, columns = Urls(UP), [each["name"] for each in calls["columns"]]
     found = {}
-    for each in calls["lists"]:
+    for each in sorted(calls["lists"], key=lambda each: bool(each["kind"] == "everybody")):
         kind, column, name = each["kind"], each["column"], each["name"]
         label = next((one["label"] for one in calls["columns"] if one["name"] == column), "")
         called = {"everybody": "Whom to call first", "band": f"At {name} risk", "value": f"{label}: {name}"}[kind]
