@@ -109,7 +109,7 @@ class Place:
         return self.executed / ".at-work"
 
     def begin_lists(self) -> None:
-        """Say that the lists are to be written anew, before the first of them goes: a tick does it where its maker ends."""
+        """Say that the lists are to be written anew, before the first of them goes: cut short, a tick does it."""
         safe.make_folder(self.executed)  # not there yet where the first tick was killed
         self.at_work.touch()  # in one step, which leaves nothing beside it
         safe.sync(self.executed)
@@ -203,4 +203,17 @@ class Home:
         return (
             f"{path.parent}: {path.name!r} is no portfolio's YAML, so no tick takes its drops: rename it to {to}; "
             "if it is to be none, to one that ends in .off"
+        )
+
+    def all_portfolios(self) -> list[str]:
+        """What `portfolios` finds, for who is asked for all of them: of none, nothing would be done in silence.
+
+        Raises:
+            UsageError: there is none: the home is mistyped, not mounted, or new.
+        """
+        if names := self.portfolios():
+            return names
+        raise UsageError(
+            f"{self.root / 'params'} has no NAME.yaml: is its disk there? "
+            "To begin one: runner.py init FILE --target COLUMN"
         )

@@ -40,6 +40,8 @@ def restore(home: Home, source: Path, names: Sequence[str]) -> list[str]:
             another restore is half done.
     """
     at = stamp(now())
+    if Order.of(home.root) is None:
+        _chosen(_manifest(source), names)  # before anything is made: a source that was mistyped makes no home
     with safe.lock(home.root / ".restore.lock", at):
         order = Order.of(home.root)
         if order and order.whole:

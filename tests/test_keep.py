@@ -18,7 +18,7 @@ import pytest
 from conftest import require
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline_kit import NOWHERE, kept_ready, reports, tree
+from pipeline_kit import NOWHERE, here, kept_ready, reports, tree
 
 from attrition import (
     backups,
@@ -247,6 +247,16 @@ def test_a_restored_home_goes_on_as_if_nothing_had_happened(home, place, tmp_pat
             stage.pop("seconds")
     assert ours == theirs
     assert place.ranking.read_bytes() == other.place("telco").ranking.read_bytes()
+
+
+@pytest.mark.parametrize("words", [["backup", "copy"], ["pages", "--all"], ["simulate"], ["restore", "mistyped copy"]])
+def test_a_home_that_is_mistyped_or_not_mounted_is_said_to_be_and_not_made(tmp_path, words):
+    home = Home(tmp_path / "mistyped")
+    done = here(home, *(str(tmp_path / word) if "copy" in word else word for word in words))
+    assert (done.returncode, done.stdout) == (2, "")
+    said = "is no backup" if words[0] == "restore" else f"{home.root / 'params'}"
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_restored_home_goes_on_telling_where_the_other_was(home, place, tmp_path):

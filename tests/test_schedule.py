@@ -79,8 +79,17 @@ def test_again_changes_nothing_another_time_replaces_and_removal_leaves_the_othe
     assert crontab.lines() == table
 
 
+def test_a_home_that_has_no_portfolio_is_not_scheduled_nor_made(tmp_path):
+    home = Home(tmp_path / "mistyped")
+    for words in ([], ["--install"]):
+        done = here(home, "schedule", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{home.root / 'params'} has no NAME.yaml: is its disk there?" in done.stderr
+    assert not home.root.exists()
+
+
 def test_without_a_wish_the_lines_are_only_shown(tmp_path):
-    home = Home(tmp_path / "home")
+    home = capstone(tmp_path / "home")
     done = here(home, "schedule", ATTRITION_TOKEN="top secret", ATTRITION_MODEL_KEY_FILE="/run/key")
     assert len(done.stdout.splitlines()) == 2
     assert "top secret" not in done.stdout + done.stderr

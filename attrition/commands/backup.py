@@ -20,8 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
-    """Back up; returns the exit status."""
-    names = arguments.portfolio or home.portfolios()
+    """Back up; returns the exit status.
+
+    Raises:
+        UsageError: there is nothing to back up, or it cannot be at the moment.
+    """
+    names = arguments.portfolio or home.all_portfolios()
     made = backups.backup(home, arguments.dest.absolute(), names, stamp(now()))
     print(f"{', '.join(names)}: {made.files:,} files, {made.bytes / 1e6:,.1f} MB in {arguments.dest}")
     if made.left_out:

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Write them; returns the exit status."""
-    names = home.portfolios() if arguments.all else [arguments.portfolio]
+    names = home.all_portfolios() if arguments.all else [arguments.portfolio]
     for name in names:
         place = home.place(name)
         portfolio = params.load(place.params)

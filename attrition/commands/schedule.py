@@ -38,9 +38,11 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     """Print or change; returns the exit status.
 
     Raises:
-        UsageError: a time that cron cannot keep, or no crontab on this machine.
+        UsageError: a time that cron cannot keep, no crontab on this machine, or no portfolio in this home.
     """
     wanted = [] if arguments.remove else lines(home, arguments.every)
+    if not arguments.remove:
+        home.all_portfolios()  # a home that was mistyped is not made, nor ticked from then on
     if secret := next((name for name in SECRETS if os.environ.get(f"ATTRITION_{name}")), None):
         name = f"ATTRITION_{secret}"
         print(f"{name} is a secret and does not go into a crontab: {INTO_A_FILE.format(name)}", file=sys.stderr)

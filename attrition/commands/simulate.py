@@ -35,10 +35,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
-    """Lay down a drop, or play the history; returns the exit status."""
+    """Lay down a drop, or play the history; returns the exit status.
+
+    Raises:
+        UsageError: this home has no such portfolio, or the folder was not made by a simulation.
+    """
     if arguments.history:
         return _history(_fresh(arguments.history.resolve()))
     place = home.place(PORTFOLIO)
+    if not safe.exists(place.params):
+        raise UsageError(
+            f"{place.params} is missing, and without it no tick takes a drop: is its disk there? "
+            "A home that has it: runner.py new DIR, or runner.py simulate --history DIR"
+        )
     number = _drops_so_far(place)
     source = stream("none", seed=1, change=0, start=START)
     path = _drop(place, source, number, ROWS)
