@@ -235,16 +235,43 @@ def test_a_stage_is_opened_with_its_parameters_and_touches_nothing(home, tmp_pat
     assert "did not execute 'dance'" in here(home, "open", "capstone", run, "dance").stderr
 
 
-def test_a_new_stage_passes_its_test_and_runs_in_its_place(home, tmp_path):
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the repository, to be changed."""
     copy = tmp_path / "repository"
     for name in ("attrition", "notebooks", "tests", "params"):
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("runner.py", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, copy)
+    return copy
 
+
+def ran_in(copy, *words, **environment):
+    bare = {**BARE, "PATH": os.environ["PATH"], "PYTHONPATH": str(copy), **environment}
+    return subprocess.run([sys.executable, *words], cwd=copy, env=bare, capture_output=True, text=True, check=False)
+
+
+def test_a_new_stage_is_written_with_its_entry_or_neither_is(copy):
+    words = ("new-stage", "quality", "--after", "diagnose")
+    notebook, runner = copy / "notebooks" / "65_quality.ipynb", (copy / "runner.py").read_text()
+    missing = ran_in(copy, "runner.py", *words, ATTRITION_NOTEBOOKS=str(copy / "missing"))
+    assert (missing.returncode, "there is no folder" in missing.stderr) == (2, True), missing.stderr
+    room = 10_000  # for the notebook, and not for runner.py
+    assert len(runner) > room
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))"
+    full = ran_in(copy, "-B", "-c", f"{limit}; import sys, runner; sys.exit(runner.main({words!r}))")
+    assert (full.returncode, "File too large" in full.stderr) == (1, True), full.stderr
+    assert not notebook.exists()
+    notebook.write_text("somebody's")
+    there = ran_in(copy, "runner.py", *words)
+    assert (there.returncode, "is there already" in there.stderr) == (2, True), there.stderr
+    assert notebook.read_text() == "somebody's"
+    assert (copy / "runner.py").read_text() == runner
+
+
+def test_a_new_stage_passes_its_test_and_runs_in_its_place(home, copy):
     def ran(*words, **environment):
-        bare = {**BARE, "PATH": os.environ["PATH"], "PYTHONPATH": str(copy), **environment}
-        return subprocess.run([sys.executable, *words], cwd=copy, env=bare, capture_output=True, text=True, check=False)
+        return ran_in(copy, *words, **environment)
 
     assert ran("runner.py", "new-stage", "quality", "--after", "diagnose").returncode == 0
     assert "no name for a new stage" in ran("runner.py", "new-stage", "quality", "--after", "diagnose").stderr

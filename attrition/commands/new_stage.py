@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 from attrition import safe
@@ -40,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, _home: Home) -> int:
-    """Write the notebook and its entry; returns the exit status."""
+    """Write the notebook and its entry, or neither; returns the exit status.
+
+    Raises:
+        UsageError: no such name, place or folder, or the notebook is there already.
+    """
     from runner import NOTEBOOKS, STAGES
 
     name, after = arguments.name, arguments.after
@@ -51,8 +56,13 @@ def main(arguments: argparse.Namespace, _home: Home) -> int:
     if after not in STAGES:
         raise UsageError(f"no stage {after[:40]!r}; there are {', '.join(STAGES)}")
     file = f"{_number(list(STAGES.values()), STAGES[after])}_{name}.ipynb"
-    _enter(REPOSITORY / "runner.py", f'    "{after}": "{STAGES[after]}",\n', f'    "{name}": "{file}",\n')
-    safe.write(NOTEBOOKS / file, json.dumps(_skeleton(name, file[:2]), indent=1, ensure_ascii=False) + "\n")
+    runner = REPOSITORY / "runner.py"
+    order = _entered(runner, f'    "{after}": "{STAGES[after]}",\n', f'    "{name}": "{file}",\n')
+    _write(NOTEBOOKS / file, _skeleton(name, file[:2]))
+    with ExitStack() as undo:
+        undo.callback((NOTEBOOKS / file).unlink, missing_ok=True)
+        safe.write(runner, order)  # last: what it names and is not there fails every tick
+        undo.pop_all()
     print(f"{NOTEBOOKS / file}: written; runner.py names it after {after}. Its test: pytest tests/test_notebooks.py")
     return 0
 
@@ -66,11 +76,20 @@ def _number(files: list[str], after: str) -> int:
     return (low + high) // 2
 
 
-def _enter(runner: Path, before: str, line: str) -> None:
+def _write(notebook: Path, cells: dict[str, object]) -> None:
+    if not safe.is_folder(notebook.parent):
+        raise UsageError(f"there is no folder {notebook.parent}: make it, or unset ATTRITION_NOTEBOOKS that names it")
+    if safe.there(notebook):
+        raise UsageError(f"{notebook} is there already: move it away, or choose another name")
+    safe.write(notebook, json.dumps(cells, indent=1, ensure_ascii=False) + "\n")
+
+
+def _entered(runner: Path, before: str, line: str) -> str:
+    """The text of runner.py with one line more in its list of stages."""
     source = runner.read_text(encoding="utf-8")
     if source.count(before) != 1:
         raise UsageError(f"{runner}: its list of stages is not in the form that it had: enter {line.strip()} by hand")
-    safe.write(runner, source.replace(before, before + line))
+    return source.replace(before, before + line)
 
 
 def _skeleton(name: str, number: str) -> dict[str, object]:
