@@ -31,6 +31,7 @@ __all__ = [
     "status_of",
     "told",
     "turn_over",
+    "user",
     "write",
 ]
 
@@ -49,6 +50,16 @@ def now() -> datetime:
 def stamp(moment: datetime) -> str:
     """A moment as the book and run.json write it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def user() -> str:
+    """Who calls, for the record; by number where the system has no name for them, as in a container (``--user``)."""
+    import getpass  # here, as few verbs ask and every quiet tick would pay
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError: from Python 3.13 on
+        return f"uid {os.getuid()}"
 
 
 def plain(text: str) -> str:

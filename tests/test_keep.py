@@ -709,6 +709,14 @@ def test_a_client_is_forgotten_everywhere_and_the_sums_stay_exact(home, place, c
     assert reports(place)[-1]["status"] == "completed"
 
 
+def test_who_has_a_number_and_no_name_is_recorded_by_it(place, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2_000_111_222)
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert reports(place)[-1]["reason"].startswith("uid 2000111222 had a client forgotten")
+
+
 def cut_while_forgetting(place, step):
     def cut(*_):
         raise OSError("cut")

@@ -284,18 +284,19 @@ def test_a_rollback_to_a_model_of_other_features_is_refused(later, tmp_path):
         assert {model["version"]: model["status"] for model in book.models()} == {"0001": "retired", "0002": "champion"}
 
 
-def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path):
+def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path, monkeypatch):
     home = Home(tmp_path / "home")
     shutil.copytree(later[0].root, home.root)
     place = home.place("capstone")
     promoted(home)
+    monkeypatch.setattr("os.getuid", lambda: 2_000_111_222)  # who has no name, as in a container of another user
     done = here(home, "rollback", "capstone", "--reason", "the board asked")
     assert done.returncode == 0, done.stderr
     current = registry.current(place.models)
     assert (current.version, current.proven) == ("0001", False)  # as unproven as it was
     report = next(report for report in reports(place) if report["decision"] == "rolled_back")
     assert (report["manual"], report["champion_before"]) == (True, "0002")
-    assert report["reason"].endswith("rolled back from 0002 to 0001: the board asked")
+    assert report["reason"] == "uid 2000111222 rolled back from 0002 to 0001: the board asked"
     refused = here(home, "rollback", "capstone", "0002", "--reason", "back again")
     assert refused.returncode == 2
     assert "barred" in refused.stderr

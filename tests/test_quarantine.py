@@ -108,6 +108,17 @@ def test_a_corrected_file_is_taken_in_and_recorded(home, tmp_path):
     assert Clients(params.load(place.params), place.clients).rows == 2
 
 
+def test_who_has_a_number_and_no_name_is_recorded_by_it(home, tmp_path, monkeypatch):
+    """As in a container that runs as another user: `getpass` asks the system, which knows none."""
+    place, corrected = home.place("capstone"), tmp_path / "words.csv"
+    corrected.write_text(WORDS.replace("many", "7"))
+    monkeypatch.setattr("os.getuid", lambda: 2_000_111_222)
+    done = here(home, "quarantine", "capstone", "--release", str(corrected))
+    assert (done.returncode, done.stderr) == (0, "")
+    take(place)
+    assert {row["released"]["by"] for row in as_json(home, "--all") if row["released"]} == {"uid 2000111222"}
+
+
 def test_a_whole_file_comes_back(home, tmp_path):
     corrected = tmp_path / "semicolons.csv"
     corrected.write_text(SEMICOLONS.replace(";", ","))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from typing import Any
 
 from attrition import forgetting, params, safe
 from attrition.alone import alone
 from attrition.book import Book
-from attrition.console import now, stamp
+from attrition.console import now, stamp, user
 from attrition.home import Home, UsageError
 from attrition.recovery import recover
 
@@ -38,7 +37,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
             print(f"{place.name}: {done['run']} finished what was cut short: {done['rows']:,} rows")
             _note(done)
         reason = arguments.reason.strip()
-        forgetting.begin(place, portfolio, arguments.client, reason=reason, by=getpass.getuser(), at=at)
+        forgetting.begin(place, portfolio, arguments.client, reason=reason, by=user(), at=at)
         done = forgetting.finish(place, book) or {}
     print(f"{place.name}: {done['run']} forgot a client: {done['rows']:,} rows of clients/, {done['files']:,} files")
     _note(done)

@@ -8,7 +8,6 @@ rows the book learns who released what: the account of the first file stays as i
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import shutil
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.book import RELEASE, Book
-from attrition.console import say, write
+from attrition.console import say, user, write
 from attrition.home import Home, Place, UsageError
 from attrition.store import marks
 from attrition.store.aside import rejected
@@ -137,7 +136,7 @@ def _release(place: Place, drops: list[dict[str, Any]], path: Path, run: str | N
     beside = marks.released(place.incoming, drop["number"])
     shutil.copyfile(path, beside)
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mark = {"by": getpass.getuser(), "at": at, "sha256": sha256}
+    mark = {"by": user(), "at": at, "sha256": sha256}
     try:
         marks.land(beside, place.incoming / path.name, source=RELEASE, key=str(drop["number"]), mark=mark)
     except FileExistsError as error:

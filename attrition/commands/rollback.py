@@ -7,13 +7,13 @@ model stands. The version it leaves is barred: it is never served again.
 from __future__ import annotations
 
 import argparse
-import getpass
 from datetime import UTC, datetime
 
 from attrition import params, publish, registry, safe, site
 from attrition.alone import alone
 from attrition.book import Book, Outcome
 from attrition.commits import commit_decision, commit_run, mend_current
+from attrition.console import user
 from attrition.home import Home, Place, UsageError
 from attrition.params import Portfolio
 from attrition.recovery import recover
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         name, sequence = book.begin(at.replace("-", "").replace(":", ""), at, manual=True)
         facts = {"manual": True, "data_version": state.data_version, "champion_before": state.champion}
         run = Run.start(place, name, at, {}, **facts)
-        reason = f"{getpass.getuser()} rolled back from {state.champion} to {version}: {arguments.reason.strip()}"
+        reason = f"{user()} rolled back from {state.champion} to {version}: {arguments.reason.strip()}"
         ended = {state.champion or "": "barred"} | ({state.challenger: "given_up"} if state.challenger else {})
         proven = _deployed(book)[version]
         outcome = Outcome("rolled_back", reason, state.judged_version, version, None, {}, proven=proven, ended=ended)
