@@ -81,7 +81,7 @@ def write(text: str) -> None:
 
 def complain(text: str) -> None:
     """One line, or what is known of an error, on stderr; where it cannot be written neither, alerts and status tell."""
-    _put(sys.stderr, f"{text}\n")
+    _put(sys.stderr, f"{plain(text)}\n")
 
 
 def _put(stream: TextIO, text: str) -> OSError | None:

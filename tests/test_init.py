@@ -217,6 +217,16 @@ def test_a_drop_that_waits_already_is_not_written_over(tmp_path):
     assert not place.params.exists()
 
 
+def test_no_name_of_a_file_s_columns_steers_the_terminal(tmp_path):
+    file = tmp_path / "shop.csv"
+    rows = "".join(f"k{n},{n}.5,{'yn'[n % 3 > 0]}\n" for n in range(40))
+    file.write_text(f"\x1b[2Jcustomer_id,\x1b]0;PWNED\x07fee,\x1b[31mleft\n{rows}")
+    for target in ("\x1b[31mleft", "nothing"):
+        done = here(Home(tmp_path / "home"), "init", str(file), "--target", target, "--dry-run")
+        assert done.returncode == (2 if target == "nothing" else 0)
+        assert not set("\x1b\x07") & set(done.stdout + done.stderr)
+
+
 MADE = {"client": {"type": "text", "made": "line"}, "fee": {"type": "number"}}
 
 

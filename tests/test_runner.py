@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
+import homes
 import pytest
 from pipeline_kit import BARE, CAPSTONE, capstone, cli, here, quick, reports, statuses
 from runner_kit import WAIT, at_work, family, started, survivors
 
-from attrition import safe
+from attrition import safe, trying
 from attrition.book import Book
+from attrition.commands import init, try_
 from attrition.home import REPOSITORY
 
 
@@ -39,6 +42,34 @@ def test_a_tick_says_in_plain_lines_what_it_did(home, stages):
         **dict.fromkeys(("train", "score", "deploy", "assess"), "skipped"),
     }
     assert not list(home.place("capstone").staging.iterdir())
+
+
+TITLE = "\x1b]0;PWNED\x07\x1b[2J"
+"""What a terminal would obey: another title, and all that was said before away."""
+
+
+def test_no_text_of_a_run_or_a_client_steers_the_terminal(tmp_path, capsys):
+    home = homes.make(tmp_path)
+    place = home.place("shop")
+    with Book.open(place.book) as book:
+        run, sequence = book.begin("20260401T000000Z", "2026-04-01T00:00:00Z")
+        ended = {"run": run, "status": "failed", "reason": f"{TITLE}Bad.", "finished_at": "2026-04-01T00:00:00Z"}
+        book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0, "model": None})
+    said = [here(home, *words).stdout for words in (["runs", "shop"], ["doctor"])]
+    db = duckdb.connect()
+    more = "false AS hold_out, false AS gone, 1 AS data_version, 0 AS change, since AS change_since, [] AS trail"
+    named = f"SELECT * REPLACE ($1 || id AS id), {more}, NULL AS as_of FROM '{place.ranking}'"
+    db.execute(f"CREATE TABLE named AS {named}", [TITLE])
+    db.execute(f"COPY named TO '{place.ranking}' (FORMAT parquet)")
+    said.append("\n".join(init._list(place)))
+    side = {"decision": "held", "model": "0001", "judged": 1, "brier": 0.1, "auc": 0.9}
+    beside = trying.Beside(run, 1, {**side, "reason": "as it was"}, {**side, "reason": f"{TITLE}Bad."})
+    mover = {"id": f"{TITLE}c-3", "rank_then": 1, "rank_now": 2, "risk_then": 0.5, "risk_now": 0.4}
+    try_._tell(trying.Tried([beside], trying.Moves(1, 1, 0, [mover]), failed=f"{TITLE}Bad."))
+    said.append(capsys.readouterr().out)
+    for text, expected in zip(said, ("Bad.", "failed: Bad.", "c-3", "c-3"), strict=True):
+        assert expected in text
+        assert not set("\x1b\x07") & set(text)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from attrition.console import plain
 from attrition.home import Home
 
 __all__ = ["configure", "main"]
@@ -24,9 +25,9 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     for each in health.examine(home):
         found.append(each)
         if not arguments.json:
-            print(f"{'ok ' if each.ok else 'NO '} {each.check:<22} {each.said}")
+            print(f"{'ok ' if each.ok else 'NO '} {each.check:<22} {plain(each.said)}")
             if each.remedy:
-                print(f"    {'':<22} → {each.remedy}", flush=True)
+                print(f"    {'':<22} → {plain(each.remedy)}", flush=True)
     well = all(each.ok for each in found)
     if arguments.json:
         print(json.dumps({"home": str(home.root), "ok": well, "findings": [asdict(each) for each in found]}, indent=1))

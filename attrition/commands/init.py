@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from attrition import safe
+from attrition.console import plain
 from attrition.home import NAME, Home, Place, UsageError
 from attrition.profile import Dialect, Profile, dialect, profile
 from attrition.store import marks
@@ -116,10 +117,11 @@ def _tell(place: Place, found: Profile) -> None:
     used = [each.name for each in found.columns if not each.left_out and each.name not in (found.id, found.as_of)]
     known = found.rows - found.unlabelled
     print(f"{place.name}: {found.rows:,} rows, {known:,} with an outcome; {len(used)} columns to learn from", file=out)
-    print(f"  {found.target} = {found.positive} is a client who left, {found.negative} one who stayed", file=out)
-    print(f"  a client is named by {found.id}{' (made)' if found.made_id else ''}", file=out)
+    outcomes = f"{found.target} = {found.positive} is a client who left, {found.negative} one who stayed"
+    print(f"  {plain(outcomes)}", file=out)
+    print(f"  a client is named by {plain(found.id)}{' (made)' if found.made_id else ''}", file=out)
     for warning in found.warnings:
-        print(f"  warning: {warning}", file=out)
+        print(f"  warning: {plain(warning)}", file=out)
 
 
 def _begin(place: Place, path: Path, text: str) -> None:
@@ -164,7 +166,8 @@ def _list(place: Place) -> Iterator[str]:
         return
     yield "To be called first:"
     for place_, client in enumerate(assessment.top(params.load(place.params), place.ranking)[:FIRST], 1):
-        yield f"  {place_}  {client['id']:<28} {client['probability']:>4.0%}  {_whole(client['reasons'])}"
+        name, reasons = plain(client["id"]), plain(_whole(client["reasons"]))
+        yield f"  {place_}  {name:<28} {client['probability']:>4.0%}  {reasons}"
 
 
 def _whole(reasons: str, width: int = 120) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 from attrition import replaying, safe
 from attrition.book import Book
-from attrition.console import DONE, FAILED, say
+from attrition.console import DONE, FAILED, plain, say
 from attrition.home import Home, UsageError
 from attrition.signals import heeded
 
@@ -40,10 +40,10 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         told = f"{len(stage.differences)} differ" if stage.differences else "the same"
         print(f"{stage.stage:<10} {stage.compared:>4} compared, {told}")
         for line in stage.differences:
-            print(f"           differs: {line}")
+            print(f"           differs: {plain(line)}")
         for line in stage.not_compared:
-            print(f"           not compared: {line}")
+            print(f"           not compared: {plain(line)}")
     for line in found.lost:
-        print(f"lost: {line}")
+        print(f"lost: {plain(line)}")
     print(f"{place.name}: {found.run} {'came out the same' if found.same else 'came out OTHERWISE'}")
     return DONE if found.same else FAILED

@@ -7,6 +7,7 @@ import json
 
 from attrition import safe
 from attrition.book import Book
+from attrition.console import plain
 from attrition.home import Home, UsageError
 
 __all__ = ["configure", "main"]
@@ -32,6 +33,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if quiet:
         print(f"quiet since {quiet['since']}: {quiet['ticks']} ticks without work, the last at {quiet['last']}")
     for run in runs:
+        reason = plain(run["reason"] or "at work")
         kind = f"{run['status']}{' (manual)' if run['manual'] else ''}"
-        print(f"{run['run']}  {kind:<12} {run['decision'] or '-':<11} model {run['model'] or '-':<5} {run['reason']}")
+        print(f"{run['run']}  {kind:<12} {run['decision'] or '-':<11} model {run['model'] or '-':<5} {reason}")
     return 0

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from attrition import safe, trying
-from attrition.console import DONE, FAILED
+from attrition.console import DONE, FAILED, plain
 from attrition.home import Home, UsageError
 from attrition.runs import Run
 from attrition.wishes import Wish
@@ -57,15 +57,15 @@ def _tell(found: trying.Tried) -> None:
             first = f"{each.data_version:>5}" if who == "production" else " " * 5
             print(f"{first} {who:<11}" + "".join(f"{_short(said[name]):>14}" for name in SHOWN))
         if each.production["reason"] != each.now["reason"]:
-            print(f"      then: {each.production['reason']}\n      now:  {each.now['reason']}")
+            print(plain(f"      then: {each.production['reason']}\n      now:  {each.now['reason']}"))
     if found.failed:
-        print(f"the stages fail: {found.failed}")
+        print(f"the stages fail: {plain(found.failed)}")
     if (moves := found.moves) is not None:
         print(f"{moves.moved:,} of {moves.clients:,} clients have another rank")
         print(f"{moves.entered:,} of the first 100 are others")
         for row in moves.most:
             risks = f"risk {row['risk_then']:.0%} to {row['risk_now']:.0%}"
-            print(f"  {row['id']:<24} rank {row['rank_then']:>6,} to {row['rank_now']:>6,}, {risks}")
+            print(f"  {plain(row['id']):<24} rank {row['rank_then']:>6,} to {row['rank_now']:>6,}, {risks}")
 
 
 def _short(value: Any) -> str:
