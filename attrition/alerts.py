@@ -20,7 +20,7 @@ from typing import Any
 from attrition import record, safe
 from attrition.book import Book
 from attrition.console import DONE, FAILED, HELD, USAGE, stamp
-from attrition.home import Home, Place, UsageError
+from attrition.home import NAME, Home, Place, UsageError
 
 __all__ = ["EXAMPLE", "FILE", "Event", "Settings", "after", "deliver", "events", "settings"]
 
@@ -190,6 +190,8 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
     none = NONE_BEGUN if not ended and not good else None
     yield from _once(home.root / ".alerts", given.to, "all", none, over=none is None)
     for name, status in ended.items():
+        if not NAME.fullmatch(name):  # the tick has said so, and no later one has anything to add
+            continue
         try:
             place = home.place(name)
             begun = safe.exists(place.book)

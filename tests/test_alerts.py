@@ -207,6 +207,14 @@ def test_what_a_first_tick_did_whose_clock_was_set_back_is_told(tmp_path, hook):
         assert kinds(hook) == ["promotion"]
 
 
+def test_of_a_name_that_no_portfolio_can_have_nothing_is_told_later(tmp_path, hook):
+    home = Home(tmp_path)
+    wanted(home, hook)
+    at = NOW + timedelta(days=1)
+    assert list(alerts.after(home, {"../x": 2}, good=False, since=NOW, now=at)) == []
+    assert (kinds(hook), hook.pings) == ([], [])
+
+
 def test_a_portfolio_that_cannot_begin_is_told_once_and_its_end_too_but_no_name_that_was_mistyped(tmp_path, hook):
     home = Home(tmp_path)
     wanted(home, hook)
