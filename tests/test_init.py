@@ -1,6 +1,7 @@
 """From a CSV to a ranked list: by the command, with real data sets that the project has never seen."""
 
 import importlib.util
+import os
 import re
 import resource
 import signal
@@ -16,7 +17,7 @@ from pipeline_kit import BARE, here, quick, recorded, reports
 from pydantic import ValidationError
 
 from attrition import params
-from attrition.home import Home
+from attrition.home import REPOSITORY, Home
 from attrition.store.check import check
 from attrition.store.drops import waiting
 from attrition.store.engine import connect
@@ -114,6 +115,7 @@ def test_what_excel_writes_is_taken_as_it_is(tmp_path):
     [
         (b"", "an empty file"),
         (b"a,left\n", "a header and no rows"),
+        (b"\n\r\n\n", "blank lines and nothing else"),
         (b"a,a\n1,2\n", "the header has 'a' twice"),
         ("a;left\nM\u00fcller;1\n".encode("latin-1"), "not UTF-8"),
         (b"a,gone\n1,2\n", "no column 'left'"),
@@ -127,6 +129,29 @@ def test_a_file_that_cannot_be_read_starts_nothing(tmp_path, content, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert not home.root.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, make):
+    home = Home(tmp_path / "home")
+    make(tmp_path / "clients.csv")
+    command = [sys.executable, str(REPOSITORY / "runner.py"), "init", str(tmp_path / "clients.csv"), "--target", "left"]
+    bare = {**BARE, "ATTRITION_HOME": str(home.root)}
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "clients.csv is no regular file" in done.stderr
+    assert not home.root.exists()
+
+
+@pytest.mark.parametrize("name", ["clients.part", "clients.csv.tmp", "clients.done", ".clients", "clients"])
+def test_a_file_is_taken_in_whatever_its_name(tmp_path, name):
+    home = Home(tmp_path / "home")
+    environment = {"ATTRITION_NOTEBOOKS": str(quick(tmp_path / "notebooks"))}
+    done = here(home, "init", str(small(tmp_path / name)), "--target", "left", **environment)
+    assert done.returncode == 0, done.stderr
+    place = home.place("clients")
+    assert [run["rows"]["ingested"] for run in reports(place)] == [40]
+    assert list(place.incoming.iterdir()) == []
 
 
 def test_a_portfolio_that_is_there_is_not_written_over(tmp_path):

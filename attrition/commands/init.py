@@ -18,6 +18,7 @@ from attrition.console import plain
 from attrition.home import NAME, Home, Place, UsageError
 from attrition.profile import Dialect, Profile, dialect, profile
 from attrition.store import marks
+from attrition.store.drops import is_drop
 
 __all__ = ["configure", "main"]
 
@@ -68,7 +69,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
 
 
 def _named(path: Path) -> str:
-    name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().partition(".")[0]).strip("_-")
+    name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower().lstrip(".").partition(".")[0]).strip("_-")
     name = (name if name[:1].isalpha() else f"p_{name}")[:32]
     return name if NAME.fullmatch(name) else "clients"
 
@@ -76,6 +77,8 @@ def _named(path: Path) -> str:
 def _read(path: Path) -> tuple[Dialect, dict[str, list[str]]]:
     """How the file writes its fields, and its columns as texts."""
     try:
+        if safe.exists(path) and not safe.is_file(path):
+            raise UsageError(f"{path} is no regular file: what comes through a pipe, save into one first")
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(islice(file, LINES))
             if not lines:
@@ -91,6 +94,8 @@ def _read(path: Path) -> tuple[Dialect, dict[str, list[str]]]:
         raise UsageError(f"{path}: not a CSV that can be read: {error}") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    if not records:
+        raise UsageError(f"{path}: blank lines and nothing else")
     header = [name.strip() for name in records[0]]
     if twice := next((name for name in header if header.count(name) > 1), None):
         raise UsageError(f"{path}: the header has {twice!r} twice")
@@ -131,7 +136,7 @@ def _begin(place: Place, path: Path, text: str) -> None:
         UsageError: a drop of that name waits already.
         OSError: there is no room, or a folder cannot be written to.
     """
-    target = safe.make_folder(place.incoming) / f"{path.stem.lstrip('.')}{path.suffix or '.csv'}"
+    target = safe.make_folder(place.incoming) / _taken_as(path.name)
     if safe.there(target):
         raise UsageError(f"{target} is there already: move it away, and call this with the file where it is then")
     beside = marks.released(place.incoming, 0)  # no drop's number; of a kill the next tick sweeps it
@@ -146,6 +151,12 @@ def _begin(place: Place, path: Path, text: str) -> None:
         undo.pop_all()  # from here on a tick may take it in
     safe.sync(target.parent)
     safe.write(target.with_name(f"{target.name}.done"), "")
+
+
+def _taken_as(name: str) -> str:
+    """A file's name, or one of it by which a tick takes it for a drop."""
+    name = name.lstrip(".")
+    return name if Path(name).suffix and is_drop(name) else f"{name}.csv"
 
 
 def _first_tick(home: Home, place: Place) -> int:
