@@ -5,6 +5,7 @@ The log may be on the very disk that is full: what cannot be said must neither f
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ __all__ = [
     "LOG",
     "USAGE",
     "complain",
+    "integer",
     "now",
     "plain",
     "say",
@@ -60,6 +62,17 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # OSError: from Python 3.13 on
         return f"uid {os.getuid()}"
+
+
+def integer(least: int, most: int = 10**9) -> Callable[[str], int]:
+    """The type of a word on the command line that counts something: within what SQLite, dates and slices can take."""
+
+    def read(word: str) -> int:
+        if re.fullmatch(r"-?[0-9]{1,18}", word) and least <= int(word) <= most:
+            return int(word)
+        raise argparse.ArgumentTypeError(f"{word[:40]!r} is no whole number from {least:,} to {most:,}")
+
+    return read
 
 
 def plain(text: str) -> str:

@@ -306,6 +306,46 @@ def test_runs_and_show_tell_the_record(home, stages):
     assert "36 in, 26 ingested, 10 duplicates, 0 quarantined" in shown
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prune", "shop", "--days", "9999999999"],
+        ["prune", "shop", "--keep", "-1"],
+        ["runs", "shop", "--limit", str(10**20)],
+        ["runs", "shop", "--limit", "-1"],
+        ["quarantine", "shop", "--limit", "-1"],
+        ["try", "shop", "--last", "0"],
+        ["telco", "--ticks", "-1"],
+    ],
+)
+def test_a_number_that_nothing_can_count_with_is_refused(tmp_path, words):
+    done = here(homes.make(tmp_path), *words)
+    assert done.returncode == 2
+    assert f"argument {words[-2]}: {words[-1]!r} is no whole number from " in done.stderr
+
+
+def test_the_largest_numbers_that_are_taken_are_no_error(tmp_path):
+    home = capstone(tmp_path)
+    with Book.open(home.place("capstone").book):  # and no run yet
+        pass
+    many = str(10**9)
+    for words in (
+        ["prune", "capstone", "--days", "36525", "--keep", many],
+        ["runs", "capstone", "--limit", many],
+        ["quarantine", "capstone", "--limit", many],
+        ["quarantine", "capstone", "--limit", "0"],
+    ):
+        done = here(home, *words)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", ["0", "9" * 18, str(10**20), "9" * 5000])
+def test_a_run_of_a_number_that_there_is_not_is_not_replayed(tmp_path, number):
+    done = here(homes.make(tmp_path), "replay", "shop", number)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"shop has no run '{number[:60]}'" in done.stderr
+
+
 def test_the_lists_of_runs_are_pages(home, stages):
     here(home, "tick", "capstone", **stages)
     place = home.place("capstone")

@@ -7,18 +7,25 @@ import argparse
 from attrition import params, pruning, safe, site
 from attrition.alone import alone
 from attrition.book import Book
-from attrition.console import now, stamp
+from attrition.console import integer, now, stamp
 from attrition.home import Home, UsageError
 from attrition.recovery import recover
 
 __all__ = ["configure", "main"]
 
+CENTURY = 36_525
+"""Days; with many more there is no date so long ago."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
     parser.add_argument("portfolio")
-    parser.add_argument("--days", type=int, default=365, metavar="N", help="what is younger stays (default 365)")
-    parser.add_argument("--keep", type=int, default=200, metavar="N", help="the newest N runs stay (default 200)")
+    parser.add_argument(
+        "--days", type=integer(0, CENTURY), default=365, metavar="N", help="what is younger stays (default 365)"
+    )
+    parser.add_argument(
+        "--keep", type=integer(0), default=200, metavar="N", help="the newest N runs stay (default 200)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
@@ -26,8 +33,6 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     """Prune; returns the exit status."""
     place = home.place(arguments.portfolio)
     portfolio = params.load(place.params)
-    if arguments.days < 0 or arguments.keep < 0:
-        raise UsageError("--days and --keep are numbers from 0 on")
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nothing to prune")
     at = now()

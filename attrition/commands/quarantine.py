@@ -18,7 +18,7 @@ from typing import Any
 
 from attrition import safe
 from attrition.book import RELEASE, Book
-from attrition.console import say, user, write
+from attrition.console import integer, say, user, write
 from attrition.home import Home, Place, UsageError
 from attrition.store import marks
 from attrition.store.aside import rejected
@@ -34,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("portfolio")
     parser.add_argument("--json", action="store_true", help="for programs: one JSON document a line")
     parser.add_argument("--all", action="store_true", help="also what was released since")
-    parser.add_argument("--limit", type=int, metavar="N", help=f"at most N rows a file (default {ROWS}; --json: all)")
+    parser.add_argument(
+        "--limit", type=integer(0), metavar="N", help=f"at most N rows a file (default {ROWS}; --json: all)"
+    )
     parser.add_argument("--release", type=Path, metavar="FILE", help="take a corrected file in, with the next tick")
     parser.add_argument("--run", help="with --release: the run that set it aside, where several files had its name")
 

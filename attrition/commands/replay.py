@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from functools import partial
 
 from attrition import replaying, safe
@@ -13,6 +14,9 @@ from attrition.home import Home, UsageError
 from attrition.signals import heeded
 
 __all__ = ["configure", "main"]
+
+NUMBER = r"[0-9]{1,18}"
+"""Of a run; SQLite knows no longer ones."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +32,10 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet")
     name = arguments.run
-    if name.isdecimal():
+    if re.fullmatch(NUMBER, name):
         with Book.open(place.book, read_only=True) as book:
-            name = next((str(each["run"]) for each in book.runs(limit=1, before=int(name) + 1)), name)
+            wanted = [each for each in book.runs(limit=1, before=int(name) + 1) if each["number"] == int(name)]
+        name = str(wanted[0]["run"]) if wanted else name
     with heeded() as stop:
         found = replaying.replay(place, name, stop, partial(say, place))
     if arguments.json:

@@ -7,7 +7,7 @@ import json
 
 from attrition import safe
 from attrition.book import Book
-from attrition.console import plain
+from attrition.console import integer, plain
 from attrition.home import Home, UsageError
 
 __all__ = ["configure", "main"]
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
     parser.add_argument("portfolio")
     parser.add_argument("--json", action="store_true", help="for programs: one JSON document")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N runs (default 50)")
+    parser.add_argument("--limit", type=integer(1), default=50, metavar="N", help="at most N runs (default 50)")
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:

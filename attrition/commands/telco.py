@@ -14,7 +14,7 @@ import pandas as pd
 
 from attrition import safe
 from attrition.book import Book
-from attrition.console import DONE
+from attrition.console import DONE, integer
 from attrition.home import Home, Place, UsageError
 
 __all__ = ["configure", "fetch", "main"]
@@ -27,7 +27,7 @@ SEED = 2026
 def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
     parser.description = "Writes the same 14 files each time; rows that were taken before are duplicates."
-    parser.add_argument("--ticks", type=int, metavar="N", help="take them in by N ticks; else they only wait")
+    parser.add_argument("--ticks", type=integer(0), metavar="N", help="take them in by N ticks; else they only wait")
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:

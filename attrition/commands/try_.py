@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from attrition import safe, trying
-from attrition.console import DONE, FAILED, plain
+from attrition.console import DONE, FAILED, integer, plain
 from attrition.home import Home, UsageError
 from attrition.runs import Run
 from attrition.wishes import Wish
@@ -23,15 +23,15 @@ SHOWN = ("decision", "model", "judged", "brier", "auc")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
     parser.add_argument("portfolio")
-    parser.add_argument("--last", type=int, default=1, metavar="N", help="on the last N data versions (default 1)")
+    parser.add_argument(
+        "--last", type=integer(1), default=1, metavar="N", help="on the last N data versions (default 1)"
+    )
     parser.add_argument("--json", action="store_true", help="for programs: one JSON document")
 
 
 def main(arguments: argparse.Namespace, home: Home) -> int:
     """Try; the exit status is 1 where the stages fail."""
     place = home.place(arguments.portfolio)
-    if arguments.last < 1:
-        raise UsageError("--last is a number from 1 on")
     if not safe.exists(place.book):
         raise UsageError(f"{place.name}: no tick has run yet: there is nothing to try on")
     with contextlib.redirect_stdout(sys.stderr):
