@@ -24,7 +24,7 @@ from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
-from attrition.home import Home, Place, UsageError
+from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
@@ -432,12 +432,8 @@ def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
     """
     for line in home.passed_over():
         complain(f"{stamp(now())} {line}")
-    if not (names := home.portfolios()):
-        raise UsageError(
-            f"{home.root / 'params'} has no NAME.yaml: is its disk there? To begin one: runner.py new NAME"
-        )
     with heeded() as stop:
-        for name in sorted(names, key=due.oldest(home)):
+        for name in sorted(home.all_portfolios(), key=due.oldest(home)):
             ended[name] = told(partial(tick, home, name, wish=wish))
             if stop.number is not None:  # whatever became of this one, the next ones do not start
                 return 128 + stop.number
