@@ -159,8 +159,8 @@ def _asked_for(columns: Mapping[str, Sequence[str]], *names: str | None) -> None
     for name in names:
         if name is not None and name not in columns:
             raise UsageError(f"no column {name!r}; the file has {', '.join(columns)}"[:600])
-        if name is not None and (name.startswith("_") or len(name) > 64):
-            raise UsageError(f"{name[:80]!r} begins with _ or has more than 64 signs: rename the column")
+        if name is not None and (name.startswith("_") or len(name) > 64 or "\0" in name):
+            raise UsageError(f"{name[:80]!r} begins with _, has more than 64 signs or a NUL in it: rename the column")
 
 
 def _outcomes(target: str, values: Sequence[str], positive: str | None) -> tuple[str, str, list[str]]:
@@ -206,8 +206,8 @@ def _nameable(texts: Mapping[str, list[str]], target: str) -> tuple[list[str], d
     for name, values in texts.items():
         if name == target:
             continue
-        if not name or name.startswith("_") or len(name) > 64:
-            ignored[name] = "its name is empty, begins with _ or has more than 64 signs"
+        if not name or name.startswith("_") or len(name) > 64 or "\0" in name:
+            ignored[name] = "its name is empty, begins with _, has more than 64 signs or a NUL in it"
         elif name.lower() in seen:
             ignored[name] = "another column's name differs only in small and capital letters"
         elif not any(values):

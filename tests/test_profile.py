@@ -159,6 +159,7 @@ def test_who_left_is_found_or_told(values, asked, pair):
         ({"x": ["a", "b"]}, {}, "no column 'y'; the file has x"),
         ({"y": ["a", "b"]}, {"id": "who"}, "no column 'who'"),
         ({"y": ["a", "b"], "_id": ["1", "2"]}, {"id": "_id"}, "'_id' begins with _"),
+        ({"y": ["a", "b"], "i\0d": ["1", "2"]}, {"id": "i\0d"}, "a NUL in it: rename"),
     ],
 )
 def test_what_is_no_outcome_is_refused(columns, asked, said):
@@ -188,10 +189,11 @@ names = st.text(min_size=1, max_size=12).map(str.strip).filter(bool)
         min_size=1,
         max_size=5,
     ),
-    names.filter(lambda name: name.lower() != "usage" and name[0] != "_"),
+    names.filter(lambda name: name.lower() != "usage" and name[0] != "_" and "\0" not in name),
     st.booleans(),
 )
 @example({"USAGE": [""] * 12}, "left", False)
+@example({"a\0b": ["1", "0"] * 6}, "left", False)
 @settings(max_examples=examples(60))
 def test_whatever_a_file_holds_a_good_portfolio_comes_of_it(tmp_path_factory, columns, target, excel):
     columns = {name: [value.strip() for value in values] for name, values in columns.items()} | {
