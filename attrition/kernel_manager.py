@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -45,6 +46,15 @@ class Provisioner(LocalProvisioner):  # type: ignore[misc]
             return info
         self.process, self.pid, self.pgid, self.cwd = kernel, kernel.pid, kernel.pid, cwd
         return self.connection_info
+
+    async def send_signal(self, signum: int) -> None:
+        """Send a signal, but no interrupt: Jupyter interrupts a kernel before it kills it.
+
+        Where that meets a kernel that is just done with its last cell, the kernel writes of an ERROR into cron's log.
+        A cell at work is interrupted by :meth:`attrition.forks.Forks.interrupt`.
+        """
+        if signum != signal.SIGINT:
+            await super().send_signal(signum)
 
     async def kill(self, restart: bool = False) -> None:
         """Kill it, with its process group, and wait until it is gone."""

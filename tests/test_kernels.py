@@ -1,5 +1,6 @@
 """Kernels that are forked: the same results as ordinary ones, nothing shared, nothing left behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from runner_kit import family, survivors
 
 from attrition import forks, kernels
+from attrition.kernel_manager import Provisioner
 from attrition.kernels import CellFailed, Deadline
 from attrition.papermill_engine import Execution
 from attrition.signals import Stop
@@ -328,3 +330,13 @@ def test_a_folder_that_another_runner_is_just_removing_fails_no_tick(environment
         gone.symlink_to(tmp_path / "nowhere")  # in the list of names, and not there to be asked
         kernels.environment(tmp_path / "cache")
         assert not gone.exists()
+
+
+def test_jupyter_does_not_interrupt_a_kernel_before_it_kills_it():
+    """One that is just done with its last cell would write of an ERROR into cron's log, of a run that is well."""
+    provisioner = Provisioner(kernel_id="")
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as kernel:
+        provisioner.process, provisioner.pgid = kernel, kernel.pid
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.run(provisioner.send_signal(number))
+        assert kernel.wait() == -signal.SIGTERM
