@@ -52,24 +52,46 @@ SEEN: list[str] = []
 
 @dataclass
 class Paper:
-    """What a person would note: the rows (client, day, plan, seats, fee, left), those that wait, who may not serve."""
+    """What a person would note: the rows (client, day, plan, seats, fee, left), those that wait, who may not serve.
+
+    ``strangers`` are outcomes for clients nobody knew, which waited when a tick was killed: it has rejected them, or
+    they join the clients who came since. ``doubtful`` are the rows that there are in the second case.
+    """
 
     rows: set[str] = field(default_factory=set)
     waiting: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
     barred: set[str] = field(default_factory=set)
     restored: bool = False
 
     def take(self) -> None:
         """What waits comes in: first the rows, then the outcomes that join them."""
-        outcomes = []
-        for header, lines in self.waiting.values():
-            if header == kit.HEADER:
-                self.rows |= set(lines)
-            else:
-                outcomes += [line.split(",") for line in lines]
-        known = {tuple(row.split(",")[:2]): row.rpartition(",")[0] for row in self.rows}
-        self.rows |= {f"{known[client, day]},{left}" for client, day, left in outcomes if (client, day) in known}
+        self.rows |= self._waiting(rows=True)
+        known = self._known()
+        for line in self._waiting(rows=False):
+            client, day, left = line.split(",")
+            if (client, day) in known:
+                (self.doubtful if line in self.strangers else self.rows).add(f"{known[client, day]},{left}")
         self.waiting.clear()
+        self.strangers.clear()
+
+    def half_taken(self) -> None:
+        """A tick was killed, and nobody can tell whether it took in what waited."""
+        known = self._known() | dict.fromkeys(tuple(row.split(",")[:2]) for row in self._waiting(rows=True))
+        told = self._waiting(rows=False)
+        self.strangers |= {line for line in told if tuple(line.split(",")[:2]) not in known}
+
+    def seen(self, rows: set[str]) -> None:
+        """Of what was doubtful, note what there is."""
+        self.rows |= self.doubtful & rows
+        self.doubtful.clear()
+
+    def _waiting(self, *, rows: bool) -> set[str]:
+        return {line for header, lines in self.waiting.values() if (header == kit.HEADER) == rows for line in lines}
+
+    def _known(self) -> dict[tuple[str, ...], str]:
+        return {tuple(row.split(",")[:2]): row.rpartition(",")[0] for row in self.rows}
 
     @property
     def labelled(self) -> int:
@@ -192,6 +214,7 @@ class _Portfolio(RuleBasedStateMachine):
     def crashed(self, step: int) -> None:
         """What comes next meets it as it was left."""
         self._killed(lambda: _tick(self.place, force=True), step)
+        self.paper.half_taken()
 
     @rule(seed=st.integers(100, 10_000))
     def promoted(self, seed: int) -> None:
@@ -284,6 +307,7 @@ class _Portfolio(RuleBasedStateMachine):
         found: dict[str, Any] = ended.value
         assert found["faults"] == [], found["faults"]
         assert len(found["rows"]) == len(set(found["rows"])), "a row is there twice"
+        self.paper.seen(set(found["rows"]))
         assert set(found["rows"]) == self.paper.rows, set(found["rows"]) ^ self.paper.rows
         assert found["champion"] not in found["barred"], found["champion"]
         assert self.paper.barred <= set(found["barred"]), "a model is barred no more"
