@@ -235,9 +235,10 @@ def _model(place: Place) -> Finding:
 def _freshness(place: Place) -> Finding:
     if (last := _last(place)) is None:
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
+    from attrition.pages.portfolio import last_tick
+
     with Book.open(place.book, read_only=True) as book:
-        # A stage that was tried by hand since then mends no failure.
-        done = next((line for line in book.runs(limit=LATELY) if not line["manual"] or line["decision"]), None)
+        done = last_tick(book.runs(limit=LATELY))
     if done and done["status"] in ("failed", "interrupted"):
         remedy = f"runner.py show {place.name}; the next tick starts where it stopped"
         return Finding("", False, f"the last run {done['run']} {done['status']}: {done['reason']}", remedy)

@@ -193,8 +193,8 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
         ended = {"run": run, "status": "failed", "reason": "Disk full.", "finished_at": "2099-01-01T00:00:00Z"}
         book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0})
         tried, sequence = book.begin("20990101T000100Z", "2099-01-01T00:01:00Z", manual=True)  # which mends nothing
-        ended = {**ended, "run": tried, "status": "completed", "reason": "Tried by hand."}
-        book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": None, "data_version": 0})
+        ended = {**ended, "run": tried, "status": "completed", "reason": "Rolled back by hand."}
+        book.finished(sequence, {**ended, "stages": [], "rows": {}, "decision": "rolled_back", "data_version": 0})
     (home.root / "alerts.yaml").write_text("to: []")
     (home.root / "alerts.yaml").chmod(0o644)
     (home.root / "params" / "second.yaml").write_text("title: x\n")

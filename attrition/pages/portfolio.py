@@ -13,7 +13,7 @@ from attrition.pages.parts import Client, Crumbs, Row, client, row, sentences
 from attrition.pages.trends import error_chart, evidence_chart
 from attrition.pages.urls import Urls
 
-__all__ = ["Band", "Calls", "Decided", "Deployed", "PortfolioPage", "portfolio"]
+__all__ = ["Band", "Calls", "Decided", "Deployed", "PortfolioPage", "last_tick", "portfolio"]
 
 WEEK = timedelta(days=7)
 HEALTH = {
@@ -144,7 +144,7 @@ def portfolio(
     newest, decided = mapping(lines[0] if lines else None), mapping(state.get("decided"))
     deployed = mapping(deployments[0] if deployments else None)
     champion = text(state.get("champion"))
-    last = _last(lines)
+    last = last_tick(lines)
     tone, health, sentence = HEALTH[_health(state, last, deployed, points)]
     bands, compared = _bands(urls, points, calls)
     everybody = _listed(calls, "everybody", "")
@@ -193,7 +193,7 @@ def _serving(urls: Urls, champion: str, state: Mapping[str, Any], deployed: Mapp
     }
 
 
-def _last(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def last_tick(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The last run that did a tick's work: a stage tried by hand, a rollback or a forgetting mends no failure."""
     by_hand = ("", "rolled_back")
     return mapping(
