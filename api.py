@@ -20,7 +20,8 @@ from flask import Blueprint, Flask, Response, current_app, request, send_file
 from attrition import browse, lane, listing, openapi, overview, params, registry, results, safe, secret, web
 from attrition.answers import Answered, Counts
 from attrition.body import Refused
-from attrition.book import BRIEFLY, Book
+from attrition.book import Book
+from attrition.book_file import BRIEFLY
 from attrition.front import LONGEST_BODY, Front
 from attrition.guard import Guard, is_loopback
 from attrition.home import Home, Place, UsageError

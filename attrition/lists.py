@@ -15,7 +15,8 @@ from flask import request
 
 from attrition import listing, pages, params, results, safe, value
 from attrition.body import Refused
-from attrition.book import BRIEFLY, Book
+from attrition.book import Book
+from attrition.book_file import BRIEFLY
 from attrition.home import RUN, Place
 from attrition.pages import Page, Urls
 from attrition.pages.clients import Asked

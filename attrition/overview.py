@@ -14,7 +14,8 @@ from typing import Any
 
 from attrition import registry, results, safe
 from attrition.answers import told
-from attrition.book import BRIEFLY, Book, Unreadable
+from attrition.book import Book
+from attrition.book_file import BRIEFLY, Unreadable
 from attrition.home import Place, UsageError
 from attrition.schema import Identity
 from attrition.serving import Server, unread

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from attrition import answers
 from attrition.answers import Answered, Counts
-from attrition.book import Unreadable
+from attrition.book_file import Unreadable
 from attrition.guard import Guard
 from attrition.params import ParamsError
 from attrition.serving import Refused

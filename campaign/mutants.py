@@ -56,7 +56,8 @@ class Room:
 ROOMS = {
     "safe": Room(("attrition/safe.py",), ("tests/test_safe.py",)),
     "book": Room(
-        ("attrition/book.py", "attrition/bookkeeping.py"), ("tests/test_book.py", "tests/test_bookkeeping.py")
+        ("attrition/book.py", "attrition/book_file.py", "attrition/bookkeeping.py"),
+        ("tests/test_book.py", "tests/test_bookkeeping.py"),
     ),
     "ledger": Room(
         ("attrition/store/manifest.py", "attrition/store/ingest.py", "attrition/commits.py"),

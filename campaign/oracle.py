@@ -17,7 +17,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from attrition import alerts, bookkeeping, params, registry, safe
-from attrition.book import Book, Unreadable
+from attrition.book import Book
+from attrition.book_file import Unreadable
 from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import sink

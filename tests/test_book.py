@@ -8,7 +8,8 @@ import pytest
 from conftest import open_below
 from rights import closed
 
-from attrition.book import RELEASE, Book, Outcome, Overtaken, State, Unreadable
+from attrition.book import RELEASE, Book, Outcome, Overtaken, State
+from attrition.book_file import Unreadable
 
 AT = "2026-03-01T03:15:00Z"
 

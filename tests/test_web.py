@@ -8,7 +8,8 @@ import pytest
 from api_kit import PAGES, RECORDED, RUN, problem
 from rights import closed
 
-from attrition.book import BRIEFLY, Book
+from attrition.book import Book
+from attrition.book_file import BRIEFLY
 
 
 @pytest.fixture(scope="module")

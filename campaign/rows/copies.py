@@ -16,7 +16,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from attrition import params, registry, safe
-from attrition.book import Book, Unreadable
+from attrition.book import Book
+from attrition.book_file import Unreadable
 from attrition.commands import backup, restore
 from attrition.console import told
 from attrition.home import Home, Place
