@@ -10,12 +10,14 @@ import hashlib
 import hmac
 import json
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrition import bookkeeping, params, publish, registry, safe, scrub, site
 from attrition.book import Book
 from attrition.home import Place, UsageError
+from attrition.pages.notebook import NotebookError
 from attrition.params import Portfolio
 from attrition.runs import Run, published
 from attrition.scrub import Whom
@@ -194,7 +196,8 @@ def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], n
     for run in changed:
         for line in run.report["stages"]:
             if line["report"] and safe.exists(run.folder / line["notebook"]):
-                publish.stage_page(run, line["notebook"])
+                with suppress(NotebookError):  # damaged: its page stays, without the lines that named the client
+                    publish.stage_page(run, line["notebook"])
         publish.run_page(place, run, portfolio, book)
     for stale in safe.entries(place.executed / "clients"):
         stale.unlink()

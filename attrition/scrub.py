@@ -31,7 +31,7 @@ class Damaged(Exception):
 
     def __init__(self, path: Path):
         self.path = path
-        super().__init__(f"{path} is no whole Parquet file")
+        super().__init__(f"{path} is not whole")
 
 
 class Whom:
@@ -185,21 +185,10 @@ def run(folder: Path, whom: Whom) -> bool:
     """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew.
 
     Raises:
-        Damaged: a file of rows is not whole, as a stage leaves it that was killed: nobody can tell whose are in it.
+        Damaged: a file is not whole, as a stage leaves it that was killed: nobody can tell whose rows are in it.
     """
     safe.clear(folder)
-    changed = False
-    for path in sorted(safe.below(folder)):
-        if not safe.is_file(path):
-            continue
-        if path.suffix == ".parquet":
-            changed |= _assessment(path, whom)
-        elif path.suffix == ".ipynb":
-            changed |= _notebook(path, whom)
-        elif path.suffix in (".json", ".html", ".jsonl", ".yaml", ".txt") and _said(path, whom):
-            _page_or_account(path, whom)
-            changed = True
-    return changed
+    return any([_file(path, whom) for path in sorted(safe.below(folder)) if safe.is_file(path)])
 
 
 def logs(place: Place, whom: Whom) -> int:
@@ -219,6 +208,21 @@ def logs(place: Place, whom: Whom) -> int:
         if safe.is_file(path) and _in_file(path, whom):
             changed += _written_over(path, whom)
     return changed
+
+
+def _file(path: Path, whom: Whom) -> bool:
+    if path.suffix == ".parquet":
+        return _assessment(path, whom)
+    try:
+        if path.suffix == ".ipynb":
+            return _notebook(path, whom)
+        if path.suffix in (".json", ".html", ".jsonl", ".yaml", ".txt") and _said(path, whom):
+            _page_or_account(path, whom)
+            return True
+    except ValueError as error:  # what should be JSON is not
+        if whom.token.search(path.read_text(encoding="utf-8", errors="replace")):
+            raise Damaged(path) from error
+    return False
 
 
 def _is(column: str) -> str:
@@ -314,12 +318,12 @@ def _output(output: dict[str, Any], whom: Whom) -> dict[str, Any]:
 
 def _page_or_account(path: Path, whom: Whom) -> None:
     """A page is written anew afterwards; what is no page is cleaned where it stands."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
     if path.suffix == ".json":
         text = json.dumps(whom.without(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
     else:
         text = "".join(line for line in _lines(text) if not whom.token.search(line))
-    safe.write(path, text)
+    safe.write(path, text.encode("utf-8", errors="surrogateescape"))
 
 
 def _said(path: Path, whom: Whom) -> bool:

@@ -771,6 +771,25 @@ def test_a_file_of_rows_that_a_killed_stage_left_half_written_holds_no_forgettin
     assert holds(place.root, CLIENT) == []
 
 
+@pytest.mark.parametrize("name", ["mine.json", "10_ingest.ipynb"])
+def test_a_text_that_a_killed_stage_left_half_written_goes_only_where_it_names_the_client(place, name):
+    theirs, others = (place.executed / each / name for each in names(place)[1:3])
+    theirs.write_text('{"cells": [{"source": "%s"}, ' % CLIENT)
+    others.write_text('{"cells": [{"source": "somebody"}, ')
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert not theirs.exists()
+    assert others.exists()
+    assert f"cut short, went as a whole: {theirs.parent.name}/{name}." in reports(place)[4]["reason"]
+    assert holds(place.root, CLIENT) == []
+
+
+def test_of_a_text_in_an_old_encoding_only_the_lines_go_that_name_the_client(place):
+    path = place.executed / names(place)[1] / "mine.txt"
+    path.write_bytes(f"caf\xe9\n{CLIENT} is caf\xe9\n".encode("latin-1"))
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert path.read_bytes() == b"caf\xe9\n"
+
+
 def test_a_file_of_rows_stays_that_could_not_be_read_at_the_moment(place, monkeypatch):
     files = {path: path.read_bytes() for path in place.executed.glob("*/assessed.parquet")}
 
