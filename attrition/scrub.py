@@ -188,7 +188,8 @@ def run(folder: Path, whom: Whom) -> bool:
         Damaged: a file is not whole, as a stage leaves it that was killed: nobody can tell whose rows are in it.
     """
     safe.clear(folder)
-    return any([_file(path, whom) for path in sorted(safe.below(folder)) if safe.is_file(path)])
+    cleaned = [_file(path, whom) for path in sorted(safe.below(folder)) if safe.is_file(path)]
+    return any(cleaned)
 
 
 def logs(place: Place, whom: Whom) -> int:

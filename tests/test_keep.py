@@ -774,7 +774,7 @@ def test_a_file_of_rows_that_a_killed_stage_left_half_written_holds_no_forgettin
 @pytest.mark.parametrize("name", ["mine.json", "10_ingest.ipynb"])
 def test_a_text_that_a_killed_stage_left_half_written_goes_only_where_it_names_the_client(place, name):
     theirs, others = (place.executed / each / name for each in names(place)[1:3])
-    theirs.write_text('{"cells": [{"source": "%s"}, ' % CLIENT)
+    theirs.write_text(f'{{"cells": [{{"source": "{CLIENT}"}}, ')
     others.write_text('{"cells": [{"source": "somebody"}, ')
     assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
     assert not theirs.exists()
