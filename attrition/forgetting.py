@@ -96,8 +96,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 
 
 def _end(place: Place) -> None:
-    place.forgetting.unlink()
-    safe.sync(place.data)
+    safe.unlink(place.forgetting)
 
 
 def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
@@ -157,8 +156,7 @@ def _gone(place: Place, path: Path, about: dict[str, Any], kind: str, name: str)
     """Remove a damaged file, and note ``name`` first: afterwards nothing tells that it was there."""
     about[kind] = sorted({*about.get(kind, ()), name})
     safe.write(place.forgetting, json.dumps(about))
-    path.unlink()
-    safe.sync(path.parent)
+    safe.unlink(path)
 
 
 def _note(about: dict[str, Any]) -> str:
@@ -199,9 +197,8 @@ def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], n
                 with suppress(NotebookError):  # damaged: its page stays, without the lines that named the client
                     publish.stage_page(run, line["notebook"])
         publish.run_page(place, run, portfolio, book)
-    for stale in safe.entries(place.executed / "clients"):
-        stale.unlink()
-    (place.executed / "history.json").unlink(missing_ok=True)
+    safe.remove(place.executed / "clients")
+    safe.unlink(place.executed / "history.json")
     site.write(place, portfolio, book)
     last = -(-number // site.RUNS_A_PAGE)
     for page in range(1, last + 1):

@@ -44,6 +44,7 @@ __all__ = [
     "sync",
     "sync_below",
     "there",
+    "unlink",
     "write",
 ]
 
@@ -231,6 +232,12 @@ def remove(folder: Path) -> None:
         sync(folder.parent)
 
 
+def unlink(path: Path) -> None:
+    """Remove a file so that no power cut brings it back; gone already is fine."""
+    path.unlink(missing_ok=True)
+    sync(path.parent)
+
+
 def derived(name: str, before: str = "", after: str = "") -> str:
     """A name made of another one, which itself may be as long as the file system allows.
 
@@ -253,7 +260,8 @@ def sweep(folder: Path, pattern: str = ".*.tmp", *, deep: bool = False) -> None:
     for path in (path for path in found if fnmatch.fnmatchcase(path.name, pattern)):
         _, _, pid = path.stem.rpartition(".")
         if pid.isdecimal() and not _alive(int(pid)):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its folder just goes
+                unlink(path)
 
 
 def clear(folder: Path) -> None:
@@ -262,11 +270,8 @@ def clear(folder: Path) -> None:
     A process that still writes there fails when it wants to give it its name.
     """
     for path in sorted(path for path in below(folder) if path.name.startswith(".")):
-        if is_folder(path) and not is_link(path):
-            with suppress(FileNotFoundError):  # it just goes
-                shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # it just goes
+            remove(path) if is_folder(path) and not is_link(path) else unlink(path)
 
 
 def _alive(pid: int) -> bool:

@@ -173,7 +173,7 @@ def drops(place: Place, whom: Whom) -> int:
     changed = 0
     for path in sorted(safe.below(place.taken)):
         if safe.is_file(path) and _in_file(path, whom):
-            path.unlink()
+            safe.unlink(path)
             changed += 1
     for path in (*sorted(safe.below(place.quarantine)), *sorted(safe.below(place.test))):
         if safe.is_file(path) and _in_file(path, whom):
@@ -407,7 +407,7 @@ def _cut(path: Path, whom: Whom) -> int:
     """Cut the lines with the id out of a text; what is no text goes as a whole."""
     data = path.read_bytes()
     if not _is_text(data):
-        path.unlink()
+        safe.unlink(path)
         return 1
     lines = _lines(data.decode("utf-8", errors="surrogateescape"))
     kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)

@@ -93,17 +93,17 @@ def _faults(place: Place, given: Command) -> list[str]:
     return faults + (oracle.holding(place.root, CLIENT) if given.case.name == "forget" else [])
 
 
-def commanded(place: Place, given: Command) -> list[str]:
-    """What is wrong when a command was cut short, a tick came, and it was called again.
+def commanded(given: Command, place: Place, done: bool) -> list[str]:
+    """What is wrong when a command was cut short, a tick came, and it was called again; not where it was ``done``.
 
     Between a restore and its end no tick has anything to work on: there it is called again at once.
     """
 
     def work() -> list[str]:
         faults = oracle.standing(place)
-        if given.case.name != "restore":
+        if done or given.case.name != "restore":
             faults += oracle.mending(kit.until_quiet(place))
-        status = given.call(place)
+        status = DONE if done else given.call(place)
         faults += [] if status in (DONE, USAGE) else [f"called again it ended with {status}"]  # USAGE: it was done
         return faults + _faults(place, given) + oracle.differences(oracle.outcome(place), given.case.wanted)
 

@@ -758,6 +758,28 @@ def test_a_damaged_manifest_holds_no_forgetting_up_and_goes_as_a_whole(home, pla
     assert list(place.incoming.iterdir()) == []
 
 
+def test_no_power_cut_brings_a_forgotten_client_back(place, monkeypatch):
+    """What is removed, and what takes another's place, is synced out of its folder before the call says that it is done."""
+    left = place.executed / names(place)[1] / f".left.{2**22 + 1}.tmp"  # of a process that was killed
+    left.write_text(CLIENT)
+    owed, (unlink, fsync) = set(), (os.unlink, os.fsync)
+
+    def removed(path, *, dir_fd=None):
+        unlink(path, dir_fd=dir_fd)
+        if dir_fd is None:
+            owed.add(os.path.dirname(path))
+
+    def synced(handle):
+        fsync(handle)
+        owed.discard(os.readlink(f"/proc/self/fd/{handle}"))
+
+    monkeypatch.setattr(os, "unlink", removed)
+    monkeypatch.setattr(os, "fsync", synced)
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert not left.exists()
+    assert owed == set(), "folders from which something was removed"
+
+
 @pytest.mark.parametrize("name", ["scores.parquet", "assessed.parquet"])
 @pytest.mark.parametrize("left", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data[:4] * 99])
 def test_a_file_of_rows_that_a_killed_stage_left_half_written_holds_no_forgetting_up(place, name, left):

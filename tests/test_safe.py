@@ -227,6 +227,20 @@ def test_a_folder_is_removed_and_its_name_is_synced_away(tmp_path, steps):
     assert steps == ["."]
 
 
+def test_no_power_cut_brings_back_what_was_removed(tmp_path, steps):
+    for number, removed in enumerate(
+        (safe.unlink, lambda path: safe.sweep(path.parent), lambda path: safe.clear(path.parent))
+    ):
+        path = tmp_path / str(number) / f".a.{2**22 + 1}.tmp"
+        path.parent.mkdir()
+        path.touch()
+        removed(path)
+        assert not path.exists()
+    assert steps == ["0", "1", "2"]
+    safe.unlink(path)
+    assert steps == ["0", "1", "2", "2"]
+
+
 def test_no_handle_stays_open(tmp_path):
     for _ in range(3):
         safe.sync(tmp_path)

@@ -75,9 +75,10 @@ def make(parts: Iterable[Path]) -> None:
 def drop_others(folder: Path, parts: Iterable[Path]) -> None:
     """Remove the hashes of files that the table in ``folder`` has no more."""
     wanted = {_beside(part) for part in parts}
-    for path in safe.entries(folder / FOLDER):
-        if path not in wanted:
+    if gone := [path for path in safe.entries(folder / FOLDER) if path not in wanted]:
+        for path in gone:
             path.unlink()
+        safe.sync(folder / FOLDER)
 
 
 def _beside(part: Path) -> Path:

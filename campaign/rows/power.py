@@ -16,7 +16,9 @@ from campaign.cases import CASES, COMMANDS, case, command, commanded, mended
 from campaign.harness import Case, Named, Result, child, scratch
 
 Work = Callable[[Place], int]
-Mend = Callable[[Place], list[str]]
+Mend = Callable[[Place, bool], list[str]]
+State = tuple[str, disk.Tree, bool]
+"""Of a disk: what was lost, what is there, and whether the power was cut when all was done and had been said to be."""
 ROUNDS = 12
 """How often chance may choose anew what is left."""
 
@@ -39,19 +41,23 @@ def _histories(folder: Path) -> Iterator[tuple[Case, Work, Mend]]:
     """Each home, what is done in it, and what is asked after that was cut short."""
     for name in COMMANDS:  # first, as some have few states that differ: the ticks have the rest of what is asked for
         called = command(name, folder)
-        yield called.case, called.call, partial(commanded, given=called)
+        yield called.case, called.call, partial(commanded, called)
     for name in CASES:
         given = case(name, folder)
-        yield given, kit.tick, partial(mended, case=given)
+        yield given, kit.tick, partial(_ticked, given)
 
 
-def _one(given: Case, mend: Mend, whole: Place, state: tuple[str, disk.Tree], folder: Path) -> Named:
-    words, tree = state
+def _ticked(given: Case, place: Place, _done: bool) -> list[str]:
+    return mended(place, given)
+
+
+def _one(given: Case, mend: Mend, whole: Place, state: State, folder: Path) -> Named:
+    words, tree, done = state
     place = Place(folder / "home", given.start.name)
     disk.materialise(tree, place.root)
     told = tree.get(f"data/{whole.name}/alerts.json") == (whole.data / "alerts.json").read_bytes()
     sink.brought((whole if told else given.start).root, place.root)  # it is noted after it was heard
-    wrong = mend(place)
+    wrong = mend(place, done)
     sink.gone(place.root)
     return f"{given.name}, {words}", wrong
 
@@ -74,22 +80,26 @@ def _same(whole: disk.Disk, place: Place) -> list[str]:
     return [f"{path} is not what the steps say" for path in replayed | there if replayed.get(path) != there.get(path)]
 
 
-def _states(whole: disk.Disk, chance: Random, wanted: int) -> Iterator[tuple[str, disk.Tree]]:
+def _states(whole: disk.Disk, chance: Random, wanted: int) -> Iterator[State]:
     """All states that differ, and of those that chance makes more until there are as many as wanted."""
-    seen: set[str] = set()
+    seen: set[tuple[str, bool]] = set()
     for again in range(ROUNDS):
         for number in range(whole.length + 1):
             for words, keep in disk.ways(chance).items():
                 if again and not words.startswith("some"):
                     continue
-                tree = whole.after(number, keep)
-                digest = disk.tree_hash(tree)
-                if digest not in seen:
-                    seen.add(digest)
-                    yield f"cut before step {number}, {words}{f', again {again}' if again else ''}", tree
+                tree, done = whole.after(number, keep), number == whole.length
+                if (state := (disk.tree_hash(tree), done)) not in seen:
+                    seen.add(state)
+                    yield f"cut before step {number}, {words}{f', again {again}' if again else ''}", tree, done
         if len(seen) >= wanted:
             return
 
 
-def _sample(states: list[tuple[str, disk.Tree]], count: int, chance: Random) -> list[tuple[str, disk.Tree]]:
-    return states if len(states) <= count else [states[n] for n in sorted(chance.sample(range(len(states)), count))]
+def _sample(states: list[State], count: int, chance: Random) -> list[State]:
+    """So many of the states, and always those of when all was done."""
+    if len(states) <= count:
+        return states
+    done = [number for number, (*_, done) in enumerate(states) if done]
+    others = [number for number, (*_, done) in enumerate(states) if not done]
+    return [states[n] for n in sorted([*done, *chance.sample(others, max(0, count - len(done)))])]
