@@ -355,7 +355,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
         settle = due.settle_time(place, book)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         drops = [] if wish.stage else due.drops(place, settle, stop)
-        closed = recover(place, book, stamp(clock()))
+        closed, named = recover(place, book, stamp(clock()))
         if safe.exists(place.forgetting):
             from attrition import forgetting
 
@@ -364,6 +364,9 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
             say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
+        if named:  # and served, until now: whoever watches ticks is to hear of it
+            why = "in place of the one that is deployed: it is written anew. See who, or what, changed it"
+            complain(f"{stamp(clock())} {place.name}: current.json named {named} {why}")
         drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed
         readable = due.readable(place, book, drops)
         answered, drops = answered and len(readable) == len(drops), readable
@@ -379,7 +382,7 @@ def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now)
                 book.quiet(stamp(clock()))
                 say(place, "quiet: no drop is ready, every row is judged")
             status = _pages(place, book, closed) if closed or safe.exists(place.at_work) else DONE
-        return status if answered else status or FAILED
+        return status if answered and not named else status or FAILED
 
 
 def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:

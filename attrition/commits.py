@@ -98,11 +98,15 @@ def commit_decision(place: Place, book: Book, sequence: int, run: Run, outcome: 
     return book.decided(sequence, run.name, outcome, at)
 
 
-def mend_current(place: Place, book: Book) -> None:
-    """Write current.json as the book has it, if it says anything else. Standard library only: every tick asks."""
+def mend_current(place: Place, book: Book) -> str:
+    """Write current.json as the book has it, if it says anything else. Standard library only: every tick asks.
+
+    Returns:
+        "model 0001" where it named another one than is deployed, "no model" where it named none; else nothing.
+    """
     champion = book.state().champion
     if champion is None:
-        return
+        return ""
     deployed = book.deployments(1)[0]
     wanted = {
         "portfolio": place.name,
@@ -116,9 +120,14 @@ def mend_current(place: Place, book: Book) -> None:
         there = json.loads(place.current.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         there = None
-    if there != wanted:
-        safe.make_folder(place.models)  # gone with all models: then the champion is refused, and the next tick trains
-        safe.write(place.current, json.dumps(wanted, indent=1) + "\n")
+    if there == wanted:
+        return ""
+    safe.make_folder(place.models)  # gone with all models: then the champion is refused, and the next tick trains
+    safe.write(place.current, json.dumps(wanted, indent=1) + "\n")
+    named = there if isinstance(there, dict) else {}
+    if all(named.get(key) == wanted[key] for key in ("version", "sha256")):
+        return ""
+    return f"model {str(named['version'])[:20]}" if "version" in named else "no model"
 
 
 def finish_ingest(place: Place, book: Book, run: Run) -> None:

@@ -94,6 +94,9 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
     if model and found.barred and (trouble or _deployed(place)[0] == model):
         why = f"model {version} was rolled back, and is never to be served again"
         about = replace(about, barred=True, trouble=f"{why}; {trouble or 'the next tick writes current.json anew'}")
+    elif model and version != found.champion and found.champion and not trouble and _deployed(place)[0] == model:
+        why = f"current.json names model {version}, and {found.champion} is deployed"
+        about = replace(about, trouble=f"{why}; the next tick writes it anew")
     return _aged(about, found.good, time.time())
 
 
@@ -131,13 +134,15 @@ def _why(error: Exception, place: Place) -> str:
 @dataclass(frozen=True)
 class _Records:
     """``good`` are the last good ticks without and with work, the later one first, in seconds since 1970; ``decision``
-    and ``run`` are of the newest run that has ended; ``barred`` is whether the model was rolled back.
+    and ``run`` are of the newest run that has ended; ``barred`` is whether the model was rolled back; ``champion`` is
+    the version that is deployed.
     """
 
     good: tuple[float, ...] = ()
     decision: str | None = None
     run: str | None = None
     barred: bool = False
+    champion: str | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -150,12 +155,12 @@ def _recorded(place: Place, version: str, *stamps: tuple[int, int, int] | None) 
         return _Records()
     with Book.open(place.book, read_only=True, patience=BRIEFLY) as book:
         quiet, newest = book.quiet_since(), book.runs(limit=2)  # one may be at work, with nothing to show yet
-        barred = book.status(version) == "barred"
+        barred, champion = book.status(version) == "barred", book.state().champion
     latest = results.latest(place).get("finished_at")
     # Quiet ticks are those after the newest run, whatever the clocks of the two said.
     good = tuple(datetime.fromisoformat(at).timestamp() for at in ((quiet or {}).get("last"), latest) if at)
     run: dict[str, Any] = next((each for each in newest if each["status"] != "running"), {})
-    return _Records(good, run.get("decision"), run.get("run"), barred)
+    return _Records(good, run.get("decision"), run.get("run"), barred, champion)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -14,11 +14,12 @@ __all__ = ["recover"]
 LOST = "The process of this run went away {}; the next tick does what is missing."
 
 
-def recover(place: Place, book: Book, now: str) -> list[Run]:
+def recover(place: Place, book: Book, now: str) -> tuple[list[Run], str]:
     """Bring the portfolio to where its book and tables say it is; the caller holds the lock.
 
     Returns:
-        The runs that were closed; their pages are not written yet.
+        The runs that were closed, whose pages are not written yet; and what `commits.mend_current` says, where no run
+        of ours can have left it so.
     """
     if safe.exists(place.at_work) or safe.exists(place.forgetting):  # which commits to both tables, and is no run yet
         for table in (place.clients, place.scores):
@@ -32,14 +33,16 @@ def recover(place: Place, book: Book, now: str) -> list[Run]:
         run = Run.read(folder) if safe.exists(folder) else Run.start(place, name, now, {})
         _close(place, book, run, now)
         closed.append(run)
-    mend_current(place, book)
+    named = mend_current(place, book)
+    if closed or safe.exists(place.at_work) or (named and book.runs(1)[0]["status"] != "completed"):
+        named = ""  # cut short, or failed, after the decision and before this was written
     if safe.exists(place.at_work):
         mend_latest(place, book)
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
         for folder in (*lists, place.models, place.clients / "_hashes", *last):
             safe.sweep(folder)
-    return closed
+    return closed, named
 
 
 def _close(place: Place, book: Book, run: Run, now: str) -> None:

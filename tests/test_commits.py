@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
+import runner
 from attrition import commits, params, safe, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
@@ -197,12 +198,47 @@ def test_a_drop_that_was_replaced_while_it_was_read_is_left_for_the_next_tick(tm
 
 def test_a_current_json_that_was_changed_is_mended(tmp_path):
     place = home(tmp_path)
+    place.at_work.unlink()  # its lists are there
     right = place.current.read_text()
-    for wrong in (right.replace("0001", "0002"), "{", ""):
+    for wrong, named in (
+        (right.replace("0001", "0002"), "model 0002"),
+        ("{", "no model"),
+        ("[]", "no model"),
+        (right.replace("proven", "spoilt"), ""),  # the right one, in other words
+    ):
         place.current.write_text(wrong)
         with Book.open(place.book) as book:
-            recover(place, book, AT)
+            assert recover(place, book, AT) == ([], named)
+            assert recover(place, book, AT) == ([], "")
         assert place.current.read_text() == right
+
+
+def test_whoever_watches_ticks_hears_that_another_model_was_named(tmp_path, capsys):
+    """It may have served until now: nothing else would tell that somebody put an older file back."""
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert kit.tick(place) == 0
+    older = place.current.read_text()
+    kit.second_visit(place)
+    assert kit.tick(place) == 0
+    place.current.write_text(older)
+    assert [kit.tick(place), kit.tick(place)] == [1, 0]
+    assert "current.json named model 0001 in place of the one that is deployed" in capsys.readouterr().err
+
+
+def test_a_run_that_failed_before_it_wrote_current_json_has_told_so_itself(tmp_path):
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert kit.tick(place) == 0
+    kit.second_visit(place)
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "mend_current", broken)
+        assert kit.tick(place) == 1
+    assert kit.tick(place) == 0
 
 
 def test_models_that_are_gone_do_not_stop_a_tick(tmp_path):

@@ -11,6 +11,7 @@ import string
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import nbformat
@@ -759,7 +760,7 @@ def test_a_damaged_manifest_holds_no_forgetting_up_and_goes_as_a_whole(home, pla
 
 
 def test_no_power_cut_brings_a_forgotten_client_back(place, monkeypatch):
-    """What is removed, and what takes another's place, is synced out of its folder before the call says that it is done."""
+    """What is removed is synced out of its folder before the call says that it is done."""
     left = place.executed / names(place)[1] / f".left.{2**22 + 1}.tmp"  # of a process that was killed
     left.write_text(CLIENT)
     owed, (unlink, fsync) = set(), (os.unlink, os.fsync)
@@ -767,11 +768,11 @@ def test_no_power_cut_brings_a_forgotten_client_back(place, monkeypatch):
     def removed(path, *, dir_fd=None):
         unlink(path, dir_fd=dir_fd)
         if dir_fd is None:
-            owed.add(os.path.dirname(path))
+            owed.add(Path(path).parent)
 
     def synced(handle):
         fsync(handle)
-        owed.discard(os.readlink(f"/proc/self/fd/{handle}"))
+        owed.discard(Path(f"/proc/self/fd/{handle}").readlink())
 
     monkeypatch.setattr(os, "unlink", removed)
     monkeypatch.setattr(os, "fsync", synced)

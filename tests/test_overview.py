@@ -175,6 +175,17 @@ def rolled_back(home):
         book.decided(sequence, run, back, ago(5))
 
 
+def test_a_model_that_is_named_and_not_deployed_is_told(home):
+    place = home.place("shop")
+    rolled_back(home)
+    homes.deploy(place, "0003", seed=1)
+    found = overview.standing(Server(home, pause=0), "shop")
+    assert "current.json names model 0003, and 0001 is deployed; the next tick" in found.trouble
+    assert not found.barred
+    homes.deploy(place, "0001", seed=1)
+    assert overview.standing(Server(home, pause=0), "shop").trouble is None
+
+
 def test_a_model_that_was_rolled_back_and_still_serves_is_not_presented_as_fine(home):
     place = home.place("shop")
     homes.deploy(place, "0002", seed=1)

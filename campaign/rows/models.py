@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from attrition import registry
+from attrition import overview, registry
 from attrition.body import Refused
 from attrition.home import Home, Place
 from attrition.serving import Server
@@ -22,6 +22,7 @@ SERVED = 12
 """Cases of each file that a server and a tick meet."""
 PART = 2_000
 """Cases that one process goes through."""
+OLDER = "an older one in its place"
 Spoilt = tuple[str, str, bytes]
 
 
@@ -44,9 +45,13 @@ def run(count: int, seed: int) -> Result:
                 result.case(f"{name}, {words}", wrong)
         for name in _files(given.start):
             mine = [way for way in ways if way[0] == name]
-            for _, words, data in chance.sample(mine, min(len(mine), SERVED)):
+            for _, words, data in chance.sample(mine, min(len(mine), SERVED)) + [
+                way for way in mine if way[1] == OLDER
+            ]:
                 with copied(given.start, folder / "home") as place:
                     result.case(f"served: {name}, {words}", asked(partial(_served, place, name, data)))
+        with copied(given.start, folder / "home") as place:
+            result.case("served: current.json, one that names a barred model", asked(partial(_barred, place)))
         result.case("both, an older pair in their place", asked(partial(_older_pair, given.start)))
     return result
 
@@ -66,11 +71,16 @@ def _ways(place: Place, chance: Random) -> Iterator[Spoilt]:
             yield name, f"cut to {at} bytes", whole[:at]
         older = place.models / "0001" / name
         if older.exists():
-            yield name, "an older one in its place", older.read_bytes()
+            yield name, OLDER, older.read_bytes()
     current = json.loads(place.current.read_text())
     manifest = json.loads((place.models / "0001" / "manifest.json").read_text())
-    yield "current.json", "the retired version", json.dumps({**current, "version": "0001"}).encode()
+    yield (
+        "current.json",
+        "the retired version with the digest of the other",
+        json.dumps({**current, "version": "0001"}).encode(),
+    )
     retired = {**current, "version": "0001", "sha256": manifest["sha256"]}
+    yield "current.json", OLDER, json.dumps(retired).encode()
     yield "current.json", "a version that is nowhere", json.dumps({**retired, "version": "../0001"}).encode()
     newest = json.loads((place.models / "0002" / "manifest.json").read_text())
     yield "manifest.json", "another digest", json.dumps({**newest, "sha256": "0" * 64}).encode()
@@ -124,15 +134,40 @@ def _served(place: Place, name: str, data: bytes) -> list[str]:
         if Server(Home(place.root), pause=0).portfolio(place.name).manifest.sha256 not in {good} | older:
             wrong.append("a server that started took it")
     if name == "current.json":
-        wrong += _mended(place)
-        if _files(place)[name].read_bytes() != right:
-            wrong.append("the next tick did not mend it")
-        return wrong
+        return wrong + _written_anew(place, right)
     kit.drop(place, "more.csv", kit.rows(7, 5))
     wrong += _mended(place)
     serves = Server(Home(place.root), pause=0).portfolio(place.name).manifest
     anew = serves.version == "0003" and sink.heard(place)["promotion"] > told["promotion"]
     return wrong if anew or serves.sha256 == good else [*wrong, f"then {serves.version} serves"]
+
+
+def _barred(place: Place) -> list[str]:
+    """Somebody puts back what was there before a rollback: its portfolio is not ready, and the next tick says so."""
+    before = place.current.read_bytes()
+    kit.command("rollback", place, version=None, reason="tried")
+    right = place.current.read_bytes()
+    place.current.write_bytes(before)
+    said = overview.standing(Server(Home(place.root), pause=0), place.name)
+    return [*([] if said.barred else [f"a barred model serves, and it is said: {said}"]), *_written_anew(place, right)]
+
+
+def _written_anew(place: Place, right: bytes) -> list[str]:
+    """The next tick writes current.json, and tells by status, log and alert if it had named another model, or none."""
+    try:
+        was, wanted = json.loads(place.current.read_bytes()), json.loads(right)
+        same = all(was[key] == wanted[key] for key in ("version", "sha256"))
+    except (ValueError, TypeError, KeyError):
+        same = False
+    before = sink.heard(place)
+    statuses = [kit.tick(place), kit.tick(place)]
+    wrong = oracle.standing(place)
+    if statuses != [0 if same else 1, 0]:
+        wrong.append(f"the ticks that came ended with {statuses}")
+    if place.current.read_bytes() != right:
+        wrong.append("the next tick did not mend it")
+    heard = {kind: sink.heard(place)[kind] - before[kind] for kind in ("failure", "recovery")}
+    return wrong if same or heard == {"failure": 1, "recovery": 1} else [*wrong, f"of it was heard {heard}"]
 
 
 def _mended(place: Place) -> list[str]:
