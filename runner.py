@@ -11,6 +11,7 @@ import keyword
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -25,7 +26,7 @@ from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
 from attrition.home import Home, Place
-from attrition.recovery import recover
+from attrition.recovery import close, recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
 from attrition.wishes import Wish
@@ -417,10 +418,16 @@ def _work(
         if closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
             site.write(place, portfolio, book)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
-        if wish.stage:
-            status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
-        else:
-            status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
+        try:
+            if wish.stage:
+                status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
+            else:
+                status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
+        except Exception as error:
+            with suppress(Exception):  # the disk may still fail: then the next tick closes it, and knows less
+                if book.unfinished():  # it was begun, and could not say itself what became of it
+                    _pages(place, book, close(place, book, stamp(clock()), error))
+            raise
         site.write(place, portfolio, book)
         return status
 

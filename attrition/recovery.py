@@ -9,7 +9,7 @@ from attrition.home import Place
 from attrition.runs import Run, leftovers
 from attrition.store import torn
 
-__all__ = ["recover"]
+__all__ = ["close", "recover"]
 
 LOST = "The process of this run went away {}; the next tick does what is missing."
 
@@ -24,15 +24,7 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], str]:
     if safe.exists(place.at_work) or safe.exists(place.forgetting):  # which commits to both tables, and is no run yet
         for table in (place.clients, place.scores):
             torn.mend(table)
-    closed = []
-    for run in leftovers(place):
-        _close(place, book, run, now)
-        closed.append(run)
-    for name in book.unfinished():  # published, or gone, before the book could say so
-        folder = place.executed / name
-        run = Run.read(folder) if safe.exists(folder) else Run.start(place, name, now, {})
-        _close(place, book, run, now)
-        closed.append(run)
+    closed = close(place, book, now)
     named = mend_current(place, book)
     if closed or safe.exists(place.at_work) or (named and book.runs(1)[0]["status"] != "completed"):
         named = ""  # cut short, or failed, after the decision and before this was written
@@ -45,12 +37,27 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], str]:
     return closed, named
 
 
-def _close(place: Place, book: Book, run: Run, now: str) -> None:
+def close(place: Place, book: Book, now: str, error: Exception | None = None) -> list[Run]:
+    """End every run that is open: its process is gone, or it is this one, which an ``error`` kept from ending it."""
+    closed = []
+    for run in leftovers(place):
+        _close(place, book, run, now, error)
+        closed.append(run)
+    for name in book.unfinished():  # published, or gone, before the book could say so
+        folder = place.executed / name
+        run = Run.read(folder) if safe.exists(folder) else Run.start(place, name, now, {})
+        _close(place, book, run, now, error)
+        closed.append(run)
+    return closed
+
+
+def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None) -> None:
     if run.report["status"] == "running":
         line = book.run(run.name) or {"decision": None}
         at_work = [stage["name"] for stage in run.report["stages"] if stage["status"] == "running"]
         where = f"in stage {at_work[0]}" if at_work else "between two stages"
-        run.end("interrupted", now, decision=line["decision"], reason=LOST.format(where))
+        why = f"The run failed {where}: {type(error).__name__}: {error}" if error else LOST.format(where)
+        run.end("failed" if error else "interrupted", now, decision=line["decision"], reason=why)
     try:
         commit_run(place, book, run)
     except Exception as error:  # its scores cannot be published: the run failed, and the next tick goes on

@@ -371,6 +371,27 @@ def test_what_fails_after_the_third_commit_leaves_a_run_that_completed(tmp_path,
     assert latest(place)["run"] == line["run"]
 
 
+@pytest.mark.parametrize("step", ["start", "remember"])
+def test_a_run_that_an_error_kept_from_beginning_has_failed_of_it(tmp_path, monkeypatch, step):
+    """And is not told by the next tick as one whose process went away."""
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    right = getattr(Run, step)
+
+    def fails(*_, **__):
+        monkeypatch.setattr(Run, step, right)  # once
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Run, step, fails)
+    assert kit.tick(place) == 1
+    with Book.open(place.book, read_only=True) as book:
+        (line,) = book.runs()
+    assert (line["status"], line["reason"]) == ("failed", Run.read(place.executed / line["run"]).report["reason"])
+    assert "OSError: [Errno 5] Input/output error" in line["reason"]
+    assert (place.executed / line["run"] / "index.html").exists()
+    assert kit.tick(place) == 0
+
+
 def test_a_run_that_is_closed_keeps_nothing_that_was_half_written(tmp_path):
     place = home(tmp_path)
     with Book.open(place.book) as book:
