@@ -25,13 +25,14 @@ from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
-from attrition.home import Home, Place
+from attrition.home import Home, Place, UsageError
 from attrition.recovery import close, recover
 from attrition.runs import Run
 from attrition.signals import Interrupted, Stop, heeded
 from attrition.wishes import Wish
 
 if TYPE_CHECKING:
+    from attrition import alerts
     from attrition.params import Portfolio
     from attrition.policy import Verdict
     from attrition.stage_runner import StageRunner
@@ -468,10 +469,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.verb != "tick":
         return told(lambda: command.main(arguments, Home.here()))
     begun, ended = now().replace(microsecond=0), dict[str, int]()
+    given = whom(Home.here)
     status = told(lambda: _tick(arguments, Home.here(), ended))
     if arguments.portfolio:
         ended[arguments.portfolio] = status
-    told(lambda: _alerts(arguments, Home.here(), begun, status, ended))  # whose fate is not the tick's
+    told(lambda: _alerts(arguments, Home.here(), given, begun, status, ended))  # whose fate is not the tick's
     told(lambda: turn_over(Home.here().root / "executed" / LOG))
     return status
 
@@ -481,8 +483,28 @@ def _tick(arguments: argparse.Namespace, home: Home, ended: dict[str, int]) -> i
     return tick_all(home, wish, ended) if arguments.all else tick(home, arguments.portfolio, wish=wish)
 
 
-def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: int, ended: Mapping[str, int]) -> int:
-    if not safe.exists(home.root / "alerts.yaml"):
+def whom(here: Callable[[], Home]) -> alerts.Settings | None:
+    """Whom to tell, read before any work: the disk that fails a tick may keep it from being read afterwards.
+
+    None also where it cannot be read: it is tried again after the tick, which says so then.
+    """
+    with suppress(OSError, UsageError):
+        if safe.exists((home := here()).root / "alerts.yaml"):
+            from attrition import alerts
+
+            return alerts.settings(home)
+    return None
+
+
+def _alerts(
+    arguments: argparse.Namespace,
+    home: Home,
+    given: alerts.Settings | None,
+    begun: datetime,
+    status: int,
+    ended: Mapping[str, int],
+) -> int:
+    if not given and not safe.exists(home.root / "alerts.yaml"):
         return DONE
     from attrition import alerts
 
@@ -490,7 +512,7 @@ def _alerts(arguments: argparse.Namespace, home: Home, begun: datetime, status: 
     if tried and not ended and status != DONE:
         return DONE
     each = {name: None if tried and how != DONE else how for name, how in ended.items()}
-    for line in alerts.after(home, each, good=status == DONE, since=begun, now=now()):
+    for line in alerts.after(home, each, given, good=status == DONE, since=begun, now=now()):
         complain(f"{stamp(now())} {line}")
     return DONE
 

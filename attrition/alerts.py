@@ -1,8 +1,8 @@
 """Telling people what happened to a portfolio, one message an event, and a monitor that all is well.
 
-Where to is in ``alerts.yaml`` of the home. It is looked at after a tick, and what there is to tell is what the book has
-that was not told yet: so nothing of it can fail a run, and a message that nobody took goes with the next tick.
-Until that file is there, nothing but the standard library is imported.
+Where to is in ``alerts.yaml`` of the home, which is read before a tick, as the disk may fail in it. What there is to
+tell is looked up after it: what the book has that was not told yet. So nothing of it can fail a run, and a message that
+nobody took goes with the next tick. Until that file is there, nothing but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Settings:
     heartbeat: str | None = None
     link: str | None = None
     stale_after: timedelta | None = None
+    written: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def settings(home: Home) -> Settings | None:
         return None
     import yaml
 
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    about = path.stat()
+    if stat.S_IMODE(about.st_mode) & 0o077:
         raise UsageError(f"{path}: others may read it, and it holds passwords: chmod 600 it")
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -103,7 +105,9 @@ def settings(home: Home) -> Settings | None:
     for key in ("heartbeat", "link"):
         if given.get(key) is not None and not str(given[key]).startswith(HOOK):
             raise UsageError(f"{path}: {key}: expected an address that begins with http:// or https://")
-    return Settings(tuple(to), given.get("heartbeat"), given.get("link"), _span(path, given.get("stale_after")))
+    written = datetime.fromtimestamp(int(about.st_mtime), UTC)
+    stale_after = _span(path, given.get("stale_after"))
+    return Settings(tuple(to), given.get("heartbeat"), given.get("link"), stale_after, written)
 
 
 def _span(path: Path, given: object) -> timedelta | None:
@@ -171,20 +175,29 @@ def _where(place: Place, run: str, link: str | None) -> str:
 # ---- telling it
 
 
-def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: datetime, now: datetime) -> Iterator[str]:
+def after(
+    home: Home,
+    ended: Mapping[str, int | None],
+    given: Settings | None = None,
+    *,
+    good: bool,
+    since: datetime,
+    now: datetime,
+) -> Iterator[str]:
     """Tell what ticks of portfolios brought that began at ``since``, and ended all ``good``.
 
-    ``ended``: the exit status of each; None where a person tries something that does not work, which is nobody else's.
+    ``given``: what ``alerts.yaml`` said before; where that is None it is read. ``ended``: the exit status of each; None
+    where a person tries something that does not work, which is nobody else's.
     At the first time all that happened since the file was written. Yields lines for the log. Nothing is raised for what
     a service, or a portfolio's book, has.
 
     Raises:
         UsageError: ``alerts.yaml`` cannot be used.
     """
-    if (given := settings(home)) is None:
+    if (given := given or settings(home)) is None:
         return
     # A tick that was killed told nobody: whoever wanted to be told by then hears of it from the next.
-    since = min(since, datetime.fromtimestamp(int((home.root / FILE).stat().st_mtime), UTC))
+    since = min(since, given.written or since)
     if now < since:  # the clock was set back meanwhile: rather what was shortly before too than nothing
         since = now - SHORTLY
     none = NONE_BEGUN if not ended and not good else None
@@ -192,21 +205,30 @@ def after(home: Home, ended: Mapping[str, int | None], *, good: bool, since: dat
     for name, status in ended.items():
         if not NAME.fullmatch(name):  # the tick has said so, and no later one has anything to add
             continue
+        mark = home.root / f".alerts-{name}"
         try:
             place = home.place(name)
             begun = safe.exists(place.book)
             stuck = status in TROUBLE and not begun and safe.exists(place.params)  # and no name that was mistyped
-            mark, trouble = home.root / f".alerts-{name}", NO_RUN.format(status) if stuck else None
+            trouble = NO_RUN.format(status) if stuck else None
             yield from _once(mark, given.to, name, trouble, over=status == DONE)
             if begun:
                 yield from _tell(place, given, status, since, now)
         except Exception as error:  # another portfolio must not wait for the trouble of this one
             yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
             # As it may be the disk that keeps the book, or what was told, from being read.
-            if status in TROUBLE and name in home.portfolios():
-                _sent(given.to, [Event("failure", name, f"{NO_RUN.format(status)} {NOT_NOTED}")], late=0)
+            if status in TROUBLE and _known(home, name):
+                yield from _once(mark, given.to, name, NO_RUN.format(status), over=False)
     if good and given.heartbeat and (trouble := _ping(given.heartbeat)):
         yield f"heartbeat: {trouble}"
+
+
+def _known(home: Home, name: str) -> bool:
+    """Whether it is no name that was mistyped; where that cannot be told either, it is told of rather than not."""
+    try:
+        return name in home.portfolios()
+    except OSError:
+        return True
 
 
 def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over: bool) -> Iterator[str]:
@@ -215,7 +237,11 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
     It is not in the portfolio's own folders, which have to stay empty for a restore.
     """
     try:
-        if safe.exists(mark) == bool(trouble) or not (trouble or over):
+        noted = safe.exists(mark)
+    except OSError:
+        noted = False
+    try:
+        if noted == bool(trouble) or not (trouble or over):
             return
         event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
         _, troubles = _sent(to, [event], late=0)

@@ -1,5 +1,6 @@
 """Messages about what happened, to a real webhook on this machine: one an event, none lost, none that fails a run."""
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import homes
 import pytest
 from pipeline_kit import BARE, capstone, cli, here, quick
 
+import runner
 from attrition import alerts, safe
 from attrition.book import Book, Outcome
 from attrition.home import REPOSITORY, Home, UsageError
@@ -295,16 +297,47 @@ def test_runs_that_complete_while_a_source_is_away_do_not_end_its_trouble(tmp_pa
         assert kinds(hook) == ["failure", "recovery"]
 
 
-def test_a_tick_that_ends_badly_is_told_though_it_cannot_be_noted(tmp_path, hook):
+def test_a_tick_that_ends_badly_is_told_though_it_cannot_be_noted(tmp_path, hook, monkeypatch):
     with begun(tmp_path, hook) as (home, place, _):
         (place.data / "alerts.lock").unlink()
         (place.data / "alerts.lock").mkdir()  # as on a disk that cannot be written to
+        monkeypatch.setattr(safe, "write", _fails)
         for _ in range(2):
-            assert "what happened is told after the next tick" in told(home, 1, status=1)[0]
+            first, second = told(home, 1, status=1)
+            assert "what happened is told after the next tick" in first
+            assert "each tick tells it anew" in second
         assert kinds(hook) == ["failure", "failure"]
-        assert "each tick tells it anew" in hook.got[0][1]
         list(alerts.after(home, {"typo": 2}, good=False, since=NOW, now=NOW))
         assert len(hook.got) == 2  # of a portfolio that is none, nobody is told
+
+
+def _fails(*_, **__):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_where_the_book_cannot_tell_how_ticks_ended_a_failure_is_told_once_and_its_end_too(tmp_path, hook):
+    with shop(tmp_path) as (home, place, _):
+        wanted(home, hook)
+    right = place.book.read_bytes()
+    place.book.write_bytes(b"")  # as a tick leaves it that has no room to make it
+    for _ in range(2):
+        told(home, 1, status=1)
+    assert kinds(hook) == ["failure"]
+    place.book.write_bytes(right)
+    told(home, 2)
+    assert kinds(hook) == ["failure", "recovery"]
+
+
+def test_whom_to_tell_is_known_though_the_whole_home_cannot_be_read_after_the_tick(tmp_path, hook, monkeypatch):
+    with begun(tmp_path, hook) as (home, _, _):
+        before = runner.whom(lambda: home)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", _fails)
+            patch.setattr(Path, "iterdir", _fails)
+            assert runner.whom(lambda: home) is None  # which ends no tick
+            for ended in ({"shop": 1}, {}):  # of one, and of all, which did not come to any
+                list(alerts.after(home, ended, before, good=False, since=NOW, now=NOW))
+        assert [title for title, _ in hook.got] == ["Attrition: shop: failure", "Attrition: all: failure"]
 
 
 def test_what_was_tried_by_hand_since_a_failure_does_not_hide_that_it_is_over(tmp_path, hook):
