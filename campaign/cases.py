@@ -9,8 +9,9 @@ from typing import Any
 
 from attrition.console import DONE, USAGE
 from attrition.home import Place
-from campaign import kit, oracle, shim, sink
+from campaign import kit, oracle, sink, telling
 from campaign.harness import Case, asked, child
+from campaign.telling import Ticked
 
 __all__ = ["CASES", "COMMANDS", "Command", "after", "case", "command", "commanded", "mended"]
 
@@ -19,6 +20,7 @@ CASES = ("first", "second")
 
 CLIENT = "c1-3"
 """Who is forgotten."""
+KILLED = Ticked()
 COMMANDS: dict[str, dict[str, Any]] = {
     "forget": {"client": CLIENT, "reason": "asked for"},
     "prune": {"days": 0, "keep": 0, "dry_run": False},
@@ -116,20 +118,21 @@ def _done(ended: Any) -> Any:
     return ended.value
 
 
-def after(place: Place, status: int, said: str) -> list[str]:
+def after(place: Place, ticked: Ticked) -> list[str]:
     """What is wrong between the fault and the tick that mends; to be called in a child."""
-    return [*oracle.standing(place), *oracle.told(place, status, said)]
+    return [*oracle.standing(place), *telling.told(place, ticked)]
 
 
-def mended(place: Place, case: Case, fault: shim.Fault | None = None, before: tuple[int, str] = (-9, "")) -> list[str]:
+def mended(place: Place, case: Case, ticked: Ticked = KILLED) -> list[str]:
     """Let ticks put the home right, and compare with what an undisturbed one would have left; what is wrong."""
 
     def work() -> list[str]:
-        faults = after(place, *before)
+        faults = after(place, ticked)
         killed = oracle.running(place)
         faults += oracle.mending(kit.until_quiet(place))
         faults += oracle.closed(place, killed)
         faults += oracle.settled(place, case.given)
+        faults += [] if ticked.lasting else telling.over(place)  # what could not be noted, nobody takes back
         return faults + oracle.differences(oracle.outcome(place), case.wanted)
 
     return asked(work)

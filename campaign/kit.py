@@ -61,6 +61,7 @@ __all__ = [
     "tick",
     "trained",
     "until_quiet",
+    "whom",
 ]
 
 PORTFOLIO = "shop"
@@ -149,10 +150,11 @@ def tick(
     clock = itertools.count()
     wish = wishes.Wish(force=force) if force else wishes.NONE
     moment = lambda: at + timedelta(seconds=next(clock) * 0)  # noqa: E731 - the same however often it is asked
+    given = whom(place)
     with _without_kernels(executing) if executing else _in_no_time():
         work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=moment)  # noqa: E731
         status = told(work)
-    told(lambda: _alerts(place, at, status))
+    told(lambda: _alerts(place, given, at, status))
     return status
 
 
@@ -163,10 +165,15 @@ def command(name: str, place: Place, **words: Any) -> int:
     return told(lambda: module.main(given, Home(place.root)))
 
 
-def _alerts(place: Place, at: datetime, status: int) -> int:
+def whom(place: Place) -> alerts.Settings | None:
+    """Who is to be told of a tick, as `runner.main` reads it before."""
+    return runner.whom(lambda: Home(place.root))
+
+
+def _alerts(place: Place, given: alerts.Settings | None, at: datetime, status: int) -> int:
     """As `runner.main` does it."""
     with sink.listening(place):
-        for line in alerts.after(Home(place.root), {place.name: status}, good=status == 0, since=at, now=at):
+        for line in alerts.after(Home(place.root), {place.name: status}, given, good=status == 0, since=at, now=at):
             print(line, file=sys.stderr)
     return 0
 

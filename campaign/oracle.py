@@ -23,11 +23,9 @@ from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import sink
 
-__all__ = ["closed", "differences", "given", "holding", "mending", "outcome", "running", "settled", "standing", "told"]
+__all__ = ["closed", "differences", "given", "holding", "mending", "outcome", "running", "settled", "standing"]
 
 ENDS = {"completed", "failed", "interrupted"}
-ALERTS_FAILED = re.compile(r"alerts\.yaml|apprise")
-"""What is said where the fault came while alerts were sent: then the next tick sends them."""
 COUNTS = ("rows_in", "ingested", "duplicates", "quarantined")
 
 
@@ -372,28 +370,6 @@ def holding(root: Path, word: str) -> list[str]:
     return found
 
 
-# ---- told
-
-
 def mending(statuses: list[int]) -> list[str]:
     """How the ticks ended that were done until nothing was left to do: the next one puts it right."""
     return [] if statuses == [0] else [f"not put right by the next tick: {statuses}"]
-
-
-def told(place: Place, status: int, said: str) -> list[str]:
-    """What a process that ended with ``status`` left people to read, before any other tick.
-
-    An exit of 0 claims that nothing is left to do; any other one must be explained by a run or on stderr.
-    """
-    from campaign.kit import owed
-
-    if status == 0:
-        return ["it ended with 0, and work is left"] if owed(place) else []
-    if status < 0:  # killed: the next tick tells of it
-        return []
-    reports = [json.loads(path.read_text()) for path in place.executed.glob("[12]*/run.json")]
-    failed = [report for report in reports if report["status"] != "completed" and report["reason"]]
-    explained = bool(failed) or any(word in said for word in ("Errno", "error", "Error"))
-    faults = [] if explained else [f"it ended with {status} and nobody is told why: {said[-200:]}"]
-    alerted = sink.heard(place)["failure"] or ALERTS_FAILED.search(said)
-    return faults if alerted else [*faults, f"it ended with {status}, and nobody is alerted: {said[-200:]}"]

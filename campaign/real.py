@@ -10,8 +10,9 @@ from pathlib import Path
 
 from attrition import alerts
 from attrition.home import REPOSITORY, Place
-from campaign import kit, oracle, sink
+from campaign import kit, oracle, sink, telling
 from campaign.harness import Ended, asked, child
+from campaign.telling import Ticked
 
 __all__ = ["alerted", "command", "ended", "mended", "start", "tick"]
 
@@ -73,8 +74,9 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 
 def mended(place: Place, before: Ended) -> list[str]:
-    """The same questions as after any fault; the tick that mends is the real one."""
-    wrong = asked(lambda: [*oracle.standing(place), *oracle.told(place, before.status, before.said)])
+    """The same questions as after any fault, of a home's first tick; the tick that mends is the real one."""
+    ticked = Ticked(before.status, before.said)
+    wrong = asked(lambda: [*oracle.standing(place), *telling.told(place, ticked)])
     beats = sink.heard(place)[sink.BEAT]
     at_exit = before.status < 0 and child(lambda: kit.owed(place)).value is False  # it had done its work
     if beats != (before.status == 0) and not (at_exit and beats == 1):
@@ -83,7 +85,7 @@ def mended(place: Place, before: Ended) -> list[str]:
     if done.status or child(lambda: kit.owed(place)).value:
         return [*wrong, f"not put right by the next tick: {done.said[-400:]}"]
     drops = child(lambda: oracle.given(place)).value
-    after = child(lambda: [oracle.settled(place, drops), oracle.outcome(place)])
+    after = child(lambda: [oracle.settled(place, drops) + telling.over(place), oracle.outcome(place)])
     if after.status:
         return [*wrong, after.said[-400:]]
     faults, found = after.value

@@ -17,6 +17,7 @@ from campaign import disk, kit, oracle, real, shim, sink
 from campaign.cases import case, mended
 from campaign.harness import Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
+from campaign.telling import Ticked, runs
 
 MOMENTS = {
     "ten years back": datetime(2016, 3, 1, 3, 15, tzinfo=UTC),
@@ -47,8 +48,8 @@ def jumps(count: int, seed: int) -> Result:
                 crash, zone = number // len(MOMENTS) % 2, ZONES[number % len(ZONES)]
                 fault = Fault(Mode.KILL_BEFORE, chance.randrange(700)) if crash else Fault(Mode.NOTE)
                 ended = child(lambda p=place, m=moment, z=zone: _at(p, m, z), fault, place.root)  # type: ignore[misc]
-                status = ended.status or ended.value
-                result.case(f"{words}, {zone}, {fault}", mended(place, given, before=(status, ended.said)))
+                ticked = Ticked(ended.status or ended.value, ended.said, runs(given.start))
+                result.case(f"{words}, {zone}, {fault}", mended(place, given, ticked))
     return result
 
 

@@ -13,6 +13,7 @@ from campaign import disk, kit, oracle, shim
 from campaign.cases import CASES, after, case, mended
 from campaign.harness import Case, Named, Result, asked, child, copied, part_of, scratch
 from campaign.shim import Fault, Kind, Mode
+from campaign.telling import Ticked, runs
 
 MAKES = (Kind.CREATE, Kind.MKDIR, Kind.LINK, Kind.RENAME)
 OPENS = (Kind.OPEN, Kind.CREATE, Kind.LOOK)
@@ -73,6 +74,13 @@ def _made(given: Case, kinds: tuple[Kind, ...], folder: Path) -> int:
     return made[1]
 
 
+def _looks(given: Case, kinds: tuple[Kind, ...], folder: Path) -> int:
+    """How many of a tick's steps are its first look whom to tell: who cannot have that read, can tell nobody."""
+    with copied(given.start, folder / "counted") as place:
+        made: int = child(lambda: [kit.whom(place), shim.steps()][1], Fault(Mode.NOTE, kinds=kinds), place.root).value
+    return made
+
+
 def _named(given: dict[str, Case], seen: Path, item: tuple[str, Fault], folder: Path) -> Named | None:
     name, fault = item
     faults = _one(given[name], seen, fault, folder)
@@ -88,12 +96,14 @@ def _one(given: Case, seen: Path, fault: Fault, folder: Path) -> list[str] | Non
         status, steps = ended.value
         if steps <= fault.number:
             return None
+        deaf = fault.lasting and fault.number < _looks(given, fault.kinds, folder)
+        ticked = Ticked(status, ended.said, runs(given.start), fault.lasting, deaf)
         left = seen / f"{given.name}-{status}-{disk.likeness(place.root, WORDS)}"
         if left.exists():  # another error at this step left the very same, and it was put right
-            return asked(lambda: after(place, status, ended.said))
+            return asked(lambda: after(place, ticked))
         done = lambda: oracle.differences(oracle.outcome(place), given.wanted)  # noqa: E731
         wrong = asked(done) if status == 0 else []  # who says 0 must have done it all, without another tick
-        wrong += mended(place, given, before=(status, ended.said))
+        wrong += mended(place, given, ticked)
         if not wrong:
             left.touch()
         return wrong

@@ -16,6 +16,7 @@ from campaign import kit, shim
 from campaign.cases import CASES, case, mended
 from campaign.harness import Case, Ended, Named, Result, child, copied, scratch
 from campaign.shim import Fault, Kind, Mode
+from campaign.telling import Ticked
 
 
 def steps(count: int, seed: int) -> Result:
@@ -72,8 +73,8 @@ def _moments(given: dict[str, Case], item: tuple[int, str, list[float]], folder:
     with copied(given[name].start, folder / "home") as place:
         ended = [_ended(place, each) for each in seconds]
         killed = sum(each.status == -signal.SIGKILL for each in ended)
-        before = ended[-1].status, ended[-1].said
-        return f"{name}, case {number}, {killed} kills", mended(place, given[name], before=before)
+        ticked = Ticked(ended[-1].status, ended[-1].said)
+        return f"{name}, case {number}, {killed} kills", mended(place, given[name], ticked)
 
 
 def _seconds(given: Case, folder: Path) -> float:

@@ -17,11 +17,12 @@ from attrition import params
 from attrition.book import Book
 from attrition.home import Place
 from attrition.store.clients import Clients
-from campaign import forked, kit, oracle, postgres, proxy
+from campaign import forked, kit, oracle, postgres, proxy, telling
 from campaign.harness import Ended, Result, asked, child, copied, scratch
 from campaign.postgres import Server
 from campaign.proxy import CLIENT, SERVER, At
 from campaign.shim import Fault, Mode
+from campaign.telling import Ticked, runs
 
 SOURCE = """
 sources:
@@ -136,6 +137,7 @@ class Case:
 
     def __init__(self, place: Place, table: Table, chance: Random):
         self.place, self.table, self.server, self.chance = place, table, table.server, chance
+        self.published = runs(place)
         self.happened = place.root.with_name("happened")
         self.happened.unlink(missing_ok=True)
         self.table.add(*self.table.script())
@@ -225,8 +227,8 @@ class Case:
     def _mended(self, before: Ended) -> list[str]:
         """More rows come, and ticks take all that there is."""
         self.table.add(*self.table.script())
-        status = before.status or before.value or 0
-        return asked(lambda: _account(self.place, self.server.address, status, before.said))
+        ticked = Ticked(before.status or before.value or 0, before.said, self.published)
+        return asked(lambda: _account(self.place, self.server.address, ticked))
 
 
 def _told(ended: Ended) -> list[str]:
@@ -239,12 +241,12 @@ def _told(ended: Ended) -> list[str]:
     return ["the password is told"] if postgres.PASSWORD in ended.said or postgres.ESCAPED in ended.said else []
 
 
-def _account(place: Place, address: str, status: int, said: str) -> list[str]:
-    faults = [*oracle.standing(place), *oracle.told(place, status, said)] if status == 0 else oracle.standing(place)
+def _account(place: Place, address: str, ticked: Ticked) -> list[str]:
+    faults = [*oracle.standing(place), *telling.told(place, ticked)]
     statuses = _ticks(place, address)
     if any(statuses):
         return [*faults, f"ticks ended with {statuses}"]
-    faults += oracle.settled(place, oracle.given(place))
+    faults += oracle.settled(place, oracle.given(place)) + telling.over(place)
     left = sorted(path.name for path in place.incoming.iterdir())
     faults += [f"left in incoming/: {', '.join(left)}"] if left else []
     there, table = _there(place), _in_table(address)

@@ -20,6 +20,7 @@ from campaign import kit, real, sink
 from campaign.cases import case, mended
 from campaign.harness import Ended, Result, Started, child, copied, scratch
 from campaign.shim import Fault, Mode
+from campaign.telling import Ticked, runs
 
 HELD = 75
 REAL = 40
@@ -48,7 +49,8 @@ def run(count: int, seed: int) -> Result:
             way = ways[number % len(ways)]
             with copied(given.start, folder / "home") as place:
                 wrong, ended = way(place, chance, length)
-                result.case(f"case {number}", wrong + mended(place, given, before=(_status(ended), ended.said)))
+                ticked = Ticked(_status(ended), ended.said, runs(given.start), alone=False)
+                result.case(f"case {number}", wrong + mended(place, given, ticked))
     return result
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from random import Random
 
 from attrition.home import Place
-from campaign import disk, kit, oracle, own, sink
+from campaign import disk, kit, oracle, own, sink, telling
 from campaign.cases import case
 from campaign.harness import Case, Result, asked, child, scratch
+from campaign.telling import Ticked
 
 PAGE = 4096
 
@@ -59,8 +60,10 @@ def _filled(given: Case, at: Path, options: str, log: bool) -> list[str] | None:
     # Where nothing could be logged, alerts are the only ones to tell.
     said = f"{logged.read_text()} Error" if log else ended.said
 
+    ticked = Ticked(ended.value, said, telling.runs(given.start), lasting=True)
+
     def work() -> list[str]:
-        faults = [*oracle.standing(place), *oracle.told(place, ended.value, said)]
+        faults = [*oracle.standing(place), *telling.told(place, ticked)]
         faults += oracle.mending(kit.until_quiet(place))
         return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
 
