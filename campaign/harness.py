@@ -191,8 +191,8 @@ class Started:
         self._said, self._value = Path(self._folder.name, "said"), Path(self._folder.name, "value")
         self._status: int | None = None
         self._held = False
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             _in_child(work, fault, root, log, self._said, self._value)
 
     @property
@@ -204,7 +204,7 @@ class Started:
         """Wait until it is held at its step, has ended, or ``patience`` is over; whether it is held."""
         end = time.monotonic() + patience
         while not self._held and self._status is None and time.monotonic() < end:
-            found, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED)
+            found, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
             if found and os.WIFSTOPPED(status):
                 self._held = True
             elif found:
@@ -216,18 +216,18 @@ class Started:
     def kill(self) -> None:
         """As the system would, whatever it does; `ended` says -9, unless it was over."""
         if self._status is None:
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Hold it wherever it is, unless it has ended."""
         if not self.over and not self.held(patience=0):
-            os.kill(self._pid, signal.SIGSTOP)
+            os.kill(self.pid, signal.SIGSTOP)
             self.held()
 
     def go_on(self) -> None:
         """Let it go on that is held."""
         self._held = False
-        os.kill(self._pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def ended(self, patience: float = PATIENCE) -> Ended:
         """Wait for its end; if it is held it goes on.
@@ -238,8 +238,8 @@ class Started:
         while self.held(patience):
             self.go_on()
         if self._status is None:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
             raise TimeoutError(f"a case did not end in {patience} s")
         returned = json.loads(self._value.read_text()) if self._value.exists() else None
         said = self._said.read_text(errors="replace") if self._said.exists() else ""
