@@ -148,8 +148,9 @@ def finish_ingest(place: Place, book: Book, run: Run) -> None:
 def _in_table(place: Place, ingest: int) -> bool:
     from deltalake import DeltaTable
 
-    folder = str(place.clients)
-    return DeltaTable.is_deltatable(folder) and DeltaTable(folder).transaction_version("ingest") == ingest
+    from attrition.store import delta
+
+    return delta.is_table(place.clients) and DeltaTable(str(place.clients)).transaction_version("ingest") == ingest
 
 
 def commit_run(place: Place, book: Book, run: Run, sequence: int | None = None) -> None:
@@ -176,8 +177,9 @@ def _scores_in_table(place: Place, run: Run) -> bool:
         return False
     from deltalake import DeltaTable
 
-    folder = str(place.scores)
-    return DeltaTable.is_deltatable(folder) and DeltaTable(folder).transaction_version("scores") == _number(run)
+    from attrition.store import delta
+
+    return delta.is_table(place.scores) and DeltaTable(str(place.scores)).transaction_version("scores") == _number(run)
 
 
 def _number(run: Run) -> int:

@@ -89,8 +89,9 @@ def version(place: Place) -> int:
     """The newest version of clients/."""
     from deltalake import DeltaTable
 
-    folder = str(place.clients)
-    return int(DeltaTable(folder).version()) if DeltaTable.is_deltatable(folder) else 0
+    from attrition.store import delta
+
+    return int(DeltaTable(str(place.clients)).version()) if delta.is_table(place.clients) else 0
 
 
 def tables(place: Place, whom: Whom) -> int:
@@ -109,7 +110,7 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
     from attrition.store import delta, hashes
     from attrition.store.engine import connect, literal, rows_in
 
-    if not DeltaTable.is_deltatable(str(folder)):
+    if not delta.is_table(folder):
         return 0
     instead: dict[Path, Path | None] = {}
     stats: dict[Path, dict[str, Any]] = {}

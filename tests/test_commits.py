@@ -4,11 +4,14 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
+from conftest import require
 from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
@@ -24,7 +27,7 @@ from attrition.store import delta, marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
-from campaign import kit, sink
+from campaign import kit, sink, tracer
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
 MODEL = REPOSITORY / "tests" / "data" / "home" / "models" / "sample" / "0001"
@@ -528,3 +531,40 @@ def test_a_challenger_that_only_fails_when_it_is_loaded_is_given_up_by_the_tick_
     with Book.open(place.book, read_only=True) as book:
         assert (book.state().champion, book.state().challenger) == ("0001", None)
         assert book.model("0002")["status"] == "given_up"
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from attrition import commits, scrub
+from attrition.home import Home
+from attrition.store import delta, past
+place = Home(Path(sys.argv[1])).place(sys.argv[3])
+for ask in (
+    lambda: commits._in_table(place, 1),
+    lambda: delta.open_table(place.clients, {}),
+    lambda: scrub.version(place),
+    lambda: past.clients(place.clients, Path(sys.argv[2]), to_version=1, ingests=1, at=0, put=None),
+):
+    try:
+        print("answered", ask())
+    except Exception as error:
+        print("refused", "Input/output error" in str(error))
+"""
+
+
+def test_a_table_that_the_disk_keeps_back_is_not_taken_for_none(tmp_path):
+    require(not tracer.available(), tracer.available())
+    place = home(tmp_path / "home")
+    tick(place)
+    fault = tracer.failing(tracer.Call("readlink", None, 1), "EIO", place.clients, [], lasting=True)
+    asked = [sys.executable, "-c", ASKED, str(place.root), str(tmp_path / "to"), place.name]
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), *fault, *asked],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["refused True"] * 4, done.stdout + done.stderr
+    assert tracer.injected(tmp_path / "trace")

@@ -23,7 +23,19 @@ from deltalake.transaction import AddAction, RemoveAction
 from attrition import safe
 from attrition.store.engine import StoreError
 
-__all__ = ["InTable", "Staged", "clean", "commit", "files", "laid", "open_table", "parts", "replace", "rewrite"]
+__all__ = [
+    "InTable",
+    "Staged",
+    "clean",
+    "commit",
+    "files",
+    "is_table",
+    "laid",
+    "open_table",
+    "parts",
+    "replace",
+    "rewrite",
+]
 
 _TYPES = {
     "BIGINT": "long",
@@ -69,6 +81,15 @@ class InTable:
     bounds: Mapping[str, Any]
 
 
+def is_table(folder: Path) -> bool:
+    """Whether a table is in ``folder``. `DeltaTable.is_deltatable` also says no where the disk does not answer.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return bool(safe.entries(folder / "_delta_log", "[0-9]*"))
+
+
 def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
     """The table in ``folder`` at its newest version; None if there is none yet.
 
@@ -76,11 +97,9 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
         StoreError: its columns are not ``columns`` (SQL types by name), its rows have another hash, or its log cannot
             be read.
     """
-    if not safe.is_folder(folder / "_delta_log"):
+    if not is_table(folder):
         return None
     try:
-        if not DeltaTable.is_deltatable(str(folder)):
-            return None
         table = DeltaTable(str(folder))
     except (DeltaError, OSError) as error:
         raise StoreError(f"{folder}: its Delta log cannot be read: {error}") from error

@@ -13,7 +13,6 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from attrition import safe
 from attrition.store import delta
 from attrition.store.engine import connect, literal, quoted, rows_in
 
@@ -26,7 +25,7 @@ RUN = "CAST(split_part(run, '-', 2) AS BIGINT)"
 
 def moment(folder: Path) -> tuple[int, int]:
     """The newest version of a table and how many ingests have added rows to it, at one moment; 0, 0 where is none."""
-    if not _there(folder):
+    if not delta.is_table(folder):
         return 0, 0
     table = DeltaTable(str(folder))
     return int(table.version()), int(table.transaction_version("ingest") or 0)
@@ -43,7 +42,7 @@ def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: in
         at: the version that the table is to have; the next ingest makes the one after it.
         put: lays a file that is wanted whole into its place: by a link, or a copy.
     """
-    if ingests and _there(folder):
+    if ingests and delta.is_table(folder):
         files = _lay(folder, target, f"_version <= {int(to_version)}", put)
         delta.laid(target, DeltaTable(str(folder)).schema(), files, max(at, 1), "ingest", ingests)
 
@@ -51,12 +50,8 @@ def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: in
 def predictions(folder: Path, target: Path, *, to_run: int, put: Put) -> None:
     """The predictions of the runs up to number ``to_run``; no table where none of them made any."""
     at, _ = moment(folder)
-    if _there(folder) and (files := _lay(folder, target, f"{RUN} <= {int(to_run)}", put)):
+    if delta.is_table(folder) and (files := _lay(folder, target, f"{RUN} <= {int(to_run)}", put)):
         delta.laid(target, DeltaTable(str(folder)).schema(), files, at, "scores", to_run)
-
-
-def _there(folder: Path) -> bool:
-    return safe.is_folder(folder / "_delta_log") and bool(DeltaTable.is_deltatable(str(folder)))
 
 
 def _lay(folder: Path, target: Path, wanted: str, put: Put) -> dict[str, dict[str, Any]]:
