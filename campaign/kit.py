@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import itertools
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -141,20 +140,25 @@ def first_visit(place: Place) -> None:
 
 
 def tick(
-    place: Place, *, force: bool = False, at: datetime = BEGUN, executing: Callable[..., float] | None = None
+    place: Place,
+    *,
+    force: bool = False,
+    clock: Callable[[], datetime] = lambda: BEGUN,
+    executing: Callable[..., float] | None = None,
 ) -> int:
     """One tick and its alerts; the exit status that the command would end with.
 
-    ``executing`` runs a stage, in the place of `kernels.execute`: this process unless it is given.
+    Args:
+        place: its portfolio.
+        force: it has work whatever there is.
+        clock: the time, which stands still unless one is given that does not.
+        executing: runs a stage, in the place of `kernels.execute`: this process unless it is given.
     """
-    clock = itertools.count()
-    wish = wishes.Wish(force=force) if force else wishes.NONE
-    moment = lambda: at + timedelta(seconds=next(clock) * 0)  # noqa: E731 - the same however often it is asked
-    given = whom(place)
+    wish, begun, given = wishes.Wish(force=force) if force else wishes.NONE, clock(), whom(place)
     with _without_kernels(executing) if executing else _in_no_time():
-        work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=moment)  # noqa: E731
+        work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=clock)  # noqa: E731
         status = told(work)
-    told(lambda: _alerts(place, given, at, status))
+    told(lambda: _alerts(place, given, begun, clock(), status))
     return status
 
 
@@ -170,10 +174,10 @@ def whom(place: Place) -> alerts.Settings | None:
     return runner.whom(lambda: Home(place.root))
 
 
-def _alerts(place: Place, given: alerts.Settings | None, at: datetime, status: int) -> int:
+def _alerts(place: Place, given: alerts.Settings | None, begun: datetime, now: datetime, status: int) -> int:
     """As `runner.main` does it."""
     with sink.listening(place):
-        for line in alerts.after(Home(place.root), {place.name: status}, given, good=status == 0, since=at, now=at):
+        for line in alerts.after(Home(place.root), {place.name: status}, given, good=status == 0, since=begun, now=now):
             print(line, file=sys.stderr)
     return 0
 

@@ -5,8 +5,10 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import require
@@ -15,6 +17,7 @@ from attrition.home import REPOSITORY
 from campaign import disk, postgres, shim, table
 from campaign.command import ROWS
 from campaign.planted import defects, text_with
+from campaign.rows import clocks
 from campaign.shim import Kind, Step
 
 
@@ -119,3 +122,21 @@ def test_the_table_keeps_the_rows_that_were_not_run(tmp_path):
     (tmp_path / "none.md").write_text("no table")
     with pytest.raises(ValueError, match="no table"):
         table.write(tmp_path / "none.md", [])
+
+
+def test_a_tick_of_row_11_crosses_a_change_of_its_own_zone():
+    offsets = {}
+    for moment in (each for each in clocks.MOMENTS if "hour" in each.words):
+        local = [(moment.at + timedelta(seconds=by)).astimezone(ZoneInfo(moment.zone)) for by in (-1, 0)]
+        offsets[moment.zone, local[0].month] = (local[1].utcoffset() - local[0].utcoffset()) / timedelta(hours=1)
+        assert moment.crossed
+    assert sorted(offsets.values()) == [-1, -1, -0.5, 0.5, 1, 1]
+
+
+def test_row_12_sees_what_grows_with_each_tick_and_not_what_is_dear_once():
+    year = [{"steps": 100.0, "calls": 1000, "milliseconds": 5.0, "bytes": 0.0} for _ in range(10)]
+    dear = [used | {"calls": 5000, "bytes": 9.0} if at in (3, 8) else used for at, used in enumerate(year)]
+    assert clocks._grown("quiet", dear) == []
+    for what, more in (("steps", 2), ("calls", 10), ("milliseconds", 2), ("bytes", 1)):
+        grown = [used | {what: used[what] + more * at} for at, used in enumerate(year)]
+        assert [what in fault for fault in clocks._grown("quiet", grown)] == [True]

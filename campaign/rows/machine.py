@@ -322,7 +322,8 @@ def _outcome(line: str, left: int) -> str:
 
 def _tick(place: Place, *, force: bool = False) -> int:
     """At this moment, because the commands between the ticks have no other clock."""
-    return kit.tick(place, force=force, at=datetime.now(UTC))
+    at = datetime.now(UTC)
+    return kit.tick(place, force=force, clock=lambda: at)
 
 
 def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:
