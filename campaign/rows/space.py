@@ -85,7 +85,7 @@ def _runs(place: Place) -> set[str]:
 
 
 def _ended(place: Place, begun: set[str], status: int) -> list[str]:
-    """What is wrong with how the runs of a tick that failed are told, by the next at the latest; one may be complete."""
+    """What is wrong with how the runs of a tick that failed are told, by the next at the latest; one may be whole."""
     accounts = {name: json.loads((place.executed / name / "run.json").read_text()) for name in begun if status}
     return [
         f"{name} of a tick that failed is told to be {account['status']}: {account['reason']}"
