@@ -39,6 +39,7 @@ __all__ = [
     "asked",
     "child",
     "copied",
+    "drawn",
     "late",
     "part_of",
     "scratch",
@@ -56,6 +57,7 @@ Some = TypeVar("Some")
 Named = tuple[str, list[str]]
 """A case, and what was wrong in it."""
 ALOUD = os.dup(2)  # stays the campaign's own in each fork, whose output is kept for its case
+DRAWS = 100  # of one case, until its fault comes
 DATABASES = 14  # that a tick and the questions after it open
 
 
@@ -136,6 +138,18 @@ def aloud(failures: Sequence[str]) -> None:
 def late() -> bool:
     """Whether the time that was given is over."""
     return time.monotonic() > float(os.environ.get(UNTIL, "inf"))
+
+
+def drawn(work: Callable[[], Named | None]) -> Named:
+    """Of one draw after another the first in which the fault came; the others are no case.
+
+    Raises:
+        AssertionError: it comes in none.
+    """
+    found = next((done for _ in range(DRAWS) if (done := work()) is not None), None)
+    if found is None:
+        raise AssertionError(f"the fault came in none of {DRAWS} draws")
+    return found
 
 
 def part_of(cases: list[Some]) -> list[Some]:

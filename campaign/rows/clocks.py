@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from random import Random
 from attrition.home import Place
 from campaign import disk, kit, oracle, real, shim, sink
 from campaign.cases import case, mended
-from campaign.harness import Result, child, copied, scratch
+from campaign.harness import Case, Named, Result, child, copied, drawn, scratch
 from campaign.shim import Fault, Kind, Mode
 from campaign.telling import Ticked, runs
 
@@ -54,6 +55,8 @@ MOST = {
 to a hundred runs, and on the table's files until they are made few; one that is quiet on three runs."""
 RATE = 20.0
 """How fast the clock goes of a tick in our process: it takes half a second, and is to take ten."""
+STEPS = 700
+"""More than a tick takes, that its end is met too."""
 
 
 def jumps(count: int, seed: int) -> Result:
@@ -66,16 +69,23 @@ def jumps(count: int, seed: int) -> Result:
         given = case("second", folder)
         for number in range(count - result.cases):
             moment = MOMENTS[number % len(MOMENTS)]
-            with copied(given.start, folder / "home") as place:
-                crash = number // len(MOMENTS) % 2
-                fault = Fault(Mode.KILL_BEFORE, chance.randrange(700)) if crash else Fault(Mode.NOTE)
-                begun = _before(moment, chance.uniform(0.1, 3))
-                ended = child(partial(_at, place, moment, begun), fault, place.root)
-                status, passed = ended.value or (ended.status, True)
-                wrong = [] if passed else ["the tick did not cross it"]
-                wrong += mended(place, given, Ticked(status, ended.said, runs(given.start)))
-                result.case(f"{moment.words}, {moment.zone}, {fault}", wrong)
+            crash = chance if number // len(MOMENTS) % 2 else None
+            result.case(*drawn(partial(_jumped, given, folder / "home", moment, chance, crash)))
     return result
+
+
+def _jumped(given: Case, root: Path, moment: Moment, chance: Random, crash: Random | None) -> Named | None:
+    """A tick at another time, killed at a step that ``crash`` chooses; None if it came to no such one."""
+    fault = Fault(Mode.NOTE) if crash is None else Fault(Mode.KILL_BEFORE, crash.randrange(STEPS))
+    begun = _before(moment, chance.uniform(0.1, 3))
+    with copied(given.start, root) as place:
+        ended = child(partial(_at, place, moment, begun), fault, place.root)
+        if crash is not None and ended.status != -signal.SIGKILL:
+            return None
+        status, passed = ended.value or (ended.status, True)
+        wrong = [] if passed else ["the tick did not cross it"]
+        wrong += mended(place, given, Ticked(status, ended.said, runs(given.start)))
+        return f"{moment.words}, {moment.zone}, {fault}", wrong
 
 
 def _before(moment: Moment, seconds: float) -> float:

@@ -14,9 +14,8 @@ from random import Random
 from attrition.home import Place
 from campaign import kit, shim
 from campaign.cases import CASES, case, mended
-from campaign.harness import Case, Ended, Named, Result, child, copied, scratch
+from campaign.harness import Case, Ended, Named, Result, child, copied, drawn, scratch
 from campaign.shim import Fault, Kind, Mode
-from campaign.telling import Ticked
 
 
 def steps(count: int, seed: int) -> Result:
@@ -54,27 +53,33 @@ def _faults(given: Case, folder: Path) -> list[Fault]:
 
 
 def moments(count: int, seed: int) -> Result:
-    """Row 2: at random moments; in every second case the tick that recovers is killed too, up to three times."""
+    """Row 2: at random moments; in every second case the tick that recovers is killed too, up to three times.
+
+    Where one of them ended before its kill came, other moments are drawn.
+    """
     result, chance = Result(), Random(seed)
     with scratch() as folder:
         given = {name: case(name, folder) for name in CASES}
         length = {name: _seconds(each, folder) for name, each in given.items()}
-        items = [
-            (number, name, [chance.uniform(0, length[name]) for _ in range(1 if number % 2 else chance.randint(2, 3))])
-            for number in range(count)
-            for name in [chance.choice(CASES)]
-        ]
-        result.each(items, partial(_moments, given), folder)
+        items = [(number, chance.choice(CASES), chance.getrandbits(32)) for number in range(count)]
+        result.each(items, partial(_moments, given, length), folder)
     return result
 
 
-def _moments(given: dict[str, Case], item: tuple[int, str, list[float]], folder: Path) -> Named:
-    number, name, seconds = item
-    with copied(given[name].start, folder / "home") as place:
-        ended = [_ended(place, each) for each in seconds]
-        killed = sum(each.status == -signal.SIGKILL for each in ended)
-        ticked = Ticked(ended[-1].status, ended[-1].said)
-        return f"{name}, case {number}, {killed} kills", mended(place, given[name], ticked)
+def _moments(given: dict[str, Case], length: dict[str, float], item: tuple[int, str, int], folder: Path) -> Named:
+    number, name, seed = item
+    chance = Random(seed)
+    kills = 1 if number % 2 else chance.randint(2, 3)
+
+    def work() -> Named | None:
+        with copied(given[name].start, folder / "home") as place:
+            ended = [_ended(place, chance.uniform(0, length[name])) for _ in range(kills)]
+            if any(each.status != -signal.SIGKILL for each in ended):
+                return None
+            wrong = mended(place, given[name])
+            return f"{name}, case {number}, {kills} kills", wrong
+
+    return drawn(work)
 
 
 def _seconds(given: Case, folder: Path) -> float:

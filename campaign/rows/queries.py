@@ -89,12 +89,13 @@ def run(count: int, seed: int) -> Result:
             given = Case(place, _reset(server, chance), chance)
             messages = given.recorded()
         places = {way: _places(way, messages, chance) for way in WAYS}
-        for number in range(count):
-            way = list(WAYS)[number % len(WAYS)]
+        while result.cases < count:
+            way = list(WAYS)[result.cases % len(WAYS)]
             at = next(places[way])
             with copied(start, folder / "home") as place:
                 case = Case(place, _reset(server, chance), chance)
-                result.case(f"{way} {at}, case {number}", WAYS[way](case, at))
+                if (wrong := WAYS[way](case, at)) is not None:
+                    result.case(f"{way} {at}, case {result.cases}", wrong)
     return result
 
 
@@ -193,7 +194,7 @@ class Case:
             return message
 
         with proxy.before(self.server.port, {at: kill}) as port:
-            self._ticked(self._address(port), work=work)
+            before = self._ticked(self._address(port), work=work)
             if self.chance.random() < 0.5:
                 os.close(go_on)
             self.table.add(*self.table.script())
@@ -201,20 +202,21 @@ class Case:
             with suppress(OSError):  # it is closed
                 os.close(go_on)
         os.close(waiting)
-        return self._mended(ended)
+        alive = [] if before.status == -signal.SIGKILL else [f"the runner was not killed: {before.said[-300:]}"]
+        return [*alive, *self._mended(ended)]
 
-    def killed(self, step: int) -> list[str]:
-        """The tick is killed at a file-system step: before or after what was fetched is committed."""
+    def killed(self, step: int) -> list[str] | None:
+        """The tick is killed at a file-system step: before or after what was fetched is committed; None: at no step."""
         ended = self._ticked(self.server.address, Fault(Mode.KILL_BEFORE, step))
-        return self._mended(ended)
+        return self._mended(ended) if ended.status == -signal.SIGKILL else None
 
-    def fetch_killed(self, step: int) -> list[str]:
-        """The process that fetches is killed at a step of landing."""
+    def fetch_killed(self, step: int) -> list[str] | None:
+        """The process that fetches is killed at a step of landing; None if it came to none."""
         from attrition.sources import fetch
 
         work = partial(fetch.main, str(self.place.root), self.place.name, str(os.getpid()))
         ended = self._ticked(self.server.address, Fault(Mode.KILL_BEFORE, step), work=work)
-        return self._mended(ended)
+        return self._mended(ended) if ended.status == -signal.SIGKILL else None
 
     def _address(self, port: int) -> str:
         plain = "sslmode=disable&gssencmode=disable"
@@ -315,7 +317,7 @@ def _network(what: Callable[[Case, bytes], bytes], **how: bool) -> Callable[[Cas
     return lambda case, at: case.network(at, what, **how)
 
 
-WAYS: dict[str, Callable[[Case, Any], list[str]]] = {
+WAYS: dict[str, Callable[[Case, Any], list[str] | None]] = {
     "cut off before": _network(_cut),
     "cut off within": _network(_torn),
     "server killed at": _network(_server_killed, down=True),
