@@ -59,7 +59,7 @@ def _put(document: dict[str, Any], key: str, text: str) -> None:
     try:
         document[last] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ParamsError(f"-p {key}: {text[:80]!r} is no value") from None
+        raise ParamsError(f"-p {key}: it is no value") from None
 
 
 def _field(kind: Any, name: str, key: str) -> FieldInfo:

@@ -325,6 +325,9 @@ class Portfolio(Strict):
 _BRIEF = reprlib.Repr()  # a few aliases in a YAML make a value that fills the memory when it is written out
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
+_SECRET = re.compile(r"://|passw|pwd|secret|token", re.IGNORECASE)
+"""What stands in a connection string, whichever key it was given to."""
+
 _KEYS = sorted(
     {
         field.alias or name
@@ -426,7 +429,9 @@ def _fault(fault: Any) -> str:
 def _shown(fault: Any) -> str:
     """What stands in the YAML in the wrong place: nothing that may be secret, for cron sends it by mail."""
     given = fault["input"]
-    if fault["loc"][0] in ("sources", "engine") and not isinstance(given, int | float | None):
+    told = given if isinstance(given, str) else _BRIEF.repr(given)
+    apart = fault["loc"][0] in ("sources", "engine") and not isinstance(given, int | float | None)
+    if apart or _SECRET.search(told):
         return "something else (not shown: it may hold a password)"
     quotes = fault["type"] == "string_type" and isinstance(given, bool | int | float)
     return f"{_BRIEF.repr(given):.80}{': put it in quotes, for YAML takes it for another kind' if quotes else ''}"

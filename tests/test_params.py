@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from attrition.home import REPOSITORY, Home, UsageError
+from attrition.overrides import changed
 from attrition.params import ParamsError, load
 
 GOOD = {
@@ -141,6 +142,8 @@ def test_a_fault_names_file_key_and_expectation(tmp_path, changes, says):
         {"sources": [["https://a:canary@b/c"]]},
         {"sources": [{"name": "x", "url": ["https://a:canary@b/c"]}]},
         {"engine": {"dask": "tcp://a:canary@b:1"}},
+        {"deadline": "postgresql://a:canary@b/c"},  # at a key that takes no secret at all
+        {"top": ["host=b password=canary"]},
     ],
 )
 def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path, given):
@@ -148,6 +151,13 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path, given):
         load(written(tmp_path, **given))
     assert "canary" not in str(error.value)
     assert "not shown" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["postgresql://a:canary@b/c", "[postgresql://a:canary@b/c"])
+def test_a_secret_on_the_command_line_is_not_repeated(tmp_path, text):
+    with pytest.raises(ParamsError, match=r"-p") as error:
+        changed(written(tmp_path), [("top", text)])
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize(
