@@ -1,10 +1,13 @@
-"""Rows 3, 7 and 17: the real runner with its kernels."""
+"""Rows 3 and 7: the real runner with its kernels."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -12,83 +15,144 @@ import nbformat
 import psutil
 
 from attrition.home import REPOSITORY, Place
-from campaign import kit, oracle, real, sink
-from campaign.harness import Result, child, scratch
+from campaign import real, sink
+from campaign.harness import Named, Result, copied, drawn, scratch
 
-OUT_OF_MEMORY = """
-import resource
-resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
-held = bytearray(2**33)
+LIMIT = """
+import resource, deltalake
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize:"))
+resource.setrlimit(resource.RLIMIT_AS, (most := used * 1024 + int({} * 2**20), most))
 """
+KILL = """
+import os, threading
+threading.Timer({}, os.kill, (os.getpid(), 9)).start()
+"""
+WAYS = ((LIMIT, 200.0), (KILL, 2.0))
+"""What is done in a stage before its own work, and at most how many MB it has beside what its kernel holds, or how many
+seconds. Delta Lake is there by then, or its import alone would meet each limit.
+"""
+TRIES = 6
+WHOM = ("runner", "kernel", "helper", "all")
+PATIENCE = 120  # seconds until a kernel must have come
 STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
 
 
 def kills(count: int, seed: int) -> Result:
-    """Row 3: the runner, its kernel, the process that forks kernels, or all of them are killed at a random moment."""
+    """Row 3: the runner, its kernel, the process that forks kernels, or all of them are killed at a random moment.
+
+    Where none of them was there any more nothing was done, and another moment is drawn.
+    """
     result, chance = Result(), Random(seed)
     with scratch() as folder, sink.serving() as hook:
         place = real.start(folder, hook)
         begun = time.monotonic()
-        shutil.copytree(place.root, folder / "timed")
-        real.ended(real.tick(Place(folder / "timed", place.name)))
+        real.undisturbed()
         length = time.monotonic() - begun
         for number in range(count):
-            whom = ("runner", "kernel", "helper", "all")[number % 4]
-            copy = Place(folder / f"home{number}", place.name)
-            shutil.copytree(place.root, copy.root)
-            real.alerted(copy, hook)
-            process = real.tick(copy)
-            time.sleep(chance.uniform(0.1, length))
-            killed = _kill(process, whom)
-            ended = real.ended(process)
-            alive = [each.pid for each in killed if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-            wrong = [f"outlived the runner: {alive}"] if alive else []
-            result.case(f"{whom}, {len(killed)} processes", wrong + real.mended(copy, ended))
-            sink.gone(copy.root)
+            result.case(*drawn(partial(_one, place, hook, WHOM[number % len(WHOM)], chance, length)))
     return result
 
 
-def _kill(process: subprocess.Popen[str], whom: str) -> list[psutil.Process]:
-    try:
+def _one(start: Place, hook: str, whom: str, chance: Random, length: float) -> Named | None:
+    """What is wrong after a tick of which somebody was killed; None if nobody was."""
+    with copied(start, start.root.with_name("copy")) as place:
+        real.alerted(place, hook)
+        process = real.tick(place)
         runner = psutil.Process(process.pid)
-        helpers = runner.children()
-        kernels = [each for helper in helpers for each in helper.children()]
+        if whom == "kernel":  # in two thirds of a tick there is none: one of them is chosen, and waited for
+            _come(runner, 1 + chance.randrange(len(STAGES)))
+            time.sleep(chance.uniform(0, length / len(STAGES)))
+        else:
+            time.sleep(chance.uniform(0, length))
+        killed, left = _kill(process, runner, whom)
+        ended = real.ended(process)
+        if not killed or (whom in ("runner", "all") and ended.status != -signal.SIGKILL):
+            return None
+        wrong = [f"outlived what was killed: {left}"] if left else []
+        return f"{whom}, {killed} processes, it ended with {ended.status}", wrong + real.mended(place, ended)
+
+
+def _come(runner: psutil.Process, number: int) -> None:
+    """Wait until so many kernels have come, or the runner has ended.
+
+    Raises:
+        TimeoutError: neither.
+    """
+    seen: set[int] = set()
+    end = time.monotonic() + PATIENCE
+    while len(seen) < number and _alive(runner):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{len(seen)} kernels in {PATIENCE} s")
+        seen |= {each.pid for helper in _children(runner) for each in _children(helper)}
+        time.sleep(0.01)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [each for each in process.children() if _alive(each)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill(process: subprocess.Popen[str], runner: psutil.Process, whom: str) -> tuple[int, list[int]]:
+    """How many were killed, and who of those that had to go with them is alive still."""
+    helpers = _children(runner)
+    kernels = [each for helper in helpers for each in _children(helper)]
     chosen = {"runner": [runner], "kernel": kernels, "helper": helpers, "all": [runner, *helpers, *kernels]}[whom]
-    for each in chosen:
-        try:
+    alive = [each for each in chosen if _alive(each)]
+    for each in alive:
+        with suppress(psutil.NoSuchProcess):
             each.kill()
-        except psutil.NoSuchProcess:
-            continue
-    if whom not in ("runner", "all"):
-        gone = [*helpers, *kernels] if whom == "helper" else kernels
-        psutil.wait_procs(gone, timeout=5)
-        return gone
-    process.wait()  # by its own parent, so that its exit status is known
-    psutil.wait_procs([*helpers, *kernels], timeout=5)
-    return [*helpers, *kernels]
+    if runner in alive:
+        process.wait()  # by its own parent, so that its exit status is known
+    gone = kernels if whom == "kernel" else [*helpers, *kernels]
+    psutil.wait_procs(gone, timeout=5)
+    return len(alive), [each.pid for each in gone if _alive(each)]
 
 
 def memory(count: int, seed: int) -> Result:
-    """Row 7: the kernel of each stage runs out of memory: by its limit, or killed as the system would."""
-    result = Result()
+    """Row 7: the kernel of each stage runs out of memory: by a limit that the stage's own work meets, or killed within
+    it, as the system would.
+
+    What left a stage enough, or came when it was over, is none; then there is less of it, or it comes sooner.
+    """
+    result, chance = Result(), Random(seed)
     with scratch() as folder, sink.serving() as hook:
         for number in range(count):
             stage = STAGES[(number + seed - 9) % len(STAGES)]
-            code = OUT_OF_MEMORY if number < len(STAGES) else "import os\nos.kill(os.getpid(), 9)\n"
-            where = folder / str(number)
-            where.mkdir()
-            place = real.start(where, hook)
-            ended = real.ended(real.tick(place, {"ATTRITION_NOTEBOOKS": str(_with(where / "notebooks", stage, code))}))
-            wrong = [] if ended.status == 1 else [f"it ended with {ended.status}"]
-            wrong += [] if f"failed in stage {stage}" in ended.said else [f"not told: {ended.said[-300:]}"]
-            result.case(f"{stage}, case {number}", wrong + real.mended(place, ended))
-            shutil.rmtree(where)
+            code, most = WAYS[number // len(STAGES) % len(WAYS)]
+            first = chance.uniform(most / 40, most)
+            tries = (_short_of(folder / "home", hook, stage, code.format(first / 3**times)) for times in range(TRIES))
+            name, wrong = next(each for each in tries if each is not None)
+            result.case(f"{stage}, case {number}: {name}", wrong)
     return result
 
 
-def _with(folder: Path, stage: str, code: str) -> Path:
+def _short_of(where: Path, hook: str, stage: str, code: str) -> Named | None:
+    """What is wrong after a tick in one of whose stages ``code`` was run first; None if that stage came to its end."""
+    where.mkdir()
+    place = real.start(where, hook)
+    try:
+        ended = real.ended(real.tick(place, {"ATTRITION_NOTEBOOKS": str(with_cell(where / "notebooks", stage, code))}))
+        if ended.status == 0:
+            return None
+        wrong = [] if ended.status == 1 else [f"it ended with {ended.status}"]
+        told = next((line for line in ended.said.splitlines() if f"failed in stage {stage}" in line), "")
+        wrong += [] if told else [f"not told: {ended.said[-300:]}"]
+        return told, wrong + real.mended(place, ended)
+    finally:
+        sink.gone(place.root)
+        shutil.rmtree(where)
+
+
+def with_cell(folder: Path, stage: str, code: str) -> Path:
     """The notebooks with a cell more in one of them, after its parameters."""
     shutil.copytree(REPOSITORY / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
     path = next(folder.glob(f"*_{stage}.ipynb"))
@@ -97,70 +161,3 @@ def _with(folder: Path, stage: str, code: str) -> Path:
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(code, id="campaign"))
     nbformat.write(notebook, path)
     return folder
-
-
-SECRETS = {
-    "ATTRITION_TOKEN": "{}",  # asked for and sent by the API's client
-    "ATTRITION_MODEL_KEY": "{}",  # signs the models
-    "CRM": "postgresql://reader:{}@127.0.0.1:9/crm?connect_timeout=2",
-    "CRM2": "host=127.0.0.1 port=9 user=reader password={} connect_timeout=2",
-    "CRM3": "postgresql://reader:{}@nowhere.invalid/crm",
-    "CRM4": "no connection string, with {} in it",
-    "EXPORTS": '{{"username": "reader", "password": "{}", "timeout": 2}}',
-    "EXPORTS2": '{{"unknown": "{}"}}',
-    "EXPORTS3": "no JSON, with {} in it",
-    "PGPASSWORD": "{}",
-    "HTTP_PROXY": "http://reader:{}@127.0.0.1:9",
-    "HTTPS_PROXY": "http://reader:{}@127.0.0.1:9",
-    "FTP_PROXY": "http://reader:{}@127.0.0.1:9",
-    "AWS_SECRET_ACCESS_KEY": "{}",
-    "AWS_SESSION_TOKEN": "{}",
-}
-"""Variables that hold one secret each: read by the product, or by the libraries that fail on its behalf."""
-ALERTS = """
-to: ["http://127.0.0.1:9/{0}", "mailto://reader:{1}@127.0.0.1:9", "json://reader:{2}@127.0.0.1:9/hook"]
-heartbeat: http://127.0.0.1:9/{3}
-link: https://risk.example
-"""
-SOURCES = "".join(
-    f"  - {{name: {name.lower()}, postgres: {name}, query: SELECT * FROM clients, watermark: at, overlap: 1h}}\n"
-    if name.startswith("CRM")
-    else f"  - {{name: {name.lower()}, url: 'ftp://127.0.0.1:9/*.csv', options: {name}}}\n"
-    for name in SECRETS
-    if name.startswith(("CRM", "EXPORTS"))
-)
-RAISES = """
-from attrition.api_client import Client
-Client("http://127.0.0.1:9", "shop").model()
-"""
-
-
-def canaries(count: int, seed: int) -> Result:
-    """Row 17: secrets where the product takes them, all of which fail: sources, alerts, the API's client, a stage.
-
-    Then all that is left is searched for them, what was packed too.
-    """
-    result, chance = Result(), Random(seed)
-    told = [*SECRETS, "PARAMETER", *(f"alerts.yaml {number}" for number in range(4))]
-    found = {name: f"canary{chance.getrandbits(96):024x}" for name in told[:count]}
-    given = {name: how.format(found[name]) for name, how in SECRETS.items() if name in found}
-    given["ATTRITION_PARAMETER"] = found.get("PARAMETER", "")
-    with scratch() as folder:
-        place = real.start(folder)
-        said = real.ended(real.tick(place, given)).said
-        place.params.write_text(f"{place.params.read_text()}sources:\n{SOURCES}")
-        alerts = place.root / "alerts.yaml"
-        alerts.write_text(ALERTS.format(*list(found.values())[-4:]))
-        alerts.chmod(0o600)
-        kit.drop(place, "more.csv", kit.rows(7, 5))
-        notebooks = str(_with(folder / "nb", "monitor", RAISES))
-        said += real.ended(real.tick(place, given | {"ATTRITION_NOTEBOOKS": notebooks})).said
-        said += real.ended(real.tick(place, given)).said
-        alerts.unlink()  # the one file that may hold them
-        missing = [f"{each} was not told of" for each in ("source crm", "source exports", "alert") if each not in said]
-        result.case("what was to fail did", missing)
-        for name, value in found.items():
-            left = child(lambda value=value: oracle.holding(place.root, value))  # type: ignore[misc]
-            wrong = [f"it is left in {path}" for path in left.value] if left.status == 0 else [left.said[-500:]]
-            result.case(name, wrong + (["it is said"] if value in said else []))
-    return result
