@@ -98,7 +98,9 @@ class NotebookClient(PapermillNotebookClient):  # type: ignore[misc]
         try:
             executed: NotebookNode = await super().async_execute_cell(cell, cell_index, *args, **kwargs)
             return executed
-        except CellExecutionError:
+        except CellExecutionError as error:
+            if all(each.output_type != "error" for each in cell.outputs):  # memory was too short to show what it raised
+                cell.outputs.append(v4.new_output("error", ename=error.ename, evalue=error.evalue, traceback=[]))
             raise
         except Exception as error:
             why = self.nb_man.watcher.killed() if isinstance(error, DeadKernelError) else str(error)

@@ -222,6 +222,14 @@ def test_memory_that_runs_out_fails_the_cell(forking, tmp_path, piece):
     assert said(executed(forking, tmp_path / "next", "print(x)")) == "2\n"
 
 
+def test_an_error_that_the_kernel_could_not_show_is_told_all_the_same(forking, tmp_path):
+    """As where memory that ran out is too short for a traceback."""
+    silent = "get_ipython().showtraceback = lambda *a, **k: None\nraise MemoryError('no room')"
+    with pytest.raises(CellFailed) as caught:
+        executed(forking, tmp_path / "run", silent)
+    assert (caught.value.failure.name, caught.value.failure.message) == ("MemoryError", "no room")
+
+
 def test_a_cell_that_hangs_is_interrupted_where_it_stands(forking, tmp_path):
     with pytest.raises(CellFailed) as caught:
         executed(forking, tmp_path / "run", "import time; time.sleep(300)", deadline=Deadline(2, "took too long"))
