@@ -35,6 +35,8 @@ def test_nothing_is_lost(short, row):
         require(not postgres.missing(), postgres.missing())
     told = [line.split(" | ") for line in short.stdout.splitlines() if line.startswith(f"| {row} |")]
     assert [line[4] for line in told] == ["0"], short.stdout + short.stderr[-3000:]
+    cases = told[0][3]
+    require(cases[0].isdigit(), f"row {row} was not run: {cases}")
 
 
 def test_the_campaign_ends_with_0_where_nothing_is_lost(short):
