@@ -15,6 +15,7 @@ from typing import Any
 
 from attrition import bookkeeping, safe
 from attrition.book import Book
+from attrition.commits import mend_current
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
 from attrition.stage_runner import parameters_of
@@ -66,10 +67,10 @@ def rebuild(place: Place, run: Run, root: Path) -> tuple[Place, list[str]]:
     advance(place, past, int(state["data_version"]), ingests=int(state["ingests"]), at=next_version - 1)
     tables.predictions(place.scores, past.scores, to_run=number - 1, put=_link)
     with Book.open(past.book, read_only=True) as book:
-        versions = [str(model["version"]) for model in book.models()]
-    for version in versions:
-        if safe.exists(place.models / version):
-            shutil.copytree(place.models / version, past.models / version)
+        for version in (str(model["version"]) for model in book.models()):
+            if safe.exists(place.models / version):
+                shutil.copytree(place.models / version, past.models / version)
+        mend_current(past, book)
     if safe.exists(place.test):
         shutil.copytree(place.test, past.test)
     lost = ranking(place, past.book, number, past.ranking)

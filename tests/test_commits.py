@@ -553,6 +553,16 @@ for ask in (
 """
 
 
+def test_a_table_whose_first_commit_was_cut_short_is_none(tmp_path):
+    log = tmp_path / "_delta_log"
+    log.mkdir()
+    assert not delta.is_table(tmp_path)
+    (log / f"{0:020d}.json#1").write_text("{")  # as Delta Lake writes it, before it has its name
+    assert not delta.is_table(tmp_path)
+    (log / f"{0:020d}.json").write_text("{")
+    assert delta.is_table(tmp_path)
+
+
 def test_a_table_that_the_disk_keeps_back_is_not_taken_for_none(tmp_path):
     require(not tracer.available(), tracer.available())
     place = home(tmp_path / "home")

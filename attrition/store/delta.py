@@ -87,7 +87,8 @@ def is_table(folder: Path) -> bool:
     Raises:
         OSError: the folder cannot be read.
     """
-    return bool(safe.entries(folder / "_delta_log", "[0-9]*"))
+    entries = safe.entries(folder / "_delta_log", "[0-9]*")
+    return any(path.suffix in (".json", ".parquet") for path in entries)  # and not one whose writer was killed: .json#1
 
 
 def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
