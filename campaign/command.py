@@ -41,10 +41,10 @@ class Row:
 
 SHIM = "preloaded library"
 ROWS: dict[int, Row] = {
-    1: Row("SIGKILL before and after every file-system step", SHIM, "kills:steps", 10_000, 12),
+    1: Row("SIGKILL before and after every file-system step", SHIM, "kills:steps", 10_000, 8),
     2: Row("SIGKILL at random moments, also while recovering", "a timer", "kills:moments", 1_000, 4),
     3: Row("SIGKILL of runner, kernel, helper, all", "the real runner and kernels", "processes:kills", 50, 0),
-    4: Row("power loss: what was not synced dropped, torn, reordered", "replay of writes", "power:run", 5_000, 20),
+    4: Row("power loss: what was not synced dropped, torn, reordered", "replay of writes", "power:run", 5_000, 12),
     5: Row(
         "ENOSPC EIO EACCES EROFS EMFILE EINTR, short reads and writes",
         f"{SHIM}; a sample by strace",
@@ -64,9 +64,9 @@ ROWS: dict[int, Row] = {
     ),
     10: Row("drops that grow, are renamed, come twice, are replaced", "schedules", "arrivals:run", 500, 2),
     11: Row("clocks that jump, daylight saving, leap day", "the tick's clock, and all", "clocks:jumps", 40, 3),
-    12: Row("a year of ticks every 15 minutes", "simulated", "clocks:year", 35_040, 200),
+    12: Row("a year of ticks every 15 minutes", "simulated", "clocks:year", 35_040, 150),
     13: Row("histories of 50 steps beside a dictionary", "hypothesis", "machine:run", 2_000, 0),
-    14: Row("PostgreSQL cut at each message, server killed", "proxy", "queries:run", 300, 6),
+    14: Row("PostgreSQL cut at each message, server killed", "proxy", "queries:run", 300, 4),
     15: Row("cron's reality: no environment, another user, cron itself", "the real runner", "cron:run", 15, 0),
     16: Row("backup during a run, restored into an empty folder", "both held at a step", "copies:run", 50, 3),
     17: Row("secrets: canaries in what is left", "the real runner", "canaries:run", 25, 0),

@@ -5,7 +5,7 @@ lost, torn or out of order.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -83,8 +83,11 @@ def _same(whole: disk.Disk, place: Place) -> list[str]:
 def _states(whole: disk.Disk, chance: Random, wanted: int) -> Iterator[State]:
     """All states that differ, and of those that chance makes more until there are as many as wanted."""
     seen: set[tuple[str, bool]] = set()
+    cuts: Sequence[int] = range(whole.length + 1)
+    if 4 * wanted < len(cuts):  # a short form: to replay them all takes longer than to ask the few
+        cuts = sorted({*chance.sample(cuts, 4 * wanted), whole.length})
     for again in range(ROUNDS):
-        for number in range(whole.length + 1):
+        for number in cuts:
             for words, keep in disk.ways(chance).items():
                 if again and not words.startswith("some"):
                     continue
@@ -97,9 +100,9 @@ def _states(whole: disk.Disk, chance: Random, wanted: int) -> Iterator[State]:
 
 
 def _sample(states: list[State], count: int, chance: Random) -> list[State]:
-    """So many of the states, and always those of when all was done."""
-    if len(states) <= count:
-        return states
-    done = [number for number, (*_, done) in enumerate(states) if done]
-    others = [number for number, (*_, done) in enumerate(states) if not done]
-    return [states[n] for n in sorted([*done, *chance.sample(others, max(0, count - len(done)))])]
+    """So many of the states: first those of when all was done, which are few."""
+    done = [state for state in states if state[2]]
+    if len(done) >= count:
+        return chance.sample(done, max(1, count))
+    others = [state for state in states if not state[2]]
+    return [*done, *chance.sample(others, min(len(others), count - len(done)))]
