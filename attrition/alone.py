@@ -54,8 +54,7 @@ class Order:
     @staticmethod
     def done(root: Path) -> None:
         """The restore has ended: this first, as nothing else tells that it has not."""
-        (root / STAGED / ORDER).unlink()
-        safe.sync(root / STAGED)
+        safe.unlink(root / STAGED / ORDER)
         safe.remove(root / STAGED)
 
     @property
