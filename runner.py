@@ -10,29 +10,27 @@ import argparse
 import keyword
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import due, safe, wishes
-from attrition.alone import alone
+from attrition import due, safe, telling, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
-from attrition.home import Home, Place, UsageError
-from attrition.recovery import close, recover
+from attrition.home import Home, Place
+from attrition.recovery import close
 from attrition.runs import Run
-from attrition.signals import Interrupted, Stop, heeded
+from attrition.signals import Interrupted, heeded
+from attrition.visit import Clock, Visit, visit
 from attrition.wishes import Wish
 
 if TYPE_CHECKING:
-    from attrition import alerts
     from attrition.params import Portfolio
     from attrition.policy import Verdict
     from attrition.stage_runner import StageRunner
@@ -53,8 +51,6 @@ NOTEBOOKS = Home.stages()
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
-
-Clock = Callable[[], datetime]
 
 
 class Tick:
@@ -343,91 +339,38 @@ def _following(name: str) -> list[str]:
 
 
 def tick(home: Home, name: str, *, wish: Wish = wishes.NONE, clock: Clock = now) -> int:
-    """One tick of one portfolio; the exit status.
-
-    Raises:
-        Held: another run is at work.
-        UsageError: the portfolio's YAML is missing or wrong, a restore of it was cut short, or what is asked cannot be
-            done; nothing was started.
-    """
-    place = home.place(name)
-    if wish.given or not safe.exists(place.book):
-        due.refuse(place, wish)
-    with heeded() as stop, alone(place, stamp(clock())), Book.open(place.book) as book:
-        settle = due.settle_time(place, book)
-        answered = bool(wish.stage) or due.asked(place, book, stop)
-        drops = [] if wish.stage else due.drops(place, settle, stop)
-        closed, named = recover(place, book, stamp(clock()))
-        if safe.exists(place.forgetting):
-            from attrition import forgetting
-
-            done = forgetting.finish(place, book)
-            note = done["note"] if done else ""
-            say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
-        for run in closed:
-            say(place, f"{run.name} had not ended: closed as {run.report['status']}")
-        if named:  # and served, until now: whoever watches ticks is to hear of it
-            why = "in place of the one that is deployed: it is written anew. See who, or what, changed it"
-            complain(f"{stamp(clock())} {place.name}: current.json named {named} {why}")
-        drops = [path for path in drops if safe.there(path)]  # but for those that were taken in by what was closed
-        readable = due.readable(place, book, drops)
-        answered, drops = answered and len(readable) == len(drops), readable
-        if wish.resume and due.past_ingestion(due.broken(place, book)):
-            drops = []  # the same data version: they are the next tick's
-        if not (wish.asks or wish.given) and due.outgrown(place, book):
-            say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
-            wish = replace(wish, force=True)
-        if drops or wish.asks or due.owed(book):
-            status = _work(place, book, stop, drops, closed, wish, clock)
-        else:
-            if answered:  # a source that is silent for weeks must not look like a portfolio without work
-                book.quiet(stamp(clock()))
-                say(place, "quiet: no drop is ready, every row is judged")
-            status = _pages(place, book, closed) if closed or safe.exists(place.at_work) else DONE
-        return status if answered and not named else status or FAILED
+    """One tick of one portfolio; the exit status. It raises what `attrition.visit.visit` does."""
+    return visit(home, name, _work, wish=wish, clock=clock)
 
 
-def _pages(place: Place, book: Book, closed: Sequence[Run]) -> int:
-    """The pages of runs that were closed for others, and the lists that name them: a tick was cut short before."""
-    from attrition import params, publish, site
-
-    portfolio = params.load(place.params)
-    for run in closed:
-        publish.run_page(place, run, portfolio, book)
-    site.write(place, portfolio, book)
-    return DONE
-
-
-def _work(
-    place: Place, book: Book, stop: Stop, drops: Sequence[Path], closed: Sequence[Run], wish: Wish, clock: Clock
-) -> int:
+def _work(found: Visit) -> int:
     """The tick itself, or what a person asked for in its place."""
     from attrition import dependencies, forks, kernels
 
+    place, book, wish, clock = found.place, found.book, found.wish, found.clock
     kernels.environment(place.cache)
     # The kernels' libraries first, because they take a while to import.
     with forks.forking(partial(say, place)) as forked, dependencies.asking(place.newest):
-        from attrition import attempt, overrides, publish, site
+        from attrition import attempt, overrides, site
         from attrition.stage_runner import StageRunner
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
             import_module(f"attrition.{each}")
         portfolio, changed = overrides.changed(place.params, wish.given)
         due.columns_fit(place, portfolio)
-        for run in closed:
-            publish.run_page(place, run, portfolio, book)
-        if closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
-            site.write(place, portfolio, book)
-        executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, stop)
+        if found.closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
+            site.write(place, portfolio, book, found.closed)
+        executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, found.stop)
         try:
             if wish.stage:
                 status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
             else:
-                status = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed).run(drops)
+                made = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed)
+                status = made.run(found.drops)
         except Exception as error:
             with suppress(Exception):  # the disk may still fail: then the next tick closes it, and knows less
                 if book.unfinished():  # it was begun, and could not say itself what became of it
-                    _pages(place, book, close(place, book, stamp(clock()), error))
+                    site.write(place, portfolio, book, close(place, book, stamp(clock()), error))
             raise
         site.write(place, portfolio, book)
         return status
@@ -469,11 +412,14 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.verb != "tick":
         return told(lambda: command.main(arguments, Home.here()))
     begun, ended = now().replace(microsecond=0), dict[str, int]()
-    given = whom(Home.here)
+    given = telling.whom(Home.here)
     status = told(lambda: _tick(arguments, Home.here(), ended))
     if arguments.portfolio:
         ended[arguments.portfolio] = status
-    told(lambda: _alerts(arguments, Home.here(), given, begun, status, ended))  # whose fate is not the tick's
+    tried = wishes.tried(arguments)
+    told(
+        lambda: telling.tell(Home.here(), given, ended, status=status, tried=tried, since=begun)
+    )  # its fate is its own
     told(lambda: turn_over(Home.here().root / "executed" / LOG))
     return status
 
@@ -481,40 +427,6 @@ def main(words: Sequence[str] | None = None) -> int:
 def _tick(arguments: argparse.Namespace, home: Home, ended: dict[str, int]) -> int:
     wish = wishes.wish_of(arguments)
     return tick_all(home, wish, ended) if arguments.all else tick(home, arguments.portfolio, wish=wish)
-
-
-def whom(here: Callable[[], Home]) -> alerts.Settings | None:
-    """Whom to tell, read before any work: the disk that fails a tick may keep it from being read afterwards.
-
-    None also where it cannot be read: it is tried again after the tick, which says so then.
-    """
-    with suppress(OSError, UsageError):
-        if safe.exists((home := here()).root / "alerts.yaml"):
-            from attrition import alerts
-
-            return alerts.settings(home)
-    return None
-
-
-def _alerts(
-    arguments: argparse.Namespace,
-    home: Home,
-    given: alerts.Settings | None,
-    begun: datetime,
-    status: int,
-    ended: Mapping[str, int],
-) -> int:
-    if not given and not safe.exists(home.root / "alerts.yaml"):
-        return DONE
-    from attrition import alerts
-
-    tried = wishes.tried(arguments)
-    if tried and not ended and status != DONE:
-        return DONE
-    each = {name: None if tried and how != DONE else how for name, how in ended.items()}
-    for line in alerts.after(home, each, given, good=status == DONE, since=begun, now=now()):
-        complain(f"{stamp(now())} {line}")
-    return DONE
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrition import safe
 from attrition.book import Book
 from attrition.commits import commit_run, mend_current, mend_latest
+from attrition.console import complain
 from attrition.home import Place
 from attrition.runs import Run, leftovers
 from attrition.store import torn
@@ -14,27 +15,30 @@ __all__ = ["close", "recover"]
 LOST = "The process of this run went away {}; the next tick does what is missing."
 
 
-def recover(place: Place, book: Book, now: str) -> tuple[list[Run], str]:
+def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
     """Bring the portfolio to where its book and tables say it is; the caller holds the lock.
 
     Returns:
-        The runs that were closed, whose pages are not written yet; and what `commits.mend_current` says, where no run
-        of ours can have left it so.
+        The runs that were closed, whose pages are not written yet; and whether current.json named another model than
+        is deployed, though no run of ours can have left it so: that is said, because it may have served.
     """
     if safe.exists(place.at_work) or safe.exists(place.forgetting):  # which commits to both tables, and is no run yet
         for table in (place.clients, place.scores):
             torn.mend(table)
     closed = close(place, book, now)
     named = mend_current(place, book)
-    if closed or safe.exists(place.at_work) or (named and book.runs(1)[0]["status"] != "completed"):
-        named = ""  # cut short, or failed, after the decision and before this was written
+    # Not where a run was cut short, or failed, after the decision and before this was written.
+    altered = bool(named) and not (closed or safe.exists(place.at_work) or book.runs(1)[0]["status"] != "completed")
+    if altered:
+        why = "in place of the one that is deployed: it is written anew. See who, or what, changed it"
+        complain(f"{now} {place.name}: current.json named {named} {why}")
     if safe.exists(place.at_work):
         mend_latest(place, book)
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
         for folder in (*lists, place.models, place.clients / "_hashes", *last):
             safe.sweep(folder)
-    return closed, named
+    return closed, altered
 
 
 def close(place: Place, book: Book, now: str, error: Exception | None = None) -> list[Run]:

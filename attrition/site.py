@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,14 +24,17 @@ NEWEST = 30
 """Runs that a portfolio's home is made from."""
 
 
-def write(place: Place, portfolio: Portfolio, book: Book) -> None:
+def write(place: Place, portfolio: Portfolio, book: Book, closed: Sequence[Run] = ()) -> None:
     """Write what the newest run changes: the portfolio's home, its newest lists, whom to call, models, the home.
 
-    Until all of it stands, `Place.at_work` does.
+    Until all of it stands, `Place.at_work` does. Of runs that were ``closed`` for others, whose process was gone, the
+    pages come first.
 
     Raises:
         OSError: what it is made of cannot be read at the moment, or a page cannot be written.
     """
+    for run in closed:
+        publish.run_page(place, run, portfolio, book)
     newest = _newest(place, book)
     points = _history(place, book)
     calls = _read(place.call_list)

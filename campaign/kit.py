@@ -37,6 +37,7 @@ from attrition import (
     safe,
     scoring,
     stage_runner,
+    telling,
     wishes,
 )
 from attrition.console import told
@@ -171,7 +172,7 @@ def command(name: str, place: Place, **words: Any) -> int:
 
 def whom(place: Place) -> alerts.Settings | None:
     """Who is to be told of a tick, as `runner.main` reads it before."""
-    return runner.whom(lambda: Home(place.root))
+    return telling.whom(lambda: Home(place.root))
 
 
 def _alerts(place: Place, given: alerts.Settings | None, begun: datetime, now: datetime, status: int) -> int:

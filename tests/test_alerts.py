@@ -15,8 +15,7 @@ import homes
 import pytest
 from pipeline_kit import BARE, capstone, cli, here, quick
 
-import runner
-from attrition import alerts, safe
+from attrition import alerts, safe, telling
 from attrition.book import Book, Outcome
 from attrition.home import REPOSITORY, Home, UsageError
 from campaign import kit
@@ -330,11 +329,11 @@ def test_where_the_book_cannot_tell_how_ticks_ended_a_failure_is_told_once_and_i
 
 def test_whom_to_tell_is_known_though_the_whole_home_cannot_be_read_after_the_tick(tmp_path, hook, monkeypatch):
     with begun(tmp_path, hook) as (home, _, _):
-        before = runner.whom(lambda: home)
+        before = telling.whom(lambda: home)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "stat", _fails)
             patch.setattr(Path, "iterdir", _fails)
-            assert runner.whom(lambda: home) is None  # which ends no tick
+            assert telling.whom(lambda: home) is None  # which ends no tick
             for ended in ({"shop": 1}, {}):  # of one, and of all, which did not come to any
                 list(alerts.after(home, ended, before, good=False, since=NOW, now=NOW))
         assert [title for title, _ in hook.got] == ["Attrition: shop: failure", "Attrition: all: failure"]

@@ -199,7 +199,7 @@ def test_a_drop_that_was_replaced_while_it_was_read_is_left_for_the_next_tick(tm
     assert Clients(portfolio, place.clients).rows == 53
 
 
-def test_a_current_json_that_was_changed_is_mended(tmp_path):
+def test_a_current_json_that_was_changed_is_mended(tmp_path, capsys):
     place = home(tmp_path)
     place.at_work.unlink()  # its lists are there
     right = place.current.read_text()
@@ -211,8 +211,9 @@ def test_a_current_json_that_was_changed_is_mended(tmp_path):
     ):
         place.current.write_text(wrong)
         with Book.open(place.book) as book:
-            assert recover(place, book, AT) == ([], named)
-            assert recover(place, book, AT) == ([], "")
+            assert recover(place, book, AT) == ([], bool(named))
+            assert (f"current.json named {named} in place of" in capsys.readouterr().err) == bool(named)
+            assert recover(place, book, AT) == ([], False)
         assert place.current.read_text() == right
 
 

@@ -1,0 +1,95 @@
+"""A portfolio looked at: alone, with what others left half done put right, and whatever waits for work.
+
+It asks the standard library only, as most visits find nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from attrition import due, safe
+from attrition.alone import alone
+from attrition.book import Book
+from attrition.console import DONE, FAILED, now, say, stamp
+from attrition.home import Home, Place
+from attrition.recovery import recover
+from attrition.runs import Run
+from attrition.signals import Stop, heeded
+from attrition.wishes import NONE, Wish
+
+__all__ = ["Clock", "Visit", "visit"]
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What there is to work on, and with; ``closed`` are runs that were ended for others, without their pages yet."""
+
+    place: Place
+    book: Book
+    stop: Stop
+    drops: Sequence[Path]
+    closed: Sequence[Run]
+    wish: Wish
+    clock: Clock
+
+
+def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = NONE, clock: Clock = now) -> int:
+    """Look at one portfolio, and let ``work`` do what there is to do; the exit status.
+
+    Raises:
+        Held: another run is at work.
+        UsageError: the portfolio's YAML is missing or wrong, a restore of it was cut short, or what is asked cannot be
+            done; nothing was started.
+    """
+    place = home.place(name)
+    if wish.given or not safe.exists(place.book):
+        due.refuse(place, wish)
+    with heeded() as stop, alone(place, stamp(clock())), Book.open(place.book) as book:
+        settle = due.settle_time(place, book)
+        answered = bool(wish.stage) or due.asked(place, book, stop)
+        waiting = [] if wish.stage else due.drops(place, settle, stop)
+        closed, altered = recover(place, book, stamp(clock()))
+        _forget(place, book)
+        for run in closed:
+            say(place, f"{run.name} had not ended: closed as {run.report['status']}")
+        waiting = [path for path in waiting if safe.there(path)]  # but for those that were taken in by what was closed
+        drops = due.readable(place, book, waiting)
+        well = answered and len(drops) == len(waiting) and not altered
+        if wish.resume and due.past_ingestion(due.broken(place, book)):
+            drops = []  # the same data version: they are the next tick's
+        if not (wish.asks or wish.given) and due.outgrown(place, book):
+            say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
+            wish = replace(wish, force=True)
+        if drops or wish.asks or due.owed(book):
+            status = work(Visit(place, book, stop, drops, closed, wish, clock))
+        else:
+            status = _quiet(place, book, closed, well=well, at=stamp(clock()))
+        return status if well else status or FAILED
+
+
+def _forget(place: Place, book: Book) -> None:
+    """End a forgetting that was cut short."""
+    if not safe.exists(place.forgetting):
+        return
+    from attrition import forgetting
+
+    done = forgetting.finish(place, book)
+    note = done["note"] if done else ""
+    say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
+
+
+def _quiet(place: Place, book: Book, closed: Sequence[Run], *, well: bool, at: str) -> int:
+    """There is nothing to do but the pages that a tick owed when it was cut short."""
+    if well:  # a source that is silent for weeks must not look like a portfolio without work
+        book.quiet(at)
+        say(place, "quiet: no drop is ready, every row is judged")
+    if closed or safe.exists(place.at_work):
+        from attrition import params, site
+
+        site.write(place, params.load(place.params), book, closed)
+    return DONE
