@@ -30,6 +30,7 @@ class Ticked:
     lasting: bool = False  # its fault stayed to its end, so that no account could be written
     deaf: bool = False  # and was there when it first looked whom to tell
     alone: bool = True  # no other runner was at work, which may close its run for it
+    unsaid: bool = False  # its log was on the disk that was full: alerts and accounts are all that tells
 
 
 def runs(place: Place) -> frozenset[str]:
@@ -57,7 +58,7 @@ def told(place: Place, ticked: Ticked) -> list[str]:
 
 def _unexplained(place: Place, ticked: Ticked) -> Iterator[str]:
     begun = _begun(place, ticked)
-    said = any(word in ticked.said for word in SAID)
+    said = ticked.unsaid or any(word in ticked.said for word in SAID)
     fine = {"completed"} | ({"running"} if ticked.lasting else set()) | (set() if ticked.alone else {"interrupted"})
     if not said and not set(begun.values()) & {"failed", "interrupted"}:
         yield f"it ended with {ticked.status} and nobody is told why: {ticked.said[-200:]}"

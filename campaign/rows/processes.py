@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import signal
 import subprocess
@@ -31,7 +32,6 @@ WAYS = ((LIMIT, 200.0), (KILL, 2.0))
 """What is done in a stage before its own work, and at most how many MB it has beside what its kernel holds, or how many
 seconds. Delta Lake is there by then, or its import alone would meet each limit.
 """
-TRIES = 6
 WHOM = ("runner", "kernel", "helper", "all")
 PATIENCE = 120  # seconds until a kernel must have come
 STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
@@ -129,8 +129,8 @@ def memory(count: int, seed: int) -> Result:
             stage = STAGES[(number + seed - 9) % len(STAGES)]
             code, most = WAYS[number // len(STAGES) % len(WAYS)]
             first = chance.uniform(most / 40, most)
-            tries = (_short_of(folder / "home", hook, stage, code.format(first / 3**times)) for times in range(TRIES))
-            name, wrong = next(each for each in tries if each is not None)
+            enough = (code.format(first / 3**times) for times in itertools.count())
+            name, wrong = drawn(lambda: _short_of(folder / "home", hook, stage, next(enough)))  # noqa: B023 - called here
             result.case(f"{stage}, case {number}: {name}", wrong)
     return result
 

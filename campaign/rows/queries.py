@@ -18,7 +18,7 @@ from attrition.book import Book
 from attrition.home import Place
 from attrition.store.clients import Clients
 from campaign import forked, kit, oracle, postgres, proxy, telling
-from campaign.harness import Ended, Result, asked, child, copied, scratch
+from campaign.harness import Ended, Named, Result, asked, child, copied, drawn, scratch
 from campaign.postgres import Server
 from campaign.proxy import CLIENT, SERVER, At
 from campaign.shim import Fault, Mode
@@ -89,13 +89,16 @@ def run(count: int, seed: int) -> Result:
             given = Case(place, _reset(server, chance), chance)
             messages = given.recorded()
         places = {way: _places(way, messages, chance) for way in WAYS}
-        while result.cases < count:
-            way = list(WAYS)[result.cases % len(WAYS)]
-            at = next(places[way])
-            with copied(start, folder / "home") as place:
-                case = Case(place, _reset(server, chance), chance)
-                if (wrong := WAYS[way](case, at)) is not None:
-                    result.case(f"{way} {at}, case {result.cases}", wrong)
+        for number in range(count):
+            way = list(WAYS)[number % len(WAYS)]
+
+            def one(way: str = way, number: int = number) -> Named | None:
+                at = next(places[way])
+                with copied(start, folder / "home") as place:
+                    wrong = WAYS[way](Case(place, _reset(server, chance), chance), at)
+                    return None if wrong is None else (f"{way} {at}, case {number}", wrong)
+
+            result.case(*drawn(one))
     return result
 
 

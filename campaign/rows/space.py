@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from attrition.console import FAILED
 from attrition.home import Place
-from campaign import disk, kit, oracle, own, sink, telling
-from campaign.cases import case
-from campaign.harness import Case, Result, asked, child, scratch
+from campaign import disk, kit, own, sink, telling
+from campaign.cases import case, mended
+from campaign.harness import Case, Result, child, scratch
 from campaign.telling import Ticked
 
 PAGE = 4096
@@ -59,39 +57,9 @@ def _filled(given: Case, at: Path, options: str, log: bool) -> list[str] | None:
     logged = place.executed.parent / "cron.log"
     ended = child(partial(_logging, place, logged) if log else partial(kit.tick, place))
     own.mount(at, "size=64m,nr_inodes=100k", again=True)
-    ticked = Ticked(ended.value, ended.said, telling.runs(given.start), lasting=True)
-    told = _told_elsewhere if log else telling.told
-
-    def work() -> list[str]:
-        faults, begun = [*oracle.standing(place), *told(place, ticked)], _runs(place) - _runs(given.start)
-        faults += oracle.mending(kit.until_quiet(place))
-        faults += _ended(place, begun, ended.value)
-        return faults + oracle.settled(place, given.given) + oracle.differences(oracle.outcome(place), given.wanted)
-
-    faults = asked(work)
+    ticked = Ticked(ended.value, ended.said, telling.runs(given.start), lasting=True, unsaid=log)
+    faults = mended(place, given, ticked)
     return None if ended.value == 0 and not faults else faults
-
-
-def _told_elsewhere(place: Place, ticked: Ticked) -> list[str]:
-    """What is wrong where the log is on the full disk: it may hold nothing, and the alert must have gone out."""
-    if ticked.status == 0:
-        return telling.told(place, ticked)
-    wrong = [] if ticked.status == FAILED else [f"it ended with {ticked.status}"]
-    return wrong if sink.heard(place)["failure"] else [*wrong, f"it ended with {ticked.status}, and nobody is alerted"]
-
-
-def _runs(place: Place) -> set[str]:
-    return {path.parent.name for folder in (place.executed, place.staging) for path in folder.glob("[12]*/run.json")}
-
-
-def _ended(place: Place, begun: set[str], status: int) -> list[str]:
-    """What is wrong with how the runs of a tick that failed are told, by the next at the latest; one may be whole."""
-    accounts = {name: json.loads((place.executed / name / "run.json").read_text()) for name in begun if status}
-    return [
-        f"{name} of a tick that failed is told to be {account['status']}: {account['reason']}"
-        for name, account in accounts.items()
-        if not account["reason"] or account["status"] not in ("failed", "interrupted", "completed")
-    ]
 
 
 def _logging(place: Place, log: Path) -> int:
