@@ -303,7 +303,7 @@ class Tick:
 
     def _fail(self, stage: str | None, cell: int | None, name: str, message: str) -> None:
         where = f"in stage {stage}" if stage else "between two stages"
-        first = message.strip().splitlines()[0] if message.strip() else ""
+        said = ": ".join([name, *message.strip().splitlines()[:1]])  # a MemoryError has no words
         self.log.note(
             error={
                 **{"stage": stage, "cell": cell, "name": name, "message": message},
@@ -311,7 +311,7 @@ class Tick:
                 " stage's page, look at the marked cell, and run the notebook by itself in JupyterLab.",
             }
         )
-        self._end("failed", f"failed {where}: {name}: {first}")
+        self._end("failed", f"failed {where}: {said}")
 
     def _end(self, status: str, how: str = "") -> None:
         """Commit 3. A decision that was made keeps its sentence; ``how`` a run ended badly comes after it."""

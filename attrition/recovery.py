@@ -60,7 +60,8 @@ def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None
         line = book.run(run.name) or {"decision": None}
         at_work = [stage["name"] for stage in run.report["stages"] if stage["status"] == "running"]
         where = f"in stage {at_work[0]}" if at_work else "between two stages"
-        why = f"The run failed {where}: {type(error).__name__}: {error}" if error else LOST.format(where)
+        said = ": ".join(filter(None, (type(error).__name__, str(error))))
+        why = f"The run failed {where}: {said}" if error else LOST.format(where)
         run.end("failed" if error else "interrupted", now, decision=line["decision"], reason=why)
     try:
         commit_run(place, book, run)

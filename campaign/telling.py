@@ -14,7 +14,7 @@ from campaign import sink
 
 __all__ = ["Ticked", "over", "runs", "told"]
 
-REASON = re.compile(r"failed (?:in stage \w+|between two stages): \w+: *\S")
+REASON = re.compile(r"failed (?:in stage \w+|between two stages): \w+")
 """How the reason of a run that failed names its error."""
 SAID = ("Errno", "error", "Error", "the next tick asks again")
 """One of these is said where no run tells what went wrong."""

@@ -237,11 +237,12 @@ def test_a_run_that_failed_before_it_wrote_current_json_has_told_so_itself(tmp_p
     kit.second_visit(place)
 
     def broken(*_):
-        raise OSError(errno.EIO, "Input/output error")
+        raise MemoryError  # which has no words
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "mend_current", broken)
         assert kit.tick(place) == 1
+    assert reports(place)[-1]["reason"].endswith("Then the run failed between two stages: MemoryError")
     assert kit.tick(place) == 0
 
 
