@@ -15,7 +15,7 @@ from attrition import safe
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home
 
-KILLS = int(os.environ.get("ATTRITION_KILLS", "8"))
+KILLS = int(os.environ.get("ATTRITION_KILLS", "4"))
 CELL = "from attrition import record\n"
 
 
