@@ -417,9 +417,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.portfolio:
         ended[arguments.portfolio] = status
     tried = wishes.tried(arguments)
-    told(
-        lambda: telling.tell(Home.here(), given, ended, status=status, tried=tried, since=begun)
-    )  # its fate is its own
+    told(partial(telling.tell, Home.here, given, ended, status=status, tried=tried, since=begun))  # its fate is its own
     told(lambda: turn_over(Home.here().root / "executed" / LOG))
     return status
 

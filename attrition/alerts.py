@@ -94,7 +94,7 @@ def settings(home: Home) -> Settings | None:
         raise UsageError(f"{path}: others may read it, and it holds passwords: chmod 600 it")
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a date that is none is a ValueError
         raise UsageError(f"{path}: not YAML that can be read; such as:\n{EXAMPLE}") from None
     known = {"to", "heartbeat", "link", "stale_after"}
     if not isinstance(given, dict) or given.keys() - known:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrition import safe
 from attrition.console import DONE, complain, now, stamp
-from attrition.home import Home, UsageError
+from attrition.home import Home
 
 if TYPE_CHECKING:
     from attrition.alerts import Settings
@@ -25,9 +25,9 @@ FILE = "alerts.yaml"
 def whom(here: Callable[[], Home]) -> Settings | None:
     """Whom to tell, read before any work: the disk that fails a tick may keep it from being read afterwards.
 
-    None also where it cannot be read: it is tried again after the tick, which says so then.
+    None also where it cannot be read, for whatever reason: `tell` tries again, and says so.
     """
-    with suppress(OSError, UsageError):
+    with suppress(Exception):
         if safe.exists((home := here()).root / FILE):
             from attrition import alerts
 
@@ -36,7 +36,13 @@ def whom(here: Callable[[], Home]) -> Settings | None:
 
 
 def tell(
-    home: Home, given: Settings | None, ended: Mapping[str, int], *, status: int, tried: bool, since: datetime
+    here: Callable[[], Home],
+    given: Settings | None,
+    ended: Mapping[str, int],
+    *,
+    status: int,
+    tried: bool,
+    since: datetime,
 ) -> int:
     """Tell of ticks that began at ``since``; the exit status of this.
 
@@ -46,6 +52,7 @@ def tell(
     Raises:
         UsageError: ``alerts.yaml`` cannot be used.
     """
+    home = here()
     if not given and not safe.exists(home.root / FILE):
         return DONE
     from attrition import alerts

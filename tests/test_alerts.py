@@ -408,6 +408,8 @@ def test_it_is_told_once_that_no_clients_came_for_long(tmp_path, hook):
         ("heartbeat: file:///etc/passwd", 0o600, "heartbeat: expected an address that begins with http"),
         ("stale_after: 7", 0o600, "stale_after: expected 90m, 12h or 7d, not '7'"),
         ("a: [", 0o600, "not YAML"),
+        ("stale_after: 2026-13-01", 0o600, "not YAML"),
+        ("to: " + "[" * 3000, 0o600, "not YAML"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
@@ -415,6 +417,7 @@ def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
     (tmp_path / "alerts.yaml").chmod(mode)
     with pytest.raises(UsageError, match=said):
         alerts.settings(Home(tmp_path))
+    assert telling.whom(lambda: Home(tmp_path)) is None  # which ends no tick
 
 
 def test_the_command_sends_a_test_and_says_who_did_not_take_it(tmp_path, hook):
