@@ -369,10 +369,11 @@ def _work(found: Visit) -> int:
                 status = made.run(found.drops)
         except Exception as error:
             with suppress(Exception):  # the disk may still fail: then the next tick closes it, and knows less
-                if book.unfinished():  # it was begun, and could not say itself what became of it
+                if found.ours() and book.unfinished():  # it was begun, and could not say itself what became of it
                     site.write(place, portfolio, book, close(place, book, stamp(clock()), error))
             raise
-        site.write(place, portfolio, book)
+        if found.ours():
+            site.write(place, portfolio, book)
         return status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,8 +65,8 @@ class Order:
 
 
 @contextmanager
-def alone(place: Place, since: str) -> Iterator[None]:
-    """Hold the portfolio's lock for the length of a ``with`` block.
+def alone(place: Place, since: str) -> Iterator[Callable[[], bool]]:
+    """Hold the portfolio's lock for the length of a ``with`` block; what is given says whether it is still ours.
 
     Raises:
         Held: another process has it.
@@ -74,9 +74,9 @@ def alone(place: Place, since: str) -> Iterator[None]:
         UsageError: a restore of the portfolio was cut short, or this is root in somebody else's portfolio.
     """
     _refuse_root(place)
-    with safe.lock(place.lock, since):
+    with safe.lock(place.lock, since) as ours:
         refuse_while_restoring(place)
-        yield
+        yield ours
 
 
 def _refuse_root(place: Place) -> None:

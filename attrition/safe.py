@@ -14,8 +14,9 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 __all__ = [
@@ -233,7 +234,7 @@ def remove(folder: Path) -> None:
 
 
 def unlink(path: Path) -> None:
-    """Remove a file so that no power cut brings it back; gone already is fine."""
+    """Remove a file so that no power cut brings it back; gone already is fine, but not its folder."""
     path.unlink(missing_ok=True)
     sync(path.parent)
 
@@ -291,11 +292,12 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def lock(path: Path, since: str) -> Iterator[None]:
+def lock(path: Path, since: str) -> Iterator[Callable[[], bool]]:
     """Hold the kernel's exclusive lock on ``path`` for the length of a ``with`` block.
 
     The lock dies with the process, so there is nothing stale to delete; the file stays, and names
-    the last holder.
+    the last holder. Where somebody removes it all the same, another process may make one of its own, and hold that:
+    the function that is given says, within the block, that none has.
 
     Raises:
         Held: another process has it.
@@ -313,9 +315,17 @@ def lock(path: Path, since: str) -> Iterator[None]:
             raise Held(path, _holder(handle)) from None
         # Always as long: a file system may wait for its disk when a file becomes shorter.
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).ljust(120).encode(), 0)
-        yield
+        yield partial(_is_open, path, handle)
     finally:
         os.close(handle)
+
+
+def _is_open(path: Path, handle: int) -> bool:
+    """Whether a path names the file that ``handle`` has open, or none."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return True
 
 
 def holder(path: Path) -> dict[str, object]:

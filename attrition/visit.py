@@ -27,11 +27,16 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Visit:
-    """What there is to work on, and with; ``closed`` are runs that were ended for others, without their pages yet."""
+    """What there is to work on, and with.
+
+    ``ours``: whether nobody else has the portfolio, as where its lock's file was removed. ``closed``: runs that were
+    ended for others, without their pages yet.
+    """
 
     place: Place
     book: Book
     stop: Stop
+    ours: Callable[[], bool]
     drops: Sequence[Path]
     closed: Sequence[Run]
     wish: Wish
@@ -49,7 +54,7 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
     place = home.place(name)
     if wish.given or not safe.exists(place.book):
         due.refuse(place, wish)
-    with heeded() as stop, alone(place, stamp(clock())), Book.open(place.book) as book:
+    with heeded() as stop, alone(place, stamp(clock())) as ours, Book.open(place.book) as book:
         settle = due.settle_time(place, book)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         waiting = [] if wish.stage else due.drops(place, settle, stop)
@@ -66,7 +71,7 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
             say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
             wish = replace(wish, force=True)
         if drops or wish.asks or due.owed(book):
-            status = work(Visit(place, book, stop, drops, closed, wish, clock))
+            status = work(Visit(place, book, stop, ours, drops, closed, wish, clock))
         else:
             status = _quiet(place, book, closed, well=well, at=stamp(clock()))
         return status if well else status or FAILED

@@ -54,7 +54,7 @@ ROWS: dict[int, Row] = {
     ),
     6: Row("disk or inodes full, then free again", "tmpfs sizes", "space:run", 200, 3),
     7: Row("kernel out of memory, in each stage", "memory limit, SIGKILL", "processes:memory", 16, 0),
-    8: Row("runners at once; a sleeper; a lock taken away; an orphan kernel", "processes", "runners:run", 200, 5),
+    8: Row("runners at once; a sleeper; a lock taken away; an orphan kernel", "processes", "runners:run", 200, 6),
     9: Row(
         "model, manifest, current.json flipped, cut, swapped",
         "each byte and length",

@@ -143,7 +143,7 @@ def first_visit(place: Place) -> None:
 def tick(
     place: Place,
     *,
-    force: bool = False,
+    wish: wishes.Wish = wishes.NONE,
     clock: Callable[[], datetime] = lambda: BEGUN,
     executing: Callable[..., float] | None = None,
 ) -> int:
@@ -151,11 +151,11 @@ def tick(
 
     Args:
         place: its portfolio.
-        force: it has work whatever there is.
+        wish: what is asked of it.
         clock: the time, which stands still unless one is given that does not.
         executing: runs a stage, in the place of `kernels.execute`: this process unless it is given.
     """
-    wish, begun, given = wishes.Wish(force=force) if force else wishes.NONE, clock(), whom(place)
+    begun, given = clock(), whom(place)
     with _without_kernels(executing) if executing else _in_no_time():
         work = lambda: runner.tick(Home(place.root), place.name, wish=wish, clock=clock)  # noqa: E731
         status = told(work)

@@ -29,6 +29,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from attrition.home import Place
+from attrition.wishes import Wish
 from campaign import kit, oracle
 from campaign.harness import JOBS, Result, Started, aloud, child, late, scratch
 from campaign.shim import Fault, Mode
@@ -323,7 +324,7 @@ def _outcome(line: str, left: int) -> str:
 def _tick(place: Place, *, force: bool = False) -> int:
     """At this moment, because the commands between the ticks have no other clock."""
     at = datetime.now(UTC)
-    return kit.tick(place, force=force, clock=lambda: at)
+    return kit.tick(place, wish=Wish(force=force), clock=lambda: at)
 
 
 def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ behind it.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import runner
 from attrition.home import Place
 from attrition.kernels import CellFailed, Failure
 from campaign import kit, real, sink
@@ -25,6 +27,7 @@ from campaign.telling import Ticked, runs
 HELD = 75
 REAL = 40
 """One case of so many has the real runner, kernels and notebooks."""
+STAGES = [Path(notebook).stem for notebook in runner.STAGES.values()]
 KERNEL = 180
 """About as many file-system steps as the kernels of a tick take."""
 TICK = 560
@@ -35,7 +38,9 @@ Way = Callable[[Place, Random, float], tuple[list[str], Ended]]
 
 
 def run(count: int, seed: int) -> Result:
-    """``count`` cases, in turn: two at once, eight at once, a sleeper, one whose lock was taken away, an orphan."""
+    """``count`` cases, in turn: two at once, eight at once, a sleeper, a lock taken away, so that another one does all
+    or is at work too, an orphan.
+    """
     result, chance = Result(), Random(seed)
     with scratch() as folder:
         _real(result, count // REAL, chance, folder)
@@ -44,7 +49,7 @@ def run(count: int, seed: int) -> Result:
         with copied(given.start, folder / "timed") as place:
             child(lambda: kit.tick(place))
         length = time.monotonic() - begun
-        ways: tuple[Way, ...] = (_at_once(2), _at_once(8), _sleeper, _robbed, _orphan)
+        ways: tuple[Way, ...] = (_at_once(2), _at_once(8), _sleeper, _robbed, _both, _orphan)
         for number in range(count - result.cases):
             way = ways[number % len(ways)]
             with copied(given.start, folder / "home") as place:
@@ -111,6 +116,33 @@ def _robbed(place: Place, chance: Random, length: float) -> tuple[list[str], End
     fine = (_status(other) == 0 or gave_up) and _status(ended) in (0, 1)
     wrong = [] if fine else [f"the sleeper ended with {_status(ended)}, the other with {_status(other)}"]
     return wrong, other if gave_up else ended
+
+
+def _both(place: Place, chance: Random, _length: float) -> tuple[list[str], Ended]:
+    """The lock's file is removed under a stage, and a second runner is in a stage when the first goes on.
+
+    The second one's run is its own: it must come to its end as if there were no other.
+    """
+    first = Started(lambda: kit.tick(place, executing=_stopping(chance.choice(STAGES[:-1]))))
+    asleep = first.held()
+    place.lock.unlink()
+    second = Started(lambda: kit.tick(place, executing=_stopping(chance.choice(STAGES))))
+    second.held()  # unless the first had done all before its own stage
+    first.go_on()
+    ended, other = first.ended(), second.ended()
+    fine = asleep and (_status(ended), _status(other)) == (1, 0)
+    return [] if fine else [f"the first ended with {_status(ended)}, and the second with {_status(other)}"], ended
+
+
+def _stopping(stage: str) -> Callable[..., float]:
+    """What executes stages, and stands still before one of them."""
+
+    def execute(notebook: Path, *given: Any, **named: Any) -> float:
+        if notebook.stem == stage:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return kit.execute(notebook, *given, **named)
+
+    return execute
 
 
 def _asleep(place: Place, chance: Random, length: float) -> Started:
