@@ -118,7 +118,7 @@ def mend_current(place: Place, book: Book) -> str:
     }
     try:
         there = json.loads(place.current.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):  # of brackets without end
         there = None
     if there == wanted:
         return ""

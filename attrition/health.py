@@ -226,6 +226,10 @@ def _store(place: Place) -> Finding:
 
 def _model(place: Place) -> Finding:
     current = registry.current(place.models)
+    named, champion = current.version if current else None, _champion(place)
+    if named != champion:
+        said = f"current.json names {named or 'no model'}, and {champion or 'none'} is deployed"
+        return Finding("", False, said, f"runner.py tick {place.name} writes it anew; see who, or what, changed it")
     if current is None:
         return Finding("", True, "none yet: there are too few clients with an outcome")
     registry.load(registry.version_path(place.models, current.version), current.sha256)
@@ -245,6 +249,13 @@ def _freshness(place: Place) -> Finding:
     allowed = 2 * float(os.environ.get("ATTRITION_INTERVAL") or 900)
     said = f"the last tick was {timedelta(seconds=round(_ago(last)))} ago, at {last}"
     return Finding("", _ago(last) <= allowed, said, "see the line of cron above, and executed/cron.log")
+
+
+def _champion(place: Place) -> str | None:
+    if not safe.exists(place.book):
+        return None
+    with Book.open(place.book, read_only=True) as book:
+        return book.state().champion
 
 
 def _last(place: Place) -> str | None:

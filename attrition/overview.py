@@ -22,6 +22,7 @@ from attrition.serving import Server, unread
 
 __all__ = ["Standing", "interval", "lines", "page", "staleness", "standing", "standings"]
 
+ANEW = "the next tick writes it anew"
 LEEWAY = 60.0
 """Seconds by which a stamp may lie ahead of the clock."""
 AHEAD = "its last good tick ended later than it is now: the clock was ahead, or is behind; the next tick mends it"
@@ -96,7 +97,9 @@ def standing(server: Server, name: str, load: bool = True) -> Standing:
         about = replace(about, barred=True, trouble=f"{why}; {trouble or 'the next tick writes current.json anew'}")
     elif model and version != found.champion and found.champion and not trouble and _deployed(place)[0] == model:
         why = f"current.json names model {version}, and {found.champion} is deployed"
-        about = replace(about, trouble=f"{why}; the next tick writes it anew")
+        about = replace(about, trouble=f"{why}; {ANEW}")
+    elif not model and not trouble and found.champion:
+        about = replace(about, trouble=f"current.json names no model, and {found.champion} is deployed; {ANEW}")
     return _aged(about, found.good, time.time())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from attrition import pages, safe
 from attrition.book import Book
@@ -25,7 +27,7 @@ def stage_page(run: Run, notebook: str) -> str:
 
 def run_page(place: Place, run: Run, portfolio: Portfolio, book: Book) -> None:
     """Write a run's own page, and the run beside the one before where that was published with one."""
-    before = _before(place, run, book)
+    before, one = _before(place, run, book) or (None, {})
     page = pages.run(
         run.report,
         title=portfolio.title,
@@ -35,7 +37,6 @@ def run_page(place: Place, run: Run, portfolio: Portfolio, book: Book) -> None:
     )
     both = {"index": page}
     if before is not None:
-        one = json.loads((before / "index.json").read_text(encoding="utf-8"))
         hrefs = (f"../{before.name}/index.html", "index.html")
         other = json.loads(page.json())
         both["compare"] = pages.compare(one, other, title=portfolio.title, hrefs=hrefs, file="compare.html")
@@ -49,12 +50,12 @@ def report_path(run: Run) -> Path:
     return run.folder / "index.html"
 
 
-def _before(place: Place, run: Run, book: Book) -> Path | None:
-    """The folder of the newest run before this one that has a page with its twin."""
+def _before(place: Place, run: Run, book: Book) -> tuple[Path, dict[str, Any]] | None:
+    """The folder of the newest run before this one that has a page with its twin, and the twin."""
     for line in book.runs(limit=3, before=int(run.name.rpartition("-")[2])):
         folder = place.executed / str(line["run"])
-        if safe.is_file(folder / "index.json"):
-            return folder
+        with suppress(FileNotFoundError, ValueError):  # cut short before it had one, or damaged
+            return folder, json.loads((folder / "index.json").read_text(encoding="utf-8"))
     return None
 
 

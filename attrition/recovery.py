@@ -1,4 +1,7 @@
-"""What a tick does first: close the runs whose process is gone, and mend what they left half done."""
+"""What a tick does first: close the runs whose process is gone, and mend what they left half done.
+
+And last of all, where an error kept its own run from saying how it ended.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,7 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
             torn.mend(table)
     closed = close(place, book, now)
     named = mend_current(place, book)
-    # Not where a run was cut short, or failed, after the decision and before this was written.
-    altered = bool(named) and not (closed or safe.exists(place.at_work) or book.runs(1)[0]["status"] != "completed")
+    altered = bool(named) and not _cut_short(book)
     if altered:
         why = "in place of the one that is deployed: it is written anew. See who, or what, changed it"
         complain(f"{now} {place.name}: current.json named {named} {why}")
@@ -55,14 +57,20 @@ def close(place: Place, book: Book, now: str, error: Exception | None = None) ->
     return closed
 
 
+def _cut_short(book: Book) -> bool:
+    """Whether the last run is the one that deployed, and may have ended before it could write current.json."""
+    last, deployed = book.runs(1)[0], book.deployments(1)[0]
+    return bool(last["run"] == deployed["run"] and last["status"] != "completed")
+
+
 def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None) -> None:
     if run.report["status"] == "running":
-        line = book.run(run.name) or {"decision": None}
+        line = book.run(run.name) or {"decision": None, "reason": None}
         at_work = [stage["name"] for stage in run.report["stages"] if stage["status"] == "running"]
         where = f"in stage {at_work[0]}" if at_work else "between two stages"
-        said = ": ".join(filter(None, (type(error).__name__, str(error))))
-        why = f"The run failed {where}: {said}" if error else LOST.format(where)
-        run.end("failed" if error else "interrupted", now, decision=line["decision"], reason=why)
+        why = f"The run failed {where}: {_said(error)}" if error else LOST.format(where)
+        reason = f"{line['reason'] or ''} {why}".strip()  # a decision that was made keeps its sentence
+        run.end("failed" if error else "interrupted", now, decision=line["decision"], reason=reason)
     try:
         commit_run(place, book, run)
     except Exception as error:  # its scores cannot be published: the run failed, and the next tick goes on
@@ -70,3 +78,8 @@ def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None
             raise
         run.end("failed", now, reason=f"Its results could not be published: {type(error).__name__}: {error}")
         commit_run(place, book, run)
+
+
+def _said(error: Exception) -> str:
+    """An error's name and words, of which a MemoryError has none."""
+    return ": ".join(filter(None, (type(error).__name__, str(error))))

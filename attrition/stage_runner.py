@@ -38,7 +38,7 @@ class StageRunner:
 
     def take_over(self, earlier: Run) -> None:
         """Take completed stages over from an earlier run, as long as they would be executed in the same way."""
-        if earlier.report["params_sha256"] != self.portfolio.sha256:
+        if earlier.report.get("params_sha256") != self.portfolio.sha256:
             self.progress.line(f"nothing is taken over from {earlier.name}: it had other parameters")
             return
         own = ("*.ipynb", "*.html", ACCOUNT, BEFORE, RESERVE, "ingest.json", "rows", "quarantine")

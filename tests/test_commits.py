@@ -27,6 +27,7 @@ from attrition.store import delta, marks
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop
 from attrition.store.ingest import ingest
+from attrition.wishes import Wish
 from campaign import kit, sink, tracer
 
 AT, STAMP = "2026-03-01T03:15:00Z", "20260301T031500Z"
@@ -207,6 +208,7 @@ def test_a_current_json_that_was_changed_is_mended(tmp_path, capsys):
         (right.replace("0001", "0002"), "model 0002"),
         ("{", "no model"),
         ("[]", "no model"),
+        ("[" * 100_000, "no model"),
         (right.replace("proven", "spoilt"), ""),  # the right one, in other words
     ):
         place.current.write_text(wrong)
@@ -228,6 +230,39 @@ def test_whoever_watches_ticks_hears_that_another_model_was_named(tmp_path, caps
     place.current.write_text(older)
     assert [kit.tick(place), kit.tick(place)] == [1, 0]
     assert "current.json named model 0001 in place of the one that is deployed" in capsys.readouterr().err
+    with Book.open(place.book) as book:  # that the last run failed, which deployed nothing, explains nothing
+        name, sequence = book.begin(STAMP, AT)
+        run = Run.start(place, name, AT, {})
+        run.end("failed", AT, reason="tried")
+        commit_run(place, book, run, sequence)
+    assert kit.tick(place) == 0
+    place.current.write_text(older)
+    assert [kit.tick(place), kit.tick(place)] == [1, 0]
+
+
+def test_a_run_that_was_killed_when_it_had_decided_keeps_the_sentence_of_its_decision(tmp_path):
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+
+    def killed(*_):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "mend_current", killed)
+        with pytest.raises(Killed):
+            kit.tick(place)
+    assert kit.tick(place) == 0
+    assert reports(place)[0]["reason"].startswith("40 clients. The process of this run went away between two stages;")
+
+
+def test_of_a_run_that_was_killed_as_it_began_nothing_is_taken_over(tmp_path):
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert kit.tick(place) == 0
+    with Book.open(place.book) as book:
+        book.begin(STAMP, AT)
+    assert kit.tick(place) == 0
+    assert kit.tick(place, wish=Wish(resume=True)) == 0
 
 
 def test_a_run_that_failed_before_it_wrote_current_json_has_told_so_itself(tmp_path):

@@ -231,6 +231,14 @@ def test_what_a_writing_of_all_pages_left_undone_the_next_tick_does(home, place,
     assert after["history.json"] == before["history.json"]
 
 
+def test_a_notebook_that_is_damaged_keeps_its_page(place):
+    path = place.executed / names(place)[1] / "20_monitor.ipynb"
+    path.write_text(path.read_text()[:200])
+    page = path.with_suffix(".html").read_text()
+    assert main(["pages", "telco"]) == 0
+    assert path.with_suffix(".html").read_text() == page
+
+
 # ---- backup and restore
 
 
@@ -804,6 +812,13 @@ def test_a_text_that_a_killed_stage_left_half_written_goes_only_where_it_names_t
     assert others.exists()
     assert f"cut short, went as a whole: {theirs.parent.name}/{name}." in reports(place)[4]["reason"]
     assert holds(place.root, CLIENT) == []
+
+
+def test_a_page_of_before_that_is_torn_holds_no_forgetting_up(place):
+    path = place.executed / names(place)[1] / "index.json"  # which the run after it stands beside
+    path.write_text(path.read_text()[:100])
+    assert main(["forget", "telco", LINES[460].split(",")[0], "--reason", "asked"]) == 0
+    assert path.stat().st_size == 100
 
 
 def test_of_a_text_in_an_old_encoding_only_the_lines_go_that_name_the_client(place):

@@ -10,7 +10,7 @@ import pytest
 from api_kit import problem
 from rights import closed
 
-from attrition import overview
+from attrition import health, overview
 from attrition.book import Book, Outcome
 from attrition.home import UsageError
 from attrition.serving import MOST_LOADED, Server
@@ -184,6 +184,12 @@ def test_a_model_that_is_named_and_not_deployed_is_told(home):
     assert not found.barred
     homes.deploy(place, "0001", seed=1)
     assert overview.standing(Server(home, pause=0), "shop").trouble is None
+    place.current.unlink()
+    found = overview.standing(Server(home, pause=0), "shop")
+    assert found.trouble == "current.json names no model, and 0001 is deployed; the next tick writes it anew"
+    (doctor,) = (each for each in health.examine(home) if each.check == "shop: model")
+    assert doctor.said == "current.json names no model, and 0001 is deployed"
+    assert not doctor.ok
 
 
 def test_a_model_that_was_rolled_back_and_still_serves_is_not_presented_as_fine(home):

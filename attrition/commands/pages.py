@@ -7,12 +7,14 @@ and no notebook runs.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 
 from attrition import params, publish, safe, site
 from attrition.alone import alone
 from attrition.book import Book
 from attrition.console import now, stamp
 from attrition.home import Home, Place
+from attrition.pages.notebook import NotebookError
 from attrition.recovery import recover
 from attrition.runs import Run, published
 
@@ -49,7 +51,8 @@ def _anew(place: Place, portfolio: params.Portfolio, book: Book) -> int:
         run = Run.read(folder)
         for stage in run.report["stages"]:
             if safe.exists(run.folder / stage["notebook"]):
-                publish.stage_page(run, stage["notebook"])
+                with suppress(NotebookError):  # damaged: the page that it has stays
+                    publish.stage_page(run, stage["notebook"])
         publish.run_page(place, run, portfolio, book)
         done += 1
     # The first list goes first and comes last: while it is there, a tick takes the others to be there too.

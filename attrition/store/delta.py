@@ -97,6 +97,7 @@ def open_table(folder: Path, columns: Mapping[str, str]) -> DeltaTable | None:
     Raises:
         StoreError: its columns are not ``columns`` (SQL types by name), its rows have another hash, or its log cannot
             be read.
+        OSError: the folder of its log cannot be listed.
     """
     if not is_table(folder):
         return None
