@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from campaign.shim import Kind, Step
 
-__all__ = ["Disk", "Tree", "likeness", "materialise", "numbers", "tree", "tree_hash", "ways"]
+__all__ = ["Disk", "Tree", "common", "likeness", "materialise", "numbers", "tree", "tree_hash", "ways"]
 
 OWN = (
     r'"(?:timestamp|modificationTime|createdTime)\\?":\d+',
@@ -203,8 +203,8 @@ def tree_hash(tree: Tree) -> str:
     return digest.hexdigest()
 
 
-def likeness(root: Path, words: Sequence[str]) -> str:
-    """Two homes with the same are the same but for what each process has its own of, and ``words`` that name an error.
+def common(root: Path, words: Sequence[str]) -> Tree:
+    """A home without what each process has its own of, and without ``words`` that name an error.
 
     The book is taken by what it holds: where a reason is longer, SQLite lays out its pages anew.
     """
@@ -214,11 +214,15 @@ def likeness(root: Path, words: Sequence[str]) -> str:
         book = sqlite3.connect(f"file:{quote(str(root / path))}?immutable=1", uri=True)
         with closing(book), suppress(sqlite3.DatabaseError):  # torn: as it is
             found[path] = "\n".join(book.iterdump()).encode()
-    digest = hashlib.sha256()
-    for path, content in found.items():
-        what = b"chance" if path.endswith("/.reserve") else masked.sub(b"", content or b"")
-        digest.update(b"%s\0%d\0%d\0%s" % (masked.sub(b"", path.encode()), content is None, len(what), what))
-    return digest.hexdigest()
+    for path in [path for path in found if path.endswith("/.reserve")]:
+        found[path] = b"chance"
+    names = {path: masked.sub(b"", path.encode()).decode() for path in found}
+    return {names[path]: content if content is None else masked.sub(b"", content) for path, content in found.items()}
+
+
+def likeness(root: Path, words: Sequence[str]) -> str:
+    """Two homes with the same are the same in all that they have in `common`."""
+    return tree_hash(common(root, words))
 
 
 def materialise(tree: Tree, root: Path) -> None:
