@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from attrition.home import Home
 
 # How long an example takes says more of the machine than of the code; timings live in benchmarks/.
 # Where an example takes long, a run of the tests has few; `make campaign-properties` has ten times as many of those,
@@ -16,14 +19,24 @@ settings.register_profile("any machine", deadline=None, max_examples=100 * TIMES
 settings.load_profile("any machine")
 
 
-LONGEST = ["keep", "faults", "by_hand", "docs", "runner", "pages_browser", "pipeline", "classifiers", "cycle"]
-"""Files that take a minute or more, that with the most first."""
+LONGEST = ["keep", "faults", "backups", "campaign", "forgetting", "docs", "runner", "by_hand", "commits"]
+LONGEST += ["pages_browser", "pipeline", "sources_postgres", "classifiers", "cycle"]
+"""Files that take a minute or more; every other one uses what `lived` is, so that one worker makes it for all three."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that at the end no worker waits for the other."""
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home that has lived for four ticks, which takes half a minute; whoever changes it makes a copy."""
+    from keep_kit import living
+
+    with living(tmp_path_factory.mktemp("lived")) as home:
+        yield home
 
 
 def examples(number: int) -> int:
