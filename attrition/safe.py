@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -59,6 +60,8 @@ REMOTE = {
 
 NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """What the system says of a path at which there can be nothing."""
+INEXACT = 2.0
+"""Seconds by which the moment at which a process began is not known: the machine's own start is told in whole ones."""
 BROKEN = (errno.EIO, errno.EBADMSG, errno.ENODATA, errno.ESTALE, getattr(errno, "EUCLEAN", errno.EIO))
 """What the system says of one file that its disk cannot read; that the disk or the memory is full is everybody's."""
 LONGEST, END = 255, 12
@@ -260,8 +263,8 @@ def sweep(folder: Path, pattern: str = ".*.tmp", *, deep: bool = False) -> None:
     found = list(below(folder)) if deep else entries(folder)
     for path in (path for path in found if fnmatch.fnmatchcase(path.name, pattern)):
         _, _, pid = path.stem.rpartition(".")
-        if pid.isdecimal() and not _alive(int(pid)):
-            with suppress(FileNotFoundError):  # its folder just goes
+        with suppress(FileNotFoundError):  # it, or its folder, just goes
+            if pid.isdecimal() and not _writes(int(pid), path):
                 unlink(path)
 
 
@@ -275,14 +278,30 @@ def clear(folder: Path) -> None:
             remove(path) if is_folder(path) and not is_link(path) else unlink(path)
 
 
-def _alive(pid: int) -> bool:
+def _writes(pid: int, path: Path) -> bool:
+    """Whether the process that wrote ``path`` is there still, and not a later one of its number.
+
+    What this process leaves, it removes: an earlier one had the number. So had one before the machine was started anew.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:  # of another user
-        return True
-    return pid != os.getpid()  # what this process leaves, it removes: an earlier one had the number
+        pass
+    began = _began(pid)
+    return pid != os.getpid() and (began is None or began < path.lstat().st_mtime + INEXACT)
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since the epoch; None where the platform does not say."""
+    try:
+        about = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+        boot = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return None
+    ticks = int(about.rpartition(")")[2].split()[19])  # behind its name, which may hold anything
+    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK") if boot else None
 
 
 def sha256(path: Path) -> str:

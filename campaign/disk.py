@@ -31,6 +31,7 @@ OWN = (
     r"\[Errno \d+\]|os error \d+",
 )
 """What each process has its own of: moments, its number, in names too, the id of a table; and an error's number."""
+NOBODY = 2**22 + 1  # the number of no process
 Tree = dict[str, bytes | None]
 """Content by relative path; None is a folder."""
 
@@ -226,9 +227,13 @@ def likeness(root: Path, words: Sequence[str]) -> str:
 
 
 def materialise(tree: Tree, root: Path) -> None:
-    """Write a tree to a real folder, for nobody else to read: so ``alerts.yaml`` wants it."""
+    """Write a tree to a real folder, for nobody else to read: so ``alerts.yaml`` wants it.
+
+    No process outlives a power cut: what one wrote beside has the number of none, which may be in use again here.
+    """
     root.mkdir()
-    for path, content in tree.items():
+    for recorded, content in tree.items():
+        path = re.sub(r"\.\d+\.tmp$", f".{NOBODY}.tmp", recorded)
         if content is None:
             (root / path).mkdir()
         else:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,12 +112,16 @@ def test_sweep_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
     below.mkdir()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         gone, alive, before = (f".a.json.{pid}.tmp" for pid in (2**22 + 1, other.pid, os.getpid()))
+        reused = tmp_path / f".older.json.{other.pid}.tmp"
+        reused.touch()
+        os.utime(reused, (1, time.time() - 3600))
         for name in (gone, alive, before, ".a.json.tmp", "a.tmp"):
             (tmp_path / name).touch()
             (below / name).touch()
         safe.sweep(tmp_path)
         assert not (tmp_path / gone).exists()
         assert not (tmp_path / before).exists(), "an earlier process had our number"
+        assert not reused.exists(), "or that of one that began later"
         assert (below / gone).exists()
         safe.sweep(tmp_path, deep=True)
         assert other.poll() is None
