@@ -60,6 +60,34 @@ def _hold(path, ready, _done):
         signal.pause()
 
 
+def test_who_has_a_lock_knows_when_its_file_is_another_ones(tmp_path):
+    path = tmp_path / "lock"
+    with safe.lock(path, "now") as ours:
+        assert ours()
+        path.unlink()
+        assert ours(), "nobody else can have it yet"
+        path.touch()
+        assert not ours()
+
+
+def test_of_a_file_it_is_known_who_held_it_and_whether_it_changed(tmp_path):
+    path = tmp_path / "lock"
+    assert safe.identity(path) is None
+    with safe.lock(path, "now"):
+        before = safe.identity(path)
+        assert before == safe.identity(path)
+    assert safe.holder(path) == {"pid": os.getpid(), "since": "now"}
+    path.write_text("{}")
+    assert safe.identity(path) not in (None, before)
+
+
+def test_what_is_below_a_folder_comes_in_order_of_names(tmp_path):
+    for name in ("c", "a", "b"):
+        safe.make_folder(safe.make_folder(tmp_path / name))
+        (tmp_path / name / "x").touch()
+    assert [path.parent.name for path in safe.below(tmp_path) if path.name == "x"] == ["a", "b", "c"]
+
+
 def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
     path = tmp_path / "lock"
     context = multiprocessing.get_context("spawn")
