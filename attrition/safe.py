@@ -12,7 +12,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -283,25 +282,20 @@ def _writes(pid: int, path: Path) -> bool:
 
     What this process leaves, it removes: an earlier one had the number. So had one before the machine was started anew.
     """
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:  # of another user
         pass
-    began = _began(pid)
-    return pid != os.getpid() and (began is None or began < path.lstat().st_mtime + INEXACT)
+    import psutil  # here, as next to no tick finds anything to sweep
 
-
-def _began(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None where the platform does not say."""
     try:
-        about = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
-        boot = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        return None
-    ticks = int(about.rpartition(")")[2].split()[19])  # behind its name, which may hold anything
-    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK") if boot else None
+        return psutil.Process(pid).create_time() < path.lstat().st_mtime + INEXACT
+    except psutil.Error:  # the system does not show it
+        return True
 
 
 def sha256(path: Path) -> str:
