@@ -29,8 +29,8 @@ Clock = Callable[[], datetime]
 class Visit:
     """What there is to work on, and with.
 
-    ``ours``: whether nobody else has the portfolio, as where its lock's file was removed. ``closed``: runs that were
-    ended for others, without their pages yet.
+    ``ours`` says whether the lock still is: where its file was removed another process may hold one of its own.
+    ``closed`` are runs that were ended for others, without their pages yet.
     """
 
     place: Place
