@@ -22,7 +22,7 @@ from attrition import due, safe, telling, wishes
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
-from attrition.console import DONE, FAILED, LOG, complain, now, say, stamp, status_of, told, turn_over
+from attrition.console import DONE, FAILED, LOG, complain, first_words, now, say, stamp, status_of, told, turn_over
 from attrition.home import Home, Place
 from attrition.recovery import close
 from attrition.runs import Run
@@ -303,7 +303,6 @@ class Tick:
 
     def _fail(self, stage: str | None, cell: int | None, name: str, message: str) -> None:
         where = f"in stage {stage}" if stage else "between two stages"
-        said = ": ".join([name, *message.strip().splitlines()[:1]])  # a MemoryError has no words
         self.log.note(
             error={
                 **{"stage": stage, "cell": cell, "name": name, "message": message},
@@ -311,7 +310,7 @@ class Tick:
                 " stage's page, look at the marked cell, and run the notebook by itself in JupyterLab.",
             }
         )
-        self._end("failed", f"failed {where}: {said}")
+        self._end("failed", f"failed {where}: {first_words(name, message)}")
 
     def _end(self, status: str, how: str = "") -> None:
         """Commit 3. A decision that was made keeps its sentence; ``how`` a run ended badly comes after it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrition import params, publish, safe
 from attrition.book import Book
 from attrition.commits import commit_run
-from attrition.console import DONE, FAILED, say, stamp, status_of
+from attrition.console import DONE, FAILED, first_words, say, stamp, status_of, words_of
 from attrition.home import Place, UsageError
 from attrition.kernels import CellFailed
 from attrition.params import Portfolio
@@ -111,11 +111,10 @@ def _attempt(runner: StageRunner, base: Path, stages: Mapping[str, str], names: 
         advice = f"Nothing was committed. Look into it with: runner.py open {runner.place.name} {log.name} {name}"
         cell = {"stage": name, "cell": failure.cell, "name": failure.name, "message": failure.message}
         log.note(error={**cell, "advice": advice})
-        first = failure.message.partition("\n")[0]
-        return FAILED, "failed", f"The run failed in stage {name}: {failure.name}: {first}"
+        return FAILED, "failed", f"The run failed in stage {name}: {first_words(failure.name, failure.message)}"
     except Interrupted as signal:
         return status_of(signal), "interrupted", f"The run stopped by {signal}. {NOTHING}"
     except Exception as error:  # the run ends with its account, whatever it was
         log.note(error={"stage": None, "cell": None, "name": type(error).__name__, "message": str(error), "advice": ""})
-        return FAILED, "failed", f"The run failed between two stages: {type(error).__name__}: {error}"
+        return FAILED, "failed", f"The run failed between two stages: {words_of(error)}"
     return DONE, "completed", NOTHING

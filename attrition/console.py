@@ -25,6 +25,7 @@ __all__ = [
     "LOG",
     "USAGE",
     "complain",
+    "first_words",
     "integer",
     "now",
     "plain",
@@ -34,6 +35,7 @@ __all__ = [
     "told",
     "turn_over",
     "user",
+    "words_of",
     "write",
 ]
 
@@ -123,6 +125,16 @@ def turn_over(log: Path) -> int:
 def status_of(signal: Interrupted) -> int:
     """The exit status of what a signal stopped, as a shell has it."""
     return 128 + signal.number
+
+
+def first_words(name: str, message: str) -> str:
+    """An error's name and the first line of its words, of which a MemoryError has none."""
+    return ": ".join([name, *message.strip().splitlines()[:1]])
+
+
+def words_of(error: Exception) -> str:
+    """The same of an error that was raised here."""
+    return first_words(type(error).__name__, str(error))
 
 
 def told(work: Callable[[], int]) -> int:

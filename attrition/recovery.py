@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrition import safe
 from attrition.book import Book
 from attrition.commits import commit_run, mend_current, mend_latest
-from attrition.console import complain
+from attrition.console import complain, words_of
 from attrition.home import Place
 from attrition.runs import Run, leftovers
 from attrition.store import torn
@@ -68,7 +68,7 @@ def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None
         line = book.run(run.name) or {"decision": None, "reason": None}
         at_work = [stage["name"] for stage in run.report["stages"] if stage["status"] == "running"]
         where = f"in stage {at_work[0]}" if at_work else "between two stages"
-        why = f"The run failed {where}: {_said(error)}" if error else LOST.format(where)
+        why = f"The run failed {where}: {words_of(error)}" if error else LOST.format(where)
         reason = f"{line['reason'] or ''} {why}".strip()  # a decision that was made keeps its sentence
         run.end("failed" if error else "interrupted", now, decision=line["decision"], reason=reason)
     try:
@@ -76,10 +76,5 @@ def _close(place: Place, book: Book, run: Run, now: str, error: Exception | None
     except Exception as error:  # its scores cannot be published: the run failed, and the next tick goes on
         if run.report["status"] != "completed":
             raise
-        run.end("failed", now, reason=f"Its results could not be published: {type(error).__name__}: {error}")
+        run.end("failed", now, reason=f"Its results could not be published: {words_of(error)}")
         commit_run(place, book, run)
-
-
-def _said(error: Exception) -> str:
-    """An error's name and words, of which a MemoryError has none."""
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
