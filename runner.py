@@ -85,6 +85,7 @@ class Tick:
             champion_before=self.before.champion,
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
+            listing=portfolio.listing,
             params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )
@@ -174,6 +175,7 @@ class Tick:
             self._skip("every client has the champion's score" if state.champion else "there is no model yet", "assess")
         else:
             changed = self.anew or state.scored_model != state.champion
+            changed = changed or state.scored_by not in (None, self.portfolio.listing)  # another YAML, also by -p
             self._stage(
                 "assess",
                 data_version=state.data_version,
@@ -356,7 +358,7 @@ def _work(found: Visit) -> int:
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
             import_module(f"attrition.{each}")
         portfolio, changed = overrides.changed(place.params, wish.given)
-        due.columns_fit(place, portfolio)
+        due.columns_fit(place, book, portfolio)
         if found.closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
             site.write(place, portfolio, book, found.closed)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, found.stop)

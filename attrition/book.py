@@ -44,6 +44,8 @@ class State:
     params_sha256: str | None
     settle: float
     sources: int = 0
+    scored_by: str | None = None
+    outcomes: str | None = None
 
     @property
     def scores_owed(self) -> bool:
@@ -192,10 +194,20 @@ class Book:
 
     # ---- writing
 
-    def checked(self, params_sha256: str, settle: float, *, sources: bool = False) -> None:
-        """Remember that a YAML was found good, so that a quiet tick need not read it again."""
+    def checked(
+        self, params_sha256: str, settle: float, *, sources: bool = False, listing: str = "", outcomes: str = ""
+    ) -> None:
+        """Remember that a YAML was found good, so that a quiet tick need not read it again.
+
+        Where its ``listing`` is not what the scores were made by, those of all clients are owed. Its ``outcomes`` are
+        those of the table for as long as that is empty.
+        """
         self._db.execute(
-            "UPDATE state SET params_sha256 = ?, settle = ?, sources = ?", (params_sha256, settle, sources)
+            "UPDATE state SET params_sha256 = :sha256, settle = :settle, sources = :sources,"
+            " scored_version = iif(coalesce(scored_by, :listing) = :listing, scored_version, 0),"
+            " scored_by = coalesce(scored_by, :listing),"
+            " outcomes = iif(data_version = 0, :outcomes, coalesce(outcomes, :outcomes))",
+            {"sha256": params_sha256, "settle": settle, "sources": sources, "listing": listing, "outcomes": outcomes},
         )
 
     def marked(self, marks: Sequence[Mapping[str, Any]]) -> None:
@@ -309,7 +321,8 @@ class Book:
 
     def _end(self, report: Mapping[str, Any], scored: tuple[int, str] | None) -> None:
         if scored:
-            self._db.execute("UPDATE state SET scored_version = ?, scored_model = ?", scored)
+            by = report.get("listing")
+            self._db.execute("UPDATE state SET scored_version = ?, scored_model = ?, scored_by = ?", (*scored, by))
         seconds = {stage["name"]: stage["seconds"] for stage in report["stages"] if stage.get("seconds") is not None}
         model = report.get("model")
         self._db.execute(

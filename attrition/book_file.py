@@ -66,6 +66,13 @@ CREATE INDEX drops_by_name ON drops (name);
 PRAGMA user_version = 2;
 """
 
+_MEANINGS = """
+ALTER TABLE state ADD COLUMN scored_by TEXT;  -- by which words of the YAML the last published scores were made
+ALTER TABLE state ADD COLUMN outcomes TEXT;   -- what its first files wrote for who left, and who stayed
+UPDATE state SET params_sha256 = NULL;
+PRAGMA user_version = 3;
+"""
+
 
 class Unreadable(UsageError):
     """The book cannot be read at this moment: one may not, or a tick is, or was cut short, in a commit."""
@@ -91,7 +98,7 @@ def opened(path: Path, *, read_only: bool, patience: float) -> Iterator[sqlite3.
         else:
             db.execute("PRAGMA synchronous = EXTRA")
             made = db.execute("PRAGMA user_version").fetchone()[0]
-            for step in (_SCHEMA, _SOURCES)[made:]:
+            for step in (_SCHEMA, _SOURCES, _MEANINGS)[made:]:
                 db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
         yield db
     finally:

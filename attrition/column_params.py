@@ -72,6 +72,11 @@ class Target(Strict):
             raise ValueError(f"positive and negative are both {self.positive!r}: which clients left cannot be told")
         return self
 
+    @property
+    def words(self) -> str:
+        """What a file writes for a client who left, and for one who stayed."""
+        return f"{self.positive!r} and {self.negative!r}"
+
 
 class Header(Strict):
     """What may differ between a file's header and the YAML: told in a note, or the whole file set aside."""

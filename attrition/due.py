@@ -69,7 +69,13 @@ def settle_time(place: Place, book: Book) -> float:
 
     portfolio = params.load(place.params)
     if not outgrown(place, book):  # else it is read at each tick until another model serves
-        book.checked(portfolio.sha256, portfolio.settle, sources=bool(portfolio.sources))
+        book.checked(
+            portfolio.sha256,
+            portfolio.settle,
+            sources=bool(portfolio.sources),
+            listing=portfolio.listing,
+            outcomes=portfolio.target.words,
+        )
     return portfolio.settle
 
 
@@ -177,10 +183,17 @@ def past_ingestion(run: Run) -> bool:
     return any(line["status"] not in ("pending", "skipped") for line in run.report["stages"][1:])
 
 
-def columns_fit(place: Place, portfolio: Portfolio) -> None:
-    """Raise UsageError if the YAML's columns are not those of the client table."""
+def columns_fit(place: Place, book: Book, portfolio: Portfolio) -> None:
+    """Raise UsageError if the YAML's columns are not those of the client table, or an outcome means something else."""
     from attrition.store.clients import Clients, StoreError
 
+    state = book.state()
+    if state.data_version and state.outcomes not in (None, portfolio.target.words):
+        raise UsageError(
+            f"{place.params}: target: positive and negative were {state.outcomes} when its first rows came, and are "
+            f"{portfolio.target.words} now. Those rows stay as they were read: take the change back, or give the "
+            "portfolio with the new meaning a new name"
+        )
     try:
         Clients(portfolio, place.clients)
     except StoreError as error:

@@ -39,6 +39,12 @@ RANKED = {
 }
 """What a list of clients by risk holds of its own."""
 
+_APART_FROM_LISTS = {
+    *("sha256", "title", "model", "rules", "engine", "deadline", "run_deadline"),
+    *("delimiter", "decimal", "thousands", "header", "repeats", "sources", "settle"),
+}
+"""Keys that change no line of a list: how a model is trained and judged, how files are written, how long it takes."""
+
 LONGEST = 3650
 """Days that a horizon may have."""
 WEEK = 7 * 24 * 3600
@@ -297,6 +303,17 @@ class Portfolio(Strict):
         if self.costs is not None:
             return self.costs.threshold
         return 0.5 if self.given_threshold is None else self.given_threshold
+
+    @property
+    def listing(self) -> str:
+        """SHA-256 of all that the list of clients is made by, beside model and rows."""
+        given = self.model_dump_json(exclude=_APART_FROM_LISTS, exclude_defaults=True)
+        return hashlib.sha256(given.encode()).hexdigest()
+
+    @property
+    def asks(self) -> dict[str, str | int | None]:
+        """What one client in one window is: which rows count as one, and when."""
+        return {"id": self.id, "as_of": self.as_of, "horizon": self.horizon}
 
     @property
     def features(self) -> list[str]:

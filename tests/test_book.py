@@ -291,6 +291,22 @@ def test_a_yaml_that_was_found_good_is_remembered(book):
     assert (book.state().params_sha256, book.state().sources) == ("cd", 1)
 
 
+def test_by_another_listing_all_scores_are_owed_and_once(book):
+    run, sequence = book.begin("20260301T031500Z", AT)
+    sequence = book.ingested(sequence, run, [drop()], ingests=1, data_version=1)
+    sequence = book.decided(sequence, run, promote("0001"), AT)
+    sequence = book.finished(sequence, account(run), scored=(1, "0001"))  # of a release that did not note by what
+    book.checked("ab", 1.0, listing="one", outcomes="'1' and '0'")
+    assert (book.state().scored_by, book.state().scores_owed) == ("one", False)
+    book.checked("cd", 1.0, listing="two", outcomes="'0' and '1'")
+    assert (book.state().scored_version, book.state().scores_owed) == (0, True)
+    assert book.state().outcomes == "'1' and '0'", "there are rows: they stay as they were read"
+    run, sequence = book.begin("20260301T031500Z", AT)
+    book.finished(sequence, {**account(run), "listing": "two"}, scored=(1, "0001"))
+    book.checked("ef", 1.0, listing="two")
+    assert (book.state().scored_by, book.state().scores_owed) == ("two", False)
+
+
 @pytest.mark.parametrize(
     ("scored", "owed"), [({}, False), ({"scored_version": 1}, True), ({"scored_model": "0001"}, True)]
 )
@@ -412,8 +428,10 @@ def test_a_book_of_the_first_release_is_brought_up_to_date(tmp_path):
         book.begin("20260301T031500Z", AT)
         book.checked("ab", 1.0)
     db = sqlite3.connect(path, isolation_level=None)
-    for step in ("DROP TABLE marks", "DROP INDEX drops_by_name", "ALTER TABLE state DROP COLUMN sources"):
+    for step in ("DROP TABLE marks", "DROP INDEX drops_by_name"):
         db.execute(step)
+    for column in ("sources", "scored_by", "outcomes"):
+        db.execute(f"ALTER TABLE state DROP COLUMN {column}")
     db.execute("PRAGMA user_version = 1")
     db.close()
     for _ in range(2):

@@ -274,6 +274,7 @@ def test_a_book_of_an_earlier_version_gets_what_it_lacks(home):
     place = home.place("capstone")
     with Book.open(place.book) as book:
         book._db.executescript(
-            "DROP TABLE marks; DROP INDEX drops_by_name; ALTER TABLE state DROP COLUMN sources; PRAGMA user_version = 1"
+            "DROP TABLE marks; DROP INDEX drops_by_name; ALTER TABLE state DROP COLUMN sources;"
+            "ALTER TABLE state DROP COLUMN scored_by; ALTER TABLE state DROP COLUMN outcomes; PRAGMA user_version = 1"
         )
     assert len(as_json(home)) == 3

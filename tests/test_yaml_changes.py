@@ -1,0 +1,121 @@
+"""A YAML that changes between two ticks: what was made by the old one is made anew, or the change is refused."""
+
+import re
+
+import duckdb
+import pytest
+
+from attrition import params
+from attrition.book import Book
+from attrition.wishes import Wish
+from campaign import kit
+
+MORE = """\
+  account: {type: text}
+  note: {type: text, nullable: true}
+"""
+YAML = kit.YAML.replace("target:", f"{MORE}target:")
+HEADER = "client,day,plan,seats,fee,account,note,left"
+
+
+def lines(seed, count, day=None):
+    """Clients with an account each, and the same note."""
+    parts = [line.split(",") for line in kit.rows(seed, count)]
+    return [",".join([one[0], day or one[1], *one[2:5], f"acc-{one[0]}", "vip", one[5]]) for one in parts]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A portfolio whose 40 clients are on the list."""
+    found = kit.home(tmp_path / "home")
+    found.params.write_text(YAML)
+    kit.drop(found, "first.csv", lines(1, 40), HEADER)
+    assert kit.tick(found) == 0
+    return found
+
+
+def listed(place, what="count(*), count(DISTINCT id)"):
+    """What the ranking says of its clients."""
+    return duckdb.execute(f"SELECT {what} FROM '{place.ranking}' ORDER BY ALL").fetchall()
+
+
+def runs(place):
+    """How many there were."""
+    with Book.open(place.book, read_only=True) as book:
+        return book.state().runs
+
+
+def edited(place, old="", new=""):
+    """The YAML with one text in the place of another, or with one more line."""
+    text = place.params.read_text()
+    place.params.write_text(text.replace(old, new) if old else text + new)
+
+
+def test_by_another_id_no_client_is_on_the_list_twice(place):
+    edited(place, "id: client", "id: account")
+    kit.drop(place, "again.csv", lines(1, 5, "2026-02-20"), HEADER)
+    assert kit.tick(place) == 0
+    assert listed(place) == [(40, 40)]
+    assert listed(place, "DISTINCT left(id, 4)") == [("acc-",)]
+
+
+@pytest.mark.parametrize("drop", [lines(2, 5), lines(1, 5, "2025-12-01"), []], ids=["new", "late", "none"])
+def test_a_column_to_show_stands_with_every_client(place, drop):
+    edited(place, new="show: [note]\n")
+    if drop:
+        kit.drop(place, "second.csv", drop, HEADER)
+    assert kit.tick(place) == 0
+    ((clients, notes),) = listed(place, "count(*), count(note)")
+    assert clients == notes == 40 + (len(drop) if drop == lines(2, 5) else 0)
+
+
+def test_by_other_bands_every_client_is_in_the_band_of_its_risk(place):
+    edited(place, new="bands: {medium: 0.01, high: 0.02}\n")
+    assert kit.tick(place) == 0
+    assert listed(place, "DISTINCT band") == [("high",)]
+    before = runs(place)
+    assert kit.tick(place) == 0
+    assert runs(place) == before, "once is enough"
+
+
+def test_bands_that_one_run_was_given_are_those_of_its_whole_list_and_of_no_later_one(place):
+    kit.drop(place, "second.csv", lines(2, 5), HEADER)
+    given = (("bands.medium", "0.01"), ("bands.high", "0.02"))
+    assert kit.tick(place, wish=Wish(given=given)) == 0
+    assert listed(place, "DISTINCT band") == [("high",)]
+    kit.drop(place, "third.csv", lines(3, 5), HEADER)
+    assert kit.tick(place) == 0
+    of_its_risk = "if(probability < 0.3, 'low', if(probability < 0.6, 'medium', 'high'))"
+    assert listed(place, f"count(*), count(*) FILTER (band = {of_its_risk})") == [(50, 50)]
+
+
+def test_what_changes_no_line_of_the_list_has_nobody_scored_anew(place):
+    edited(place, new="rules: {tolerance: 0.4}\ndeadline: 60\n")
+    before = runs(place)
+    assert kit.tick(place) == 0
+    assert runs(place) == before
+    with Book.open(place.book, read_only=True) as book:
+        assert book.state().params_sha256 == params.load(place.params).sha256, "it was read"
+
+
+def test_an_outcome_that_means_something_else_is_refused_and_nothing_is_lost(place, capfd):
+    """Rows that are there keep what they meant: with the new ones beside them nobody could tell who left."""
+    swapped = 'target: {column: left, positive: "0", negative: "1"}'
+    edited(place, "target: {column: left}", swapped)
+    kit.drop(place, "second.csv", lines(2, 5), HEADER)
+    assert kit.tick(place) == 2
+    said = capfd.readouterr().err
+    assert re.search(r"target: positive and negative were '1' and '0' .* and are '0' and '1' now.* a new name", said)
+    assert (place.incoming / "second.csv").exists()
+    edited(place, swapped, "target: {column: left}")
+    assert kit.tick(place) == 0
+    assert listed(place) == [(45, 45)]
+
+
+def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):
+    place = kit.home(tmp_path / "home")
+    assert kit.tick(place) == 0
+    edited(place, "target: {column: left}", "target: {column: left, positive: gone}")
+    kit.drop(place, "first.csv", [line[:-1] + {"1": "gone", "0": "0"}[line[-1]] for line in kit.rows(1, 40)])
+    assert kit.tick(place) == 0
+    assert listed(place) == [(40, 40)]
