@@ -77,10 +77,13 @@ def judge(
         deployed: the deployment's number, the data version then, and whether the champion was proven.
 
     Raises:
-        ModelRefused: the champion cannot be used.
+        ModelRefused: the champion cannot be used, or the YAML asks something else than when it was trained.
     """
     number, deployed_version, proven = deployed
     pipeline, manifest = stage.model(champion)
+    if asks := manifest.otherwise(stage.portfolio):
+        why = f"in the portfolio's YAML {asks} when it was trained"
+        raise registry.ModelRefused(stage.place.models / champion, why, "the next tick with outcomes trains anew")
     rules, scores = stage.portfolio.rules, stage.place.scores
     settings = watch.config(rules, number)
     begun = watch.resume(stage.watched(), champion, judged_version, settings, rules)
@@ -250,7 +253,9 @@ def changed_terms(seen: Seen, labels: Sequence[str]) -> pd.DataFrame | str:
 def unseen_by(stage: Stage, clients: Clients, models: Sequence[Manifest]) -> pd.DataFrame:
     """The rows that count and that came after the last of these models was trained.
 
-    What was held back from a first model is not among them: it may have raised the alarm for the second.
+    What was held back from a first model is not among them: it may have raised the alarm for the second. Of a model
+    that was asked something else nobody can say which they are: there are none.
     """
-    since = max(manifest.data_version for manifest in models)
+    asked = any(manifest.otherwise(stage.portfolio) for manifest in models)
+    since = clients.version if asked else max(manifest.data_version for manifest in models)
     return evidence.counted(clients, after_version=since, scores=stage.place.scores).rows

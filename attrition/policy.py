@@ -150,6 +150,8 @@ class Decision:
 def champion_verdict(known: Standing) -> Verdict:
     """Does the champion hold?"""
     name = f"Model {known.champion}"
+    if known.refused and known.too_few:
+        return Verdict("early", f"{name} stays though {known.refused}: no other can be trained yet, {known.too_few}.")
     if known.refused:
         return Verdict("refused", f"{name} cannot be used any more: {known.refused}. A new one takes its place.")
     if known.champion is None:

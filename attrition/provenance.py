@@ -32,6 +32,7 @@ def facts(portfolio: Portfolio, pipeline: Pipeline, train: pd.DataFrame) -> dict
     return {
         "portfolio": portfolio.name,
         "features": portfolio.features,
+        "asks": portfolio.asks,
         "params": portfolio.model.model_dump(by_alias=True),
         "params_sha256": portfolio.sha256,
         "git_commit": git_commit(REPOSITORY),

@@ -106,6 +106,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     held_back: str = ""  # mark of the rows that it was not trained on (model.split); empty: none
     trained_to: int  # the newest row among them
     features: list[str]
+    asks: dict[
+        str, str | int | None
+    ] = {}  # what one client in one window was (params.Portfolio.asks); empty: not known
     params: dict[str, Any]
     params_sha256: str
     metrics: dict[str, Any]
@@ -122,6 +125,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self, portfolio: Portfolio) -> bool:
         """Whether the YAML names the features that the model was trained on."""
         return set(self.features) == set(portfolio.features)
+
+    def otherwise(self, portfolio: Portfolio) -> str:
+        """What the YAML asks otherwise than when the model was trained, in words; empty: nothing, or it is not known.
+
+        By another horizon, say, other rows count, and in other versions: of some of them it would be said that the
+        model never saw them, and some would be judged again.
+        """
+        now = portfolio.asks
+        return " and ".join(
+            f"{key} is {'none' if now[key] is None else now[key]}, and was {'none' if was is None else was}"
+            for key, was in self.asks.items()
+            if key in now and now[key] != was
+        )
 
 
 class Current(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import date
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -168,6 +169,21 @@ def test_a_challenger_is_judged_by_those_who_came_after_it_was_trained(stage):
     rows = monitoring.unseen_by(stage, stage.clients(8), [manifest])
     assert rows["_counted"].tolist() == [6] * 162 + [7] * 162 + [8] * 162
     assert monitoring.unseen_by(stage, stage.clients(TRAINED), [manifest]).empty
+
+
+def test_by_another_horizon_nobody_says_what_a_model_has_not_seen(stage):
+    """By it other rows count, and in other versions: those that it learnt from, and those that were judged, again."""
+    manifest = registry.read_manifest(stage.place.models / "0001")
+    assert manifest.asks == {"id": "client_id", "as_of": "as_of", "horizon": None}
+    other = replace(stage, portfolio=stage.portfolio.model_copy(update={"horizon": 30}))
+    learnt = evidence.counted(stage.clients(TRAINED), after_version=0).rows["_key"]
+    again = evidence.counted(other.clients(CHANGE), after_version=TRAINED).rows["_key"]
+    assert len(set(learnt) & set(again)) > 100
+    with pytest.raises(registry.ModelRefused, match="in the portfolio's YAML horizon is 30, and was none when"):
+        judged(other, CHANGE, TRAINED)
+    assert monitoring.unseen_by(other, other.clients(CHANGE), [manifest]).empty
+    of_before = msgspec.structs.replace(manifest, asks={})  # of a release that did not note it
+    assert of_before.otherwise(other.portfolio) == ""
 
 
 def test_a_client_whom_an_earlier_model_scored_is_shown_and_not_counted(stage, tmp_path):
