@@ -29,6 +29,7 @@ class Ticked:
     before: frozenset[str] = frozenset()  # runs that were published when it began
     lasting: bool = False  # its fault stayed to its end, so that no account could be written
     deaf: bool = False  # and was there when it first looked whom to tell
+    again: bool = False  # its fault came twice, and may have kept the book from knowing how the run ended
     alone: bool = True  # no other runner was at work, which may close its run for it
     unsaid: bool = False  # its log was on the disk that was full: alerts and accounts are all that tells
 
@@ -59,7 +60,8 @@ def told(place: Place, ticked: Ticked) -> list[str]:
 def _unexplained(place: Place, ticked: Ticked) -> Iterator[str]:
     begun = _begun(place, ticked)
     said = ticked.unsaid or any(word in ticked.said for word in SAID)
-    fine = {"completed"} | ({"running"} if ticked.lasting else set()) | (set() if ticked.alone else {"interrupted"})
+    unable = ticked.lasting or ticked.again
+    fine = {"completed"} | ({"running"} if unable else set()) | (set() if ticked.alone else {"interrupted"})
     if not said and not set(begun.values()) & {"failed", "interrupted"}:
         yield f"it ended with {ticked.status} and nobody is told why: {ticked.said[-200:]}"
     for run, status in begun.items():

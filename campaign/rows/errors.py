@@ -118,12 +118,14 @@ def _one(given: Case, seen: Path, fault: Fault, folder: Path) -> list[str] | Non
         return _judged(given, place, seen, ended, lasting=fault.lasting, deaf=deaf)
 
 
-def _judged(given: Case, place: Place, seen: Path, ended: Ended, *, lasting: bool, deaf: bool) -> list[str]:
+def _judged(
+    given: Case, place: Place, seen: Path, ended: Ended, *, lasting: bool, deaf: bool, again: bool = False
+) -> list[str]:
     """What is wrong after a tick in which the fault came; the process returned the tick's status first."""
     if ended.status != 0:
         return [f"the process ended with {ended.status}: {ended.said.strip()[-300:]}"]
     status = ended.value[0]
-    ticked = Ticked(status, ended.said, runs(given.start), lasting, deaf)
+    ticked = Ticked(status, ended.said, runs(given.start), lasting, deaf, again)
     left = seen / f"{given.name}-{status}-{disk.likeness(place.root, WORDS)}"
     if left.exists():  # another error at this step left the very same, and it was put right
         return asked(lambda: after(place, ticked))
@@ -204,6 +206,7 @@ def _traced(given: Case, seen: Path, fault: Failing, names: Sequence[str], folde
     with copied(given.start, folder / "home") as place:
         options = tracer.failing(fault.call, errno.errorcode[fault.errno], place.root, names, lasting=fault.lasting)
         ended = tracer.child(lambda: [kit.tick(place)], log, options)
-        if not tracer.injected(log):
+        if not (times := tracer.injected(log)):
             return None
-        return _judged(given, place, seen, ended, lasting=fault.lasting, deaf=fault.deaf)
+        again = times > 1 and not fault.lasting
+        return _judged(given, place, seen, ended, lasting=fault.lasting, deaf=fault.deaf, again=again)
