@@ -208,14 +208,24 @@ def _decided(book: Book) -> dict[str, Any] | None:
 
 
 def _home(home: Home) -> None:
-    """The list of portfolios, from the card that each has left."""
+    """The list of portfolios, from the card that each has left.
+
+    Where another portfolio's tick leaves its card after the look and writes the page first, its word must be the last.
+    """
+    written: list[dict[str, Any]] | None = None
+    while (cards := _cards(home)) != written:
+        page = pages.home(cards)
+        safe.write(home.root / "executed" / "index.json", page.json())
+        safe.write(home.root / "executed" / "index.html", page.html())
+        written = cards
+
+
+def _cards(home: Home) -> list[dict[str, Any]]:
     cards = []
     for name in home.portfolios():
         with suppress(OSError):  # what is wrong with one portfolio stops no other's tick
             cards.append(_read(home.place(name).executed / "card.json"))
-    page = pages.home([card for card in cards if card])
-    safe.write(home.root / "executed" / "index.json", page.json())
-    safe.write(home.root / "executed" / "index.html", page.html())
+    return [card for card in cards if card]
 
 
 def _put(place: Place, address: str, page: Page) -> None:

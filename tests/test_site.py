@@ -255,3 +255,34 @@ def test_lists_of_owners_who_have_nobody_any_more_go(place: Place, monkeypatch: 
         site.write(place, params.load(place.params), book)
     assert len(before) == 1
     assert not [*(place.executed / "clients").glob("by-*")]
+
+
+def test_a_portfolio_that_ends_while_the_home_is_written_has_the_last_word(tmp_path, monkeypatch):
+    """Two ticks, each of its own portfolio, know nothing of each other: no lock keeps them apart here."""
+    home = Home(tmp_path)
+    (tmp_path / "params").mkdir()
+    cards = {name: home.place(name).executed / "card.json" for name in ("one", "two")}
+
+    def left(name: str, lead: str) -> None:
+        cards[name].parent.mkdir(parents=True, exist_ok=True)
+        facts = {"name": name, "title": name, "tone": "good", "health": "holds", "model": "0001", "at": None}
+        cards[name].write_text(json.dumps({**facts, "decision": "held", "lead": lead, "high": 1}))
+
+    for name in cards:
+        home.place(name).params.touch()
+        left(name, "before")
+    really = site.pages.home
+    others: list[str] = ["two"]
+
+    def meanwhile(found: Any) -> Any:
+        page = really(found)  # of the cards as they were
+        if others:
+            left(others.pop(), "after")
+            site._home(home)
+        return page
+
+    monkeypatch.setattr(site.pages, "home", meanwhile)
+    site._home(home)
+    told = json.loads((tmp_path / "executed" / "index.json").read_text())
+    assert "after" in json.dumps(told)
+    assert "after" in (tmp_path / "executed" / "index.html").read_text()
