@@ -192,7 +192,7 @@ def _lies(place: Place, line: dict[str, Any]) -> bool:
 
 
 def _scored(place: Place, portfolio: params.Portfolio, champion: str | None) -> list[str]:
-    """No run scored a row twice, and the list has each client once, in order, by the model that serves."""
+    """No run scored a row twice, and the list has each client once, in order and band, by the model that serves."""
     files = DeltaTable(str(place.scores)).file_uris() if (place.scores / "_delta_log").exists() else []
     db = duckdb.connect()
     twice = "SELECT count(*) - count(DISTINCT (_row, run)) FROM read_parquet($files)"
@@ -201,12 +201,16 @@ def _scored(place: Place, portfolio: params.Portfolio, champion: str | None) -> 
         return faults
     if not place.ranking.exists():
         return [*faults, "a model serves, and no list says whom to call"]
-    ranked = db.execute("SELECT rank, id, model_version FROM read_parquet($file)", {"file": str(place.ranking)}).df()
+    ranked = db.execute("SELECT * FROM read_parquet($file)", {"file": str(place.ranking)}).df()
     clients = set(Clients(portfolio, place.clients).frame([str(portfolio.id)])[portfolio.id])
     if sorted(ranked["id"]) != sorted(clients):
         faults.append(f"{len(ranked)} clients in the list, {len(clients)} in the table")
     if not ranked["rank"].is_unique or set(ranked["model_version"]) - {champion}:
         faults.append("two clients of the list have one rank, or another model than the champion ranked one")
+    edges = portfolio.bands.medium, portfolio.bands.high
+    bands = [("low", "medium", "high")[sum(risk >= edge for edge in edges)] for risk in ranked["probability"]]
+    if bands != [*ranked["band"]]:
+        faults.append("a client of the list is in another band than that of the YAML")
     return faults
 
 

@@ -1,9 +1,9 @@
 """Row 13: random histories of all that is done to a portfolio, beside what a person would note of it on paper.
 
-Drops, some with rows that cannot be taken, outcomes that come alone, ticks, forced ticks, promotions, rollbacks,
-prunings, backups, restores, clients who are forgotten, and each of them killed at some step; what a killed tick left is
-met by whatever comes next. After each the table holds the very rows that stand on the paper, and the oracle of all rows
-finds nothing wrong.
+Drops, some with rows that cannot be taken, outcomes that come alone, a YAML that changes, ticks, forced ticks,
+promotions, rollbacks, prunings, backups, restores, clients who are forgotten, and each of them killed at some step;
+what a killed tick left is met by whatever comes next. After each the table holds the very rows that stand on the paper,
+and the oracle of all rows finds nothing wrong.
 """
 
 from __future__ import annotations
@@ -202,6 +202,12 @@ class _Portfolio(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def dropped_with_bad_rows(self, seed: int) -> None:
         self._drop(f"bad{seed}.csv", kit.rows(seed, 2), more=[f"nobody{seed},2026-01-05,Gold,3,1.0,1", "too,few"])
+
+    @rule(high=st.sampled_from((0.4, 0.5, 0.6)))
+    def banded(self, high: float) -> None:
+        """By another YAML it is another list."""
+        rest = self.place.params.read_text().partition("bands:")[0]
+        self.place.params.write_text(f"{rest}bands: {{medium: 0.3, high: {high}}}\n")
 
     @rule()
     def ticked(self) -> None:
