@@ -8,21 +8,20 @@ nobody took goes with the next tick. Until that file is there, nothing but the s
 from __future__ import annotations
 
 import json
-import logging
 import stat
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from attrition import record, safe
+from attrition import record, safe, sending
 from attrition.book import Book
 from attrition.console import DONE, FAILED, HELD, USAGE, stamp
 from attrition.home import NAME, Home, Place, UsageError
+from attrition.sending import KEPT, Event
 
-__all__ = ["EXAMPLE", "FILE", "Event", "Settings", "after", "deliver", "events", "settings"]
+__all__ = ["EXAMPLE", "FILE", "Settings", "after", "events", "settings"]
 
 FILE = "alerts.yaml"
 EXAMPLE = """to: [https://example.com/hook, mailto://user:password@example.com]
@@ -30,10 +29,6 @@ heartbeat: https://example.com/ping
 link: https://risk.example.com
 stale_after: 7d"""
 HOOK = ("http://", "https://")
-PATIENCE = 10.0
-"""Seconds that one service may take."""
-KEPT = 50
-"""Messages that wait for a service to be back; of more the newest are kept."""
 SHORT = 3  # runs that are looked at beside the newest ones: what was before them
 SHORTLY = timedelta(days=1)  # no tick takes longer
 BAD = ("failed", "interrupted")
@@ -56,26 +51,6 @@ class Settings:
     link: str | None = None
     stale_after: timedelta | None = None
     written: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened: ``kind`` is failure, recovery, drift, promotion, refusal or staleness."""
-
-    kind: str
-    portfolio: str
-    reason: str
-    link: str = ""
-
-    @property
-    def title(self) -> str:
-        """The subject of its message."""
-        return f"Attrition: {self.portfolio}: {self.kind}"
-
-    @property
-    def text(self) -> str:
-        """The whole message."""
-        return f"{self.reason}\n{self.link}".strip()
 
 
 def settings(home: Home) -> Settings | None:
@@ -219,7 +194,7 @@ def after(
             # As it may be the disk that keeps the book, or what was told, from being read.
             if status in TROUBLE and _known(home, name):
                 yield from _once(mark, given.to, name, NO_RUN.format(status), over=False)
-    if good and given.heartbeat and (trouble := _ping(given.heartbeat)):
+    if good and given.heartbeat and (trouble := sending.ping(given.heartbeat)):
         yield f"heartbeat: {trouble}"
 
 
@@ -244,7 +219,7 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
         if noted == bool(trouble) or not (trouble or over):
             return
         event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
-        _, troubles = _sent(to, [event], late=0)
+        _, troubles = sending.sent(to, [event], late=0)
         if troubles:
             yield from (f"{name}: alerts: {each}; it is told after the next tick" for each in troubles)
         elif trouble:
@@ -306,7 +281,7 @@ def _tell_alone(place: Place, given: Settings, status: int | None, since: dateti
         found.append(event)
         stale = runs[0]["number"]
     waiting = [Event(**each) for each in kept.get("waiting", ())]
-    left, troubles = _sent(given.to, [*waiting, *found], late=len(waiting))
+    left, troubles = sending.sent(given.to, [*waiting, *found], late=len(waiting))
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
     state = {"told": newest, "last": last, "stale": stale, "waiting": [asdict(each) for each in left]}
@@ -345,59 +320,3 @@ def _since(
 
 def _at(run: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(run["started_at"])
-
-
-def _sent(to: Sequence[str], messages: Sequence[Event], late: int) -> tuple[list[Event], list[str]]:
-    """Send what there is; what could not be delivered to anybody, and what was wrong."""
-    for number, event in enumerate(messages):
-        note = "\n(This message could not be delivered at the time.)" if number < late else ""
-        reached, troubles = deliver(to, event.title, event.text + note)
-        if troubles and not reached:
-            return [*messages[number:]][-KEPT:], troubles  # the others would fare no better
-        if troubles:  # told to some: whom it did not reach reads of it in the log
-            return [*messages[number + 1 :]][-KEPT:], troubles
-    return [], []
-
-
-def deliver(to: Sequence[str], title: str, text: str) -> tuple[int, list[str]]:
-    """Send one message to each service; how many took it, and what is to be said of the others, without addresses."""
-    if not to:
-        return 0, []
-    import apprise
-
-    logging.getLogger("apprise").disabled = True  # it may name addresses, which hold passwords
-    reached, troubles = 0, []
-    for number, url in enumerate(to, 1):
-        scheme = url.partition("://")[0][:20]
-        # A plain address is a webhook: apprise says json for what others call that.
-        found = apprise.Apprise.instantiate(_hook(url), suppress_exceptions=True)
-        if found is None:
-            troubles.append(f"to: number {number} ({scheme}) is no address that apprise knows")
-            continue
-        found.socket_connect_timeout = found.socket_read_timeout = PATIENCE
-        try:
-            taken = found.notify(body=text, title=title, body_format="text")
-        except Exception:
-            taken = False
-        if taken:
-            reached += 1
-        else:
-            troubles.append(f"to: number {number} ({scheme}) did not take the message")
-    return reached, troubles
-
-
-def _hook(url: str) -> str:
-    for plain, json_ in (("https://", "jsons://"), ("http://", "json://")):
-        if url.startswith(plain):
-            return json_ + url.removeprefix(plain)
-    return url
-
-
-def _ping(url: str) -> str:
-    """Ask for an address, so that who listens knows that ticks end well; what went wrong, without the address."""
-    try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - settings allow http(s) only
-            answer.read(1)
-    except (OSError, ValueError) as error:
-        return f"it could not be told ({type(error).__name__})"
-    return ""
