@@ -219,10 +219,12 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
         if noted == bool(trouble) or not (trouble or over):
             return
         event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
-        _, troubles = sending.sent(to, [event], late=0)
-        if troubles:
-            yield from (f"{name}: alerts: {each}; it is told after the next tick" for each in troubles)
-        elif trouble:
+        left, troubles = sending.sent(to, [event], late=0)
+        wait = "; it is told after the next tick" if left else ""
+        yield from (f"{name}: alerts: {each}{wait}" for each in troubles)
+        if left:
+            return
+        if trouble:
             safe.write(mark, "")
         else:
             mark.unlink()

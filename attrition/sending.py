@@ -39,15 +39,18 @@ class Event:
 
 
 def sent(to: Sequence[str], messages: Sequence[Event], late: int) -> tuple[list[Event], list[str]]:
-    """Send what there is; what could not be delivered to anybody, and what was wrong."""
+    """Send what there is; what could not be delivered to anybody, and what was wrong.
+
+    The first ``late`` of them could not be delivered before. What some took is not kept for the others.
+    """
+    wrong: dict[str, None] = {}
     for number, event in enumerate(messages):
         note = "\n(This message could not be delivered at the time.)" if number < late else ""
         reached, troubles = deliver(to, event.title, event.text + note)
-        if troubles and not reached:
-            return [*messages[number:]][-KEPT:], troubles  # the others would fare no better
-        if troubles:  # told to some: whom it did not reach reads of it in the log
-            return [*messages[number + 1 :]][-KEPT:], troubles
-    return [], []
+        wrong |= dict.fromkeys(troubles)
+        if troubles and not reached:  # the others would fare no better
+            return [*messages[number:]][-KEPT:], [*wrong]
+    return [], [*wrong]
 
 
 def deliver(to: Sequence[str], title: str, text: str) -> tuple[int, list[str]]:

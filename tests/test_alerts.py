@@ -26,7 +26,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 class Hook(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.got.append((body["title"], body["message"]))
+        if self.path != "/refuses":
+            self.server.got.append((body["title"], body["message"]))
         self._answer()
 
     def do_GET(self):
@@ -34,7 +35,7 @@ class Hook(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self):
-        self.send_response(500 if self.server.broken else 200)
+        self.send_response(500 if self.server.broken or self.path == "/refuses" else 200)
         self.end_headers()
 
     def log_message(self, *_):
@@ -54,9 +55,11 @@ def hook():
     server.server_close()
 
 
-def wanted(home, hook, more=""):
+def wanted(home, hook, more="", to=("/secret",)):
     path = home.root / "alerts.yaml"
-    path.write_text(f"to: ['{hook.url}/secret']\nheartbeat: {hook.url}/ping\nlink: https://risk.example\n{more}")
+    path.write_text(
+        f"to: {[hook.url + each for each in to]}\nheartbeat: {hook.url}/ping\nlink: https://risk.example\n{more}"
+    )
     path.chmod(0o600)
 
 
@@ -234,6 +237,30 @@ def test_a_portfolio_that_cannot_begin_is_told_once_and_its_end_too_but_no_name_
         ran(book, 2, "promoted")
     told(home, 2)
     assert kinds(hook) == ["failure", "recovery", "promotion"]
+
+
+def test_a_trouble_that_one_of_two_services_refused_is_told_once_and_its_end_too(tmp_path, hook):
+    home = Home(tmp_path)
+    wanted(home, hook, to=["/takes", "/refuses"])
+    place = home.place("shop")
+    place.params.parent.mkdir()
+    place.params.write_text("columns: [broken")
+    assert told(home, 0, status=2) == ["shop: alerts: to: number 2 (http) did not take the message"]
+    told(home, 1, status=2)
+    assert kinds(hook) == ["failure"]
+    told(home, 2)
+    told(home, 2)
+    assert kinds(hook) == ["failure", "recovery"]
+
+
+def test_all_messages_go_to_one_service_though_another_one_refuses_them(tmp_path, hook):
+    with begun(tmp_path, hook) as (home, _, book):
+        wanted(home, hook, to=["/takes", "/refuses"])
+        ran(book, 1, None, "failed")
+        ran(book, 2, "promoted")
+        (line,) = told(home, 2)
+        assert "number 2 (http) did not take the message; 0 messages wait for the next tick" in line
+        assert kinds(hook) == ["failure", "recovery", "promotion"]
 
 
 @pytest.mark.parametrize(("hours", "heard"), [(1, []), (3.5, []), (3.9, []), (4.1, ["failure"])])
