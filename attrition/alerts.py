@@ -19,7 +19,7 @@ from attrition import record, safe, sending
 from attrition.book import Book
 from attrition.console import DONE, FAILED, HELD, USAGE, stamp
 from attrition.home import NAME, Home, Place, UsageError
-from attrition.sending import KEPT, Event
+from attrition.sending import HOOK, KEPT, Event
 
 __all__ = ["EXAMPLE", "FILE", "Settings", "after", "events", "settings"]
 
@@ -28,7 +28,6 @@ EXAMPLE = """to: [https://example.com/hook, mailto://user:password@example.com]
 heartbeat: https://example.com/ping
 link: https://risk.example.com
 stale_after: 7d"""
-HOOK = ("http://", "https://")
 SHORT = 3  # runs that are looked at beside the newest ones: what was before them
 SHORTLY = timedelta(days=1)  # no tick takes longer
 BAD = ("failed", "interrupted")

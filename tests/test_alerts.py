@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import homes
 import pytest
+from alerts_kit import Quiet, serving
 from pipeline_kit import BARE, capstone, cli, here, quick
 
 from attrition import alerts, safe, telling
@@ -23,7 +22,7 @@ from campaign import kit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Hook(BaseHTTPRequestHandler):
+class Hook(Quiet):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path != "/refuses":
@@ -38,21 +37,12 @@ class Hook(BaseHTTPRequestHandler):
         self.send_response(500 if self.server.broken or self.path == "/refuses" else 200)
         self.end_headers()
 
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def hook():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.got, server.pings, server.broken = [], [], False
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hook) as server:
+        server.got, server.pings, server.broken = [], [], False
+        yield server
 
 
 def wanted(home, hook, more="", to=("/secret",)):
@@ -245,7 +235,7 @@ def test_a_trouble_that_one_of_two_services_refused_is_told_once_and_its_end_too
     place = home.place("shop")
     place.params.parent.mkdir()
     place.params.write_text("columns: [broken")
-    assert told(home, 0, status=2) == ["shop: alerts: to: number 2 (http) did not take the message"]
+    assert told(home, 0, status=2) == ["shop: alerts: to: number 2 (http) did not take the message (status 500)"]
     told(home, 1, status=2)
     assert kinds(hook) == ["failure"]
     told(home, 2)
@@ -259,7 +249,7 @@ def test_all_messages_go_to_one_service_though_another_one_refuses_them(tmp_path
         ran(book, 1, None, "failed")
         ran(book, 2, "promoted")
         (line,) = told(home, 2)
-        assert "number 2 (http) did not take the message; 0 messages wait for the next tick" in line
+        assert "number 2 (http) did not take the message (status 500); 0 messages wait for the next tick" in line
         assert kinds(hook) == ["failure", "recovery", "promotion"]
 
 
@@ -391,7 +381,7 @@ def test_what_could_not_be_delivered_is_told_after_the_next_tick(tmp_path, hook)
         hook.broken = True
         ran(book, 1, None, "failed", "Disk full.")
         (line,) = told(home, 1, status=1)
-        assert "to: number 1 (http) did not take the message; 1 messages wait for the next tick" in line
+        assert "to: number 1 (http) did not take the message (status 500); 1 messages wait for the next tick" in line
         assert "secret" not in line
         hook.broken, hook.got[:] = False, []
         ran(book, 2, "held")
@@ -410,7 +400,7 @@ def test_the_heartbeat_is_heard_after_success_only(tmp_path, hook):
         told(home, 0)
         assert hook.pings == ["/ping"]
         hook.broken = True
-        assert told(home, 0) == ["heartbeat: it could not be told (HTTPError)"]
+        assert told(home, 0) == ["heartbeat: it could not be told (status 500)"]
 
 
 def test_it_is_told_once_that_no_clients_came_for_long(tmp_path, hook):
