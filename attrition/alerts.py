@@ -132,12 +132,29 @@ def _verdict(place: Place, run: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _stale(place: Place, runs: Sequence[Mapping[str, Any]], allowed: timedelta, now: datetime) -> Event | None:
-    """That no run had anything to do for too long: no new clients came."""
-    last = datetime.fromisoformat(runs[0]["started_at"])
-    if now - last < allowed:
-        return None
-    return Event("staleness", place.name, f"No new clients since {runs[0]['started_at']}, in run {runs[0]['run']}.")
+def _stale(
+    place: Place, kept: Mapping[str, Any], allowed: timedelta | None, now: datetime
+) -> tuple[dict[str, Any] | None, list[Event]]:
+    """What is to be kept of the newest run that brought rows, and that this was too long ago, which is told once."""
+    brought = _brought(place, kept) if allowed else None
+    if not allowed or not brought or brought.get("told") or now - _at(brought) < allowed:
+        return brought, []
+    where = f"in run {brought['run']}" if brought["number"] else "when the first run began"
+    said = f"No new rows since {brought['started_at']}, {where}."
+    return {**brought, "told": True}, [Event("staleness", place.name, said)]
+
+
+def _brought(place: Place, kept: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest run that brought rows, or as number 0 when the first one began; None where none has begun.
+
+    Many runs may have brought none: all are looked through once, then only those that were not told yet.
+    """
+    known: dict[str, Any] | None = kept.get("brought")
+    with Book.open(place.book, read_only=True) as book:
+        found = book.brought(after=kept["told"] if known else 0) or known
+        if not found and (span := book.span()):
+            return {"number": 0, "started_at": span[0]}
+    return found
 
 
 def _where(place: Place, run: str, link: str | None) -> str:
@@ -272,20 +289,13 @@ def _tell_alone(place: Place, given: Settings, status: int | None, since: dateti
         told = max((run["number"] for run in runs if _at(run) < since), default=0)
     ended = status, _trouble(place, status, now)
     found, last = _since(place, runs, kept.get("last"), told, ended, given.link)
-    stale = kept.get("stale")
-    if (
-        runs
-        and given.stale_after
-        and stale != runs[0]["number"]
-        and (event := _stale(place, runs, given.stale_after, now))
-    ):
-        found.append(event)
-        stale = runs[0]["number"]
+    brought, stale = _stale(place, kept, given.stale_after, now)
+    found += stale
     waiting = [Event(**each) for each in kept.get("waiting", ())]
     left, troubles = sending.sent(given.to, [*waiting, *found], late=len(waiting))
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
-    state = {"told": newest, "last": last, "stale": stale, "waiting": [asdict(each) for each in left]}
+    state = {"told": newest, "last": last, "brought": brought, "waiting": [asdict(each) for each in left]}
     try:
         if state != kept:
             safe.write(path, json.dumps(state, indent=1) + "\n")

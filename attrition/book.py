@@ -132,6 +132,15 @@ class Book:
         )
         return (first[0], newest[0]) if first else None
 
+    def brought(self, after: int = 0) -> dict[str, Any] | None:
+        """The newest run that brought new rows, if above ``after``: its ``number``, ``run`` and ``started_at``."""
+        row = self._db.execute(
+            "SELECT number, run, started_at FROM runs WHERE number > ? AND NOT manual"
+            " AND json_extract(rows, '$.ingested') > 0 ORDER BY number DESC LIMIT 1",
+            (after,),
+        ).fetchone()
+        return dict(row) if row else None
+
     def run(self, run: str) -> dict[str, Any] | None:
         """One run's line."""
         row = self._db.execute("SELECT * FROM runs WHERE run = ?", (run,)).fetchone()

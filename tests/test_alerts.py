@@ -64,15 +64,16 @@ def shop(root):
         yield home, place, book
 
 
-def ran(book, day, decision="held", status="completed", reason="It holds.", manual=False):
-    """A run of a day, as the runner leaves it in the book."""
+def ran(book, day, decision="held", status="completed", reason="It holds.", manual=False, rows=1):
+    """A run of a day that brought so many rows, as the runner leaves it in the book."""
     at = NOW + timedelta(days=day)
     run, sequence = book.begin(at.strftime("%Y%m%dT%H%M%SZ"), at.isoformat(), manual=manual)
     if decision:
         outcome = Outcome(decision, reason, judged_version=1, champion=None, challenger=None, evidence={}, proven=None)
         sequence = book.decided(sequence, run, outcome, at.isoformat())
     report = {"run": run, "status": status, "reason": reason, "finished_at": at.isoformat(), "data_version": 1}
-    book.finished(sequence, {**report, "model": None, "rows": {}, "stages": [], "decision": decision}, None)
+    counts = {"ingested": rows}
+    book.finished(sequence, {**report, "model": None, "rows": counts, "stages": [], "decision": decision}, None)
     return run
 
 
@@ -403,16 +404,45 @@ def test_the_heartbeat_is_heard_after_success_only(tmp_path, hook):
         assert told(home, 0) == ["heartbeat: it could not be told (status 500)"]
 
 
-def test_it_is_told_once_that_no_clients_came_for_long(tmp_path, hook):
+@pytest.mark.parametrize("idle", [{"rows": 0}, {"manual": True}, None])
+def test_it_is_told_once_that_no_rows_came_for_long_whatever_ran_meanwhile(tmp_path, hook, idle):
+    """The same export each day, a stage that is tried by hand, and only quiet ticks."""
+    with begun(tmp_path, hook, "stale_after: 7d\n") as (home, _, book):
+        for day in range(1, 10):
+            if idle:
+                ran(book, day, **idle)
+            told(home, day)
+            assert kinds(hook) == (["staleness"] if day >= 7 else [])
+        assert hook.got[0][1] == "No new rows since 2026-01-01T00:00:00+00:00, in run 20260101T000000Z-0001."
+        ran(book, 10)
+        for day in (10, 16, 17, 18):
+            told(home, day)
+        assert kinds(hook) == ["staleness", "staleness"]
+
+
+def test_rows_that_came_before_anybody_looked_are_found_behind_many_runs_that_brought_none(tmp_path, hook):
+    with shop(tmp_path) as (home, _, book):
+        ran(book, 0, rows=0)
+        newest = ran(book, 1)
+        for day in range(2, 80):
+            ran(book, day, rows=0)
+        wanted(home, hook, "stale_after: 7d\n")
+        for day in (80, 81):
+            told(home, day)
+        assert [text for _, text in hook.got] == [f"No new rows since 2026-01-02T00:00:00+00:00, in run {newest}."]
+
+
+def test_that_no_row_ever_came_is_told_too(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         wanted(home, hook, "stale_after: 7d\n")
-        ran(book, 0)
-        for day in (0, 6, 7, 8):
+        for day in range(10):
+            ran(book, day, rows=0)
             told(home, day)
-        assert kinds(hook) == ["staleness"]
-        ran(book, 9)
-        for day in (9, 17, 18):
-            told(home, day)
+        assert [text for _, text in hook.got] == [
+            "No new rows since 2026-01-01T00:00:00+00:00, when the first run began."
+        ]
+        ran(book, 10)
+        told(home, 17)
         assert kinds(hook) == ["staleness", "staleness"]
 
 

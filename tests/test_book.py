@@ -147,6 +147,15 @@ def month(number):
     return f"2026-{number:02d}-01T03:15:00Z"
 
 
+def test_the_newest_run_that_brought_rows_is_none_that_was_tried_and_is_asked_for_among_newer_ones(book):
+    for manual, ingested in ((False, 3), (False, 5), (False, 0), (True, 4)):
+        run, sequence = book.begin("20260301T031500Z", AT, manual=manual)
+        book.finished(sequence, account(run, rows={"ingested": ingested}))
+    book.begin("20260301T031500Z", AT)  # which has not said yet what it brought
+    assert book.brought() == book.brought(after=1) == {"number": 2, "run": "20260301T031500Z-0002", "started_at": AT}
+    assert book.brought(after=2) is None
+
+
 def test_runs_are_found_by_how_they_ended_what_they_decided_and_when_they_began(book):
     ends = [("completed", "held"), ("completed", "promoted"), ("failed", None), ("completed", "held")]
     assert book.span() is None
