@@ -19,7 +19,7 @@ from attrition import record, safe, sending
 from attrition.book import Book
 from attrition.console import DONE, FAILED, HELD, USAGE, stamp
 from attrition.home import NAME, Home, Place, UsageError
-from attrition.sending import HOOK, KEPT, Event
+from attrition.sending import HOOK, KEPT, Event, Services
 
 __all__ = ["EXAMPLE", "FILE", "Settings", "after", "events", "settings"]
 
@@ -191,8 +191,9 @@ def after(
     since = min(since, given.written or since)
     if now < since:  # the clock was set back meanwhile: rather what was shortly before too than nothing
         since = now - SHORTLY
+    services = Services(given.to)
     none = NONE_BEGUN if not ended and not good else None
-    yield from _once(home.root / ".alerts", given.to, "all", none, over=none is None)
+    yield from _once(home.root / ".alerts", services, "all", none, over=none is None)
     for name, status in ended.items():
         if not NAME.fullmatch(name):  # the tick has said so, and no later one has anything to add
             continue
@@ -202,14 +203,14 @@ def after(
             begun = safe.exists(place.book)
             stuck = status in TROUBLE and not begun and safe.exists(place.params)  # and no name that was mistyped
             trouble = NO_RUN.format(status) if stuck else None
-            yield from _once(mark, given.to, name, trouble, over=status == DONE)
+            yield from _once(mark, services, name, trouble, over=status == DONE)
             if begun:
-                yield from _tell(place, given, status, since, now)
+                yield from _tell(place, given, services, status, since, now)
         except Exception as error:  # another portfolio must not wait for the trouble of this one
             yield f"{name}: alerts: {type(error).__name__}: what happened is told after the next tick"
             # As it may be the disk that keeps the book, or what was told, from being read.
             if status in TROUBLE and _known(home, name):
-                yield from _once(mark, given.to, name, NO_RUN.format(status), over=False)
+                yield from _once(mark, services, name, NO_RUN.format(status), over=False)
     if good and given.heartbeat and (trouble := sending.ping(given.heartbeat)):
         yield f"heartbeat: {trouble}"
 
@@ -222,7 +223,7 @@ def _known(home: Home, name: str) -> bool:
         return True
 
 
-def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over: bool) -> Iterator[str]:
+def _once(mark: Path, services: Services, name: str, trouble: str | None, *, over: bool) -> Iterator[str]:
     """Tell a trouble that no book knows of once, and once that it is over; ``mark`` is there in between.
 
     It is not in the portfolio's own folders, which have to stay empty for a restore.
@@ -235,7 +236,7 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
         if noted == bool(trouble) or not (trouble or over):
             return
         event = Event("failure", name, trouble) if trouble else Event("recovery", name, "Ticks end well again.")
-        left, troubles = sending.sent(to, [event], late=0)
+        left, troubles = services.sent([event], late=0)
         wait = "; it is told after the next tick" if left else ""
         yield from (f"{name}: alerts: {each}{wait}" for each in troubles)
         if left:
@@ -248,10 +249,12 @@ def _once(mark: Path, to: Sequence[str], name: str, trouble: str | None, *, over
         yield f"{name}: alerts: {error}. {NOT_NOTED}"
 
 
-def _tell(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
+def _tell(
+    place: Place, given: Settings, services: Services, status: int | None, since: datetime, now: datetime
+) -> Iterator[str]:
     try:
         with safe.lock(place.data / "alerts.lock", now.isoformat()):
-            yield from _tell_alone(place, given, status, since, now)
+            yield from _tell_alone(place, given, services, status, since, now)
     except safe.Held:  # by another tick's messages: they are these
         return
 
@@ -279,7 +282,9 @@ def _trouble(place: Place, status: int | None, now: datetime) -> str | None:
     return STUCK.format(holder.get("pid"), place.lock, stamp(since)) if now > over else None
 
 
-def _tell_alone(place: Place, given: Settings, status: int | None, since: datetime, now: datetime) -> Iterator[str]:
+def _tell_alone(
+    place: Place, given: Settings, services: Services, status: int | None, since: datetime, now: datetime
+) -> Iterator[str]:
     path = place.data / "alerts.json"
     safe.sweep(place.data)  # of one that was killed while it noted what was told
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
@@ -292,7 +297,7 @@ def _tell_alone(place: Place, given: Settings, status: int | None, since: dateti
     brought, stale = _stale(place, kept, given.stale_after, now)
     found += stale
     waiting = [Event(**each) for each in kept.get("waiting", ())]
-    left, troubles = sending.sent(given.to, [*waiting, *found], late=len(waiting))
+    left, troubles = services.sent([*waiting, *found], late=len(waiting))
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
     state = {"told": newest, "last": last, "brought": brought, "waiting": [asdict(each) for each in left]}

@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,12 +17,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HOOK", "KEPT", "Event", "deliver", "ping", "sent"]
+__all__ = ["HOOK", "KEPT", "Event", "Services", "ping"]
 
 HOOK = ("http://", "https://")
 """How an address begins that is asked for as it stands; any other one is apprise's."""
 PATIENCE = 10.0
-"""Seconds that one service may take, from the first byte to the last."""
+"""Seconds that a service may take in one tick, from the first byte to the last, without taking a message."""
+LEFT_ALONE = 30.0
+"""Seconds after which a socket is closed that nobody waits for any more."""
+LATE = "no whole answer within {:.1f} s"
 KEPT = 50
 """Messages that wait for a service to be back; of more the newest are kept."""
 
@@ -46,67 +50,95 @@ class Event:
         return f"{self.reason}\n{self.link}".strip()
 
 
-def sent(to: Sequence[str], messages: Sequence[Event], late: int) -> tuple[list[Event], list[str]]:
-    """Send what there is; what could not be delivered to anybody, and what was wrong.
+class Services:
+    """Those that one tick sends messages to. Each may take ``PATIENCE`` seconds in all for what it does not take.
 
-    The first ``late`` of them could not be delivered before. What some took is not kept for the others.
+    Then it is left out: or each portfolio would wait anew for one that is silent.
     """
-    wrong: dict[str, None] = {}
-    for number, event in enumerate(messages):
-        note = "\n(This message could not be delivered at the time.)" if number < late else ""
-        reached, troubles = deliver(to, event.title, event.text + note)
-        wrong |= dict.fromkeys(troubles)
-        if troubles and not reached:  # the others would fare no better
-            return [*messages[number:]][-KEPT:], [*wrong]
-    return [], [*wrong]
 
+    def __init__(self, to: Sequence[str]):
+        self._to = tuple(to)
+        self._left = [PATIENCE for _ in to]
 
-def deliver(to: Sequence[str], title: str, text: str) -> tuple[int, list[str]]:
-    """Send one message to each service; how many took it, and what is to be said of the others, without addresses."""
-    troubles = []
-    for number, url in enumerate(to, 1):
-        wrong = _posted(url, title, text) if url.startswith(HOOK) else _notified(url, title, text)
+    def sent(self, messages: Sequence[Event], late: int) -> tuple[list[Event], list[str]]:
+        """Send what there is; what could not be delivered to anybody, and what was wrong.
+
+        The first ``late`` of them could not be delivered before. What some took is not kept for the others.
+        """
+        wrong: dict[str, None] = {}
+        for number, event in enumerate(messages):
+            note = "\n(This message could not be delivered at the time.)" if number < late else ""
+            reached, troubles = self.deliver(event.title, event.text + note)
+            wrong |= dict.fromkeys(troubles)
+            if troubles and not reached:  # the others would fare no better
+                return [*messages[number:]][-KEPT:], [*wrong]
+        return [], [*wrong]
+
+    def deliver(self, title: str, text: str) -> tuple[int, list[str]]:
+        """Send one message to each; how many took it, and what is to be said of the others, without addresses."""
+        troubles = []
+        for number, url in enumerate(self._to):
+            if wrong := self._delivered(number, title, text):
+                troubles.append(f"to: number {number + 1} ({url.partition('://')[0][:20]}) {wrong}")
+        return len(self._to) - len(troubles), troubles
+
+    def _delivered(self, number: int, title: str, text: str) -> str:
+        url, left = self._to[number], self._left[number]
+        if left <= 0:
+            return "is left out until the next tick: it did not answer in this one"
+        send, begun = _posted if url.startswith(HOOK) else _by_apprise(), time.monotonic()
+        wrong = _within(left, lambda: send(url, title, text))
+        if wrong is None:
+            self._left[number] = 0.0
+            return f"did not take the message ({LATE.format(left)})"
         if wrong:
-            troubles.append(f"to: number {number} ({url.partition('://')[0][:20]}) {wrong}")
-    return len(to) - len(troubles), troubles
+            self._left[number] -= time.monotonic() - begun
+        return wrong
 
 
 def ping(url: str) -> str:
     """Ask for an address, so that who listens knows that ticks end well; what went wrong, without the address."""
     wrong = _within(PATIENCE, lambda: _asked(url))
+    if wrong is None:
+        wrong = LATE.format(PATIENCE)
     return f"it could not be told ({wrong})" if wrong else ""
 
 
 def _posted(url: str, title: str, text: str) -> str:
     """A webhook gets what apprise would send it; but apprise drops what it does not know of a query."""
     about = {"version": "1.0", "title": title, "message": text, "attachments": [], "type": "info"}
-    wrong = _within(PATIENCE, lambda: _asked(url, json.dumps(about).encode()))
+    wrong = _asked(url, json.dumps(about).encode())
     return f"did not take the message ({wrong})" if wrong else ""
 
 
-def _notified(url: str, title: str, text: str) -> str:
+def _by_apprise() -> Callable[[str, str, str], str]:
+    """What sends the rest; apprise is imported before, which takes long, and is not the service's time."""
     import apprise
 
     logging.getLogger("apprise").disabled = True  # it may name addresses, which hold passwords
-    found = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    if found is None:
-        return "is no address that apprise knows"
-    found.socket_connect_timeout = found.socket_read_timeout = PATIENCE
-    try:
-        taken = found.notify(body=text, title=title, body_format="text")
-    except Exception:
-        taken = False
-    return "" if taken else "did not take the message"
+
+    def notified(url: str, title: str, text: str) -> str:
+        found = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        if found is None:
+            return "is no address that apprise knows"
+        found.socket_connect_timeout = found.socket_read_timeout = LEFT_ALONE
+        try:
+            taken = found.notify(body=text, title=title, body_format="text")
+        except Exception:
+            taken = False
+        return "" if taken else "did not take the message"
+
+    return notified
 
 
-def _within(seconds: float, call: Callable[[], str]) -> str:
-    """What ``call`` says is wrong, or that it was not over in time."""
+def _within(seconds: float, call: Callable[[], str]) -> str | None:
+    """What ``call`` says is wrong, which may be nothing; None where it was not over in time."""
     said: list[str] = []
     # A time limit of a socket is one for each piece: a service that drips would be waited for without end.
     asking = threading.Thread(target=lambda: said.append(call()), daemon=True)
     asking.start()
     asking.join(seconds)
-    return said[0] if said else f"no whole answer within {seconds:g} s"
+    return said[0] if said else None
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -120,7 +152,7 @@ def _asked(url: str, body: bytes | None = None) -> str:
     """GET an address, or POST to it; what went wrong, in words that do not name it."""
     try:
         opener = urllib.request.build_opener(*([_Stay] if body else []))
-        with opener.open(_request(url, body), timeout=PATIENCE) as answer:
+        with opener.open(_request(url, body), timeout=LEFT_ALONE) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:
         with error:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from alerts_kit import Quiet, serving
 from pipeline_kit import BARE, capstone, cli, here, quick
 
-from attrition import alerts, safe, telling
+from attrition import alerts, safe, sending, telling
 from attrition.book import Book, Outcome
 from attrition.home import REPOSITORY, Home, UsageError
 from campaign import kit
@@ -34,6 +35,9 @@ class Hook(Quiet):
         self._answer()
 
     def _answer(self):
+        if self.path == "/silent":
+            self.server.came.set()
+            self.server.over.wait()
         self.send_response(500 if self.server.broken or self.path == "/refuses" else 200)
         self.end_headers()
 
@@ -42,7 +46,9 @@ class Hook(Quiet):
 def hook():
     with serving(Hook) as server:
         server.got, server.pings, server.broken = [], [], False
+        server.came, server.over = threading.Event(), threading.Event()
         yield server
+        server.over.set()
 
 
 def wanted(home, hook, more="", to=("/secret",)):
@@ -252,6 +258,28 @@ def test_all_messages_go_to_one_service_though_another_one_refuses_them(tmp_path
         (line,) = told(home, 2)
         assert "number 2 (http) did not take the message (status 500); 0 messages wait for the next tick" in line
         assert kinds(hook) == ["failure", "recovery", "promotion"]
+
+
+def test_a_service_that_is_silent_is_waited_for_once_whoever_is_in_trouble_and_hears_it_after_the_next_tick(
+    tmp_path, hook, monkeypatch
+):
+    home = Home(tmp_path)
+    wanted(home, hook, to=["/silent"])
+    (tmp_path / "params").mkdir()
+    names = ["one", "three", "two"]
+    for name in names:
+        home.place(name).params.write_text("columns: [broken")
+    tell = lambda: list(alerts.after(home, dict.fromkeys(names, 2), good=False, since=NOW, now=NOW))  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "PATIENCE", 0.3)
+        first, *others = tell()
+    assert hook.came.wait(60)
+    assert [title for title, _ in hook.got] == ["Attrition: one: failure"]
+    assert "one: alerts: to: number 1 (http) did not take the message (no whole answer within 0.3 s)" in first
+    assert [line.split("; ")[-1] for line in (first, *others)] == ["it is told after the next tick"] * 3
+    hook.over.set()
+    assert tell() == []
+    assert [title.split()[1] for title, _ in hook.got[1:]] == ["one:", "three:", "two:"]
 
 
 @pytest.mark.parametrize(("hours", "heard"), [(1, []), (3.5, []), (3.9, []), (4.1, ["failure"])])

@@ -26,6 +26,10 @@ class Service(Quiet):
         self.do_GET()
 
 
+def delivered(to, title="t", text="x"):
+    return sending.Services(to).deliver(title, text)
+
+
 @pytest.fixture
 def service():
     with serving(Service) as server:
@@ -43,9 +47,9 @@ def service():
     ],
 )
 def test_a_webhook_is_posted_to_as_it_is_written_what_apprise_would_post(service, given, asked):
-    assert sending.deliver([service.url + given], "A title", "Two\nlines, ä") == (1, [])
+    assert delivered([service.url + given], "A title", "Two\nlines, ä") == (1, [])
     as_apprise = service.url.replace("http://", "json://")
-    assert sending.deliver([as_apprise], "A title", "Two\nlines, ä") == (1, [])
+    assert delivered([as_apprise], "A title", "Two\nlines, ä") == (1, [])
     (command, path, headers, body), (*_, other) = service.got
     assert (command, path, headers["Content-Type"]) == ("POST", asked, "application/json")
     assert json.loads(body) == json.loads(other)
@@ -54,7 +58,7 @@ def test_a_webhook_is_posted_to_as_it_is_written_what_apprise_would_post(service
 
 def test_name_and_password_of_an_address_are_sent_as_such_and_to_no_one_else(service):
     secret = service.url.replace("http://", "http://us%40er:p%2Fw@")
-    assert sending.deliver([f"{secret}/hook"], "t", "x") == (1, [])
+    assert delivered([f"{secret}/hook"]) == (1, [])
     assert sending.ping(f"{secret}/302") == ""
     assert [(path, headers["Authorization"]) for _, path, headers, _ in service.got] == [
         ("/hook", "Basic dXNAZXI6cC93"),
@@ -66,7 +70,7 @@ def test_name_and_password_of_an_address_are_sent_as_such_and_to_no_one_else(ser
 @pytest.mark.parametrize("status", [204, 301, 302, 307, 404, 500])
 def test_only_an_answer_of_2xx_is_a_message_that_was_taken(service, status):
     url = f"{service.url}/secret/{status}"
-    reached, troubles = sending.deliver([f"{service.url}/takes", url], "t", "x")
+    reached, troubles = delivered([f"{service.url}/takes", url])
     wrong = [] if status == 204 else [f"to: number 2 (http) did not take the message (status {status})"]
     assert (reached, troubles) == (2 - len(wrong), wrong)
     assert len(service.got) == 2  # and nothing was followed, which would lose the message
@@ -90,15 +94,13 @@ class Nonsense(Quiet):
     ],
 )
 def test_what_is_wrong_is_said_without_the_address(url, why):
-    assert sending.deliver([url], "t", "x") == (0, [f"to: number 1 (http) did not take the message ({why})"])
+    assert delivered([url]) == (0, [f"to: number 1 (http) did not take the message ({why})"])
     assert sending.ping(url) == f"it could not be told ({why})"
 
 
 def test_an_answer_that_is_no_http_is_said_so():
     with serving(Nonsense) as server:
-        assert sending.deliver([server.url], "t", "x")[1] == [
-            "to: number 1 (http) did not take the message (BadStatusLine)"
-        ]
+        assert delivered([server.url])[1] == ["to: number 1 (http) did not take the message (BadStatusLine)"]
         assert sending.ping(server.url) == "it could not be told (BadStatusLine)"
 
 
@@ -106,6 +108,7 @@ class Drips(Quiet):
     """A header that takes long, each byte of it no time."""
 
     def do_GET(self):
+        self.server.got.append(self.path)
         self.wfile.write(b"HTTP/1.1 200 OK\r\nLong: ")
         for _ in range(50):
             if self.server.over.wait(0.1):
@@ -119,14 +122,27 @@ class Drips(Quiet):
 
 @pytest.fixture
 def drips(monkeypatch):
-    monkeypatch.setattr(sending, "PATIENCE", 0.3)
+    monkeypatch.setattr(sending, "PATIENCE", 1.0)
     with serving(Drips) as server:
-        server.over = threading.Event()
+        server.got, server.over = [], threading.Event()
         yield server
         server.over.set()
 
 
-def test_a_service_that_drips_is_not_waited_for_beyond_its_deadline(drips):
-    why = "(no whole answer within 0.3 s)"
-    assert sending.deliver([drips.url], "t", "x") == (0, [f"to: number 1 (http) did not take the message {why}"])
+@pytest.mark.parametrize("scheme", ["http", "json"])
+def test_a_service_that_drips_is_not_waited_for_beyond_its_deadline(drips, scheme):
+    url = drips.url.replace("http", scheme)
+    why = "(no whole answer within 1.0 s)"
+    assert delivered([url]) == (0, [f"to: number 1 ({scheme}) did not take the message {why}"])
     assert sending.ping(drips.url) == f"it could not be told {why}"
+
+
+def test_a_service_that_did_not_answer_is_left_out_until_the_next_tick_and_the_others_are_not(drips, service):
+    services = sending.Services([f"{service.url}/500", f"{service.url}/takes", f"{drips.url}/drips"])
+    refused = "to: number 1 (http) did not take the message (status 500)"
+    with_it, *without = (services.deliver("t", "x") for _ in range(3))
+    assert with_it == (1, [refused, "to: number 3 (http) did not take the message (no whole answer within 1.0 s)"])
+    left_out = "to: number 3 (http) is left out until the next tick: it did not answer in this one"
+    assert without == [(1, [refused, left_out])] * 2
+    assert [path for _, path, *_ in service.got] == ["/500", "/takes"] * 3
+    assert drips.got == ["/drips"]

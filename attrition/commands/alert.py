@@ -20,7 +20,8 @@ def main(_arguments: argparse.Namespace, home: Home) -> int:
     Raises:
         UsageError: there is no ``alerts.yaml``, or it cannot be used.
     """
-    from attrition import alerts, sending
+    from attrition import alerts
+    from attrition.sending import Services
 
     given = alerts.settings(home)
     if given is None or not given.to:
@@ -28,7 +29,8 @@ def main(_arguments: argparse.Namespace, home: Home) -> int:
             f"nobody to tell: write {home.root / alerts.FILE} (chmod 600), such as\n{alerts.EXAMPLE}\n"
             "with any address of apprise: https://appriseit.com/services"
         )
-    reached, troubles = sending.deliver(given.to, "Attrition: test", f"This is a test from {home.root}. All is well.")
+    services = Services(given.to)
+    reached, troubles = services.deliver("Attrition: test", f"This is a test from {home.root}. All is well.")
     print(f"{reached} of {len(given.to)} took the message")
     for trouble in troubles:
         print(trouble)
