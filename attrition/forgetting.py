@@ -47,7 +47,10 @@ def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: s
         raise UsageError(f"{place.name}: its YAML names no id: there is nothing by which to find a client")
     if not client.strip() or client != client.strip() or not client.isprintable():
         raise UsageError("the client's id is empty, or has spaces around it")
-    if Whom(client, portfolio).token.search(reason):
+    from attrition.store import whose
+
+    said, client = client, whose.named(portfolio, client)
+    if any(Whom(each, portfolio).token.search(reason) for each in (said, client)):
         raise UsageError("--reason names the client, and is kept: say it without the id")
     salt = secrets.token_hex(16)
     about = {"client": client, "reason": reason, "by": by, "at": at, "salt": salt, "rows": None, "since": None}
@@ -209,5 +212,8 @@ def _pages(place: Place, portfolio: Portfolio, book: Book, changed: list[Run], n
 
 def known(place: Place, client: str) -> list[dict[str, Any]]:
     """The lines of the ledger that tell of this client: whoever has the id can prove that it was done."""
+    from attrition.store import whose
+
+    client = whose.named(params.load(place.params), client)
     lines = bookkeeping.forgotten(place.book)
     return [line for line in lines if hmac.compare_digest(hashed(client, line["salt"]), line["hash"])]

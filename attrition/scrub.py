@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
 import os
 import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,9 @@ __all__ = ["Damaged", "Whom", "count", "drops", "lists", "logs", "run", "tables"
 GONE = "[a client who was forgotten]"
 PLAIN = re.compile(r"[0-9]{1,5}")
 """An id that any number may look like: text is cleaned of it only where it stands for a client."""
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+LINES = 10_000
+"""Of a file that are looked at at a time: a drop may have more than memory holds."""
 
 
 class Damaged(Exception):
@@ -38,17 +45,19 @@ class Whom:
     """A client, and how to find it in what people and machines wrote.
 
     ``token`` finds the id as a word of its own. An id such as 17 is also a count, a version or an hour: of that, a text
-    is left as it is unless it names clients (``names``).
+    is left as it is unless it names clients (``names``). Of a whole number files may write zeros before it.
     """
 
     def __init__(self, client: str, portfolio: Portfolio):
         self.client, self.portfolio = client, portfolio
         self.plain = bool(PLAIN.fullmatch(client))
-        forms = sorted({client, json.dumps(client)[1:-1], _html(client)}, key=len, reverse=True)
-        self.token = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, forms))})(?![\w-]|\.\d)")
+        forms = {client, json.dumps(client)[1:-1], _html(client), client.replace('"', '""')}
+        words = "|".join(map(_pattern, sorted(forms, key=len, reverse=True)))
+        zeros = "0*" if not self.plain and portfolio.columns[str(portfolio.id)].type == "integer" else ""
+        self.token = re.compile(rf"(?<![\w.-])(?:{zeros}(?:{words}))(?![\w-]|\.\d)")
         self.keys = {"id", "client", portfolio.id}
-        words = {"client", str(portfolio.id), portfolio.label(str(portfolio.id))}
-        self.names = re.compile("|".join(re.escape(word) for word in sorted(words)), re.IGNORECASE)
+        called = {"client", str(portfolio.id), portfolio.label(str(portfolio.id))}
+        self.names = re.compile("|".join(re.escape(word) for word in sorted(called)), re.IGNORECASE)
 
     def in_text(self, text: str) -> bool:
         """Whether a text speaks of the client."""
@@ -169,16 +178,21 @@ def lists(place: Place, whom: Whom) -> int:
 def drops(place: Place, whom: Whom) -> int:
     """Drops that hold the client go, as their rows are in clients/; of rejected rows and test data only the lines do.
 
+    What a file holds is asked of the reader that took it in, as a file may write the id otherwise than the tables do:
+    001000017, 1 000 017, "O""Neil". Then its text is looked through, for other columns, and what no reader can open.
     What is packed goes as a whole. A file in incoming/ stays: it is taken in by the next tick, and the client with it.
     """
+    from attrition.store import whose
+
     changed = 0
+    asked: dict[str, Any] = {"portfolio": whom.portfolio, "client": whom.client, "anywhere": not whom.plain}
     for path in sorted(safe.below(place.taken)):
-        if safe.is_file(path) and _in_file(path, whom):
+        if safe.is_file(path) and (whose.holds(path=path, **asked) or _in_file(path, whom)):
             safe.unlink(path)
             changed += 1
     for path in (*sorted(safe.below(place.quarantine)), *sorted(safe.below(place.test))):
-        if safe.is_file(path) and _in_file(path, whom):
-            changed += _cut(path, whom)
+        if safe.is_file(path) and ((his := whose.lines(path=path, **asked)) or _in_file(path, whom)):
+            changed += _cut(path, whom, his)
     return changed
 
 
@@ -339,79 +353,118 @@ def _said(path: Path, whom: Whom) -> bool:
 
 def _in_file(path: Path, whom: Whom) -> bool:
     """Whether a file of any format holds the id as a word."""
-    return any(any(_of_client(_lines(text), whom)) for text in _texts(path))
+    spoken = _spoken(path)
+    header = next(spoken, "")
+    spoken = chain([header], spoken)
+    return any(any(_of_client(lines, whom, header)) for lines in iter(lambda: list(islice(spoken, LINES)), []))
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str, newline: str = "") -> list[str]:
     """A text's lines with their ends; `str.splitlines` also ends one within a JSON document, where U+2028 stands."""
-    return io.StringIO(text, newline="").readlines()
+    return io.StringIO(text, newline=newline).readlines()
 
 
-def _of_client(lines: list[str], whom: Whom) -> list[bool]:
+def _of_client(lines: Sequence[str], whom: Whom, header: str) -> list[bool]:
     """Which lines of a file are of the client; of an id like any number, those that have it where an id stands."""
-    if not whom.plain or not lines:
-        return [bool(whom.token.search(line)) or _rejected(line, whom) for line in lines]
-    header = _fields(lines[0])
-    at = header.index(str(whom.portfolio.id)) if whom.portfolio.id in header else None
+    rejected = _rejected(lines, whom)
+    if not whom.plain:
+        return [bool(whom.token.search(line)) or row for line, row in zip(lines, rejected, strict=True)]
+    names = _fields(header)
+    at = names.index(str(whom.portfolio.id)) if whom.portfolio.id in names else None
     found = []
-    for line in lines:
-        fields = _fields(line)
+    for line, row in zip(lines, rejected, strict=True):
         if line.startswith("{") or at is None:  # JSON, or a log
-            named = bool(whom.token.search(line)) and bool(whom.names.search(line))
-            found.append(named or _rejected(line, whom))
+            found.append(row or (bool(whom.token.search(line)) and bool(whom.names.search(line))))
         else:
+            fields = _fields(line)
             found.append(len(fields) > at and fields[at] == whom.client)
     return found
 
 
-def _rejected(line: str, whom: Whom) -> bool:
-    """Whether a line is a row in quarantine that may be the client's: which field is the id nobody knows there.
+def _rejected(lines: Iterable[str], whom: Whom) -> list[bool]:
+    """Which lines are rows in quarantine that may be the client's: which field is the id nobody knows there.
 
     Of a row of a wrong form there is the text alone, within which the id is a word.
     """
+    from attrition.store import whose
+
+    rows = [_set_aside(line) for line in lines]
+    words = [[*row, *re.split(whose.BETWEEN, row[0])] if len(row) == 1 else row for row in rows]
+    his = whose.among(whom.portfolio, whom.client, {word.strip() for row in words for word in row})
+    return [
+        any(word.strip() in his for word in among)
+        or ((not whom.plain or len(row) == 1) and any(map(whom.token.search, row)))
+        for row, among in zip(rows, words, strict=True)
+    ]
+
+
+def _set_aside(line: str) -> list[str]:
+    """The fields of a row in quarantine; none of any other line."""
     if not line.startswith('{"file": '):
-        return False
+        return []
     try:
         row = json.loads(line)
         fields = row.get("fields", row.get("raw"))
     except ValueError:
-        return False
-    texts = [str(field) for field in fields] if isinstance(fields, list) else []
-    within = not whom.plain or len(texts) == 1
-    return whom.client in map(str.strip, texts) or (within and any(map(whom.token.search, texts)))
+        return []
+    return [str(field) for field in fields] if isinstance(fields, list) else []
 
 
 def _fields(line: str) -> list[str]:
     return [field.strip(' "\ufeff') for field in re.split(r"[,;\t|]", line.strip())]
 
 
-def _texts(path: Path) -> list[str]:
-    data = path.read_bytes()
-    if data[:4] == b"PAR1":
-        from attrition.store.engine import connect, rows_in
+def _spoken(path: Path) -> Iterator[str]:
+    """The lines of a file of any format; of one that is not what it says it is, its bytes."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    try:
+        if head == b"PAR1":
+            yield from _rows(path)
+        else:
+            packed, wide = head[:2] == b"\x1f\x8b", head.startswith(WIDE)
+            encoding = "utf-16" if wide else "utf-8"
+            read = gzip.open if packed else open
+            with read(path, "rt", encoding=encoding, errors="replace", newline="") as text:
+                yield from text
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        yield from _bytes(path)
 
+
+def _rows(path: Path) -> Iterator[str]:
+    import duckdb
+
+    from attrition.store.engine import connect, rows_in
+
+    try:
         with connect() as db:
-            try:
-                frame = db.execute(f"SELECT * FROM {rows_in([path])}").df()
-                return [frame.astype(str).to_csv(index=False)]
-            except Exception:  # not readable as what it says it is: its bytes then
-                return [data.decode("latin-1")]
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError):
-            return [data.decode("latin-1")]
-    return [data.decode("utf-8", errors="replace")]
+            found = db.execute(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {rows_in([path])}")
+            yield ",".join(name for name, *_ in found.description) + "\n"
+            while rows := found.fetchmany(LINES):
+                yield from (",".join("" if field is None else field for field in row) + "\n" for row in rows)
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.Error, UnicodeDecodeError):
+        yield from _bytes(path)
 
 
-def _cut(path: Path, whom: Whom) -> int:
-    """Cut the lines with the id out of a text; what is no text goes as a whole."""
+def _bytes(path: Path) -> list[str]:
+    return _lines(path.read_bytes().decode("latin-1"))
+
+
+def _cut(path: Path, whom: Whom, his: Iterable[tuple[int, int]] = ()) -> int:
+    """Cut the lines with the id out of a text, and those from one to before another of ``his``; no text goes whole."""
     data = path.read_bytes()
     if not _is_text(data):
         safe.unlink(path)
         return 1
-    lines = _lines(data.decode("utf-8", errors="surrogateescape"))
-    kept = "".join(line for line, his in zip(lines, _of_client(lines, whom), strict=True) if not his)
+    from attrition.store.raw import form
+
+    lines = _lines(data.decode("utf-8", errors="surrogateescape"), "\n" if form(path) == "json" else "")
+    gone = _of_client(lines, whom, lines[0]) if lines else []
+    for first, after in his:
+        gone[first - 1 : after - 1] = [True] * len(gone[first - 1 : after - 1])
+    kept = "".join(line for line, its in zip(lines, gone, strict=True) if not its)
     safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
     return 1
 
@@ -425,7 +478,7 @@ def _written_over(path: Path, whom: Whom) -> int:
         return _cut(path, whom)
     lines = _lines(data.decode("utf-8", errors="surrogateescape"))
     with path.open("r+b") as file:
-        for line, his in zip(lines, _of_client(lines, whom), strict=True):
+        for line, his in zip(lines, _of_client(lines, whom, lines[0]), strict=True):
             size = len(line.encode("utf-8", errors="surrogateescape"))
             if his:
                 file.write(GONE.encode()[: size - 1].ljust(size - 1) + b"\n")
@@ -437,7 +490,12 @@ def _written_over(path: Path, whom: Whom) -> int:
 
 
 def _is_text(data: bytes) -> bool:
-    return data[:4] != b"PAR1" and data[:2] != b"\x1f\x8b"
+    return not data.startswith((b"PAR1", b"\x1f\x8b", *WIDE))
+
+
+def _pattern(form: str) -> str:
+    """A regular expression for a text; JSON may write \\u00e9 with small and with large digits."""
+    return re.sub(r"\\\\u[0-9a-f]{4}", lambda found: f"(?i:{found[0]})", re.escape(form))
 
 
 def _html(text: str) -> str:

@@ -59,7 +59,7 @@ def holds(root, client):
     found = []
     for path in root.rglob("*"):
         if path.is_file() and ".cache" not in path.parts:
-            texts = [path.read_bytes().decode("latin-1"), *scrub._texts(path)]
+            texts = [path.read_bytes().decode("latin-1"), "".join(scrub._spoken(path))]
             found += [str(path.relative_to(root))] if any(client in text for text in texts) else []
     return found
 
@@ -377,7 +377,7 @@ def test_a_rejected_row_of_a_wrong_form_goes_by_the_words_of_its_text(client, te
     whom = scrub.Whom(client, params.load(REPOSITORY / "params" / "telco.yaml"))
     for said in (text, text.replace(client, f"{client}8")):
         line = json.dumps({**about, "raw": said, "fields": [said]}, ensure_ascii=False) + "\n"
-        assert scrub._of_client([line], whom) == [said == text]
+        assert scrub._of_client([line], whom, line) == [said == text]
 
 
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
@@ -393,6 +393,15 @@ def test_whatever_was_recorded_nothing_of_the_client_is_left(client, value, how)
     left = whom.without({"kept": value, "top": [ways[how], {"id": 18}]})
     assert not whom.token.search(json.dumps(left["top"][:-1], ensure_ascii=False))
     assert left["top"][-1] == {"id": 18}
+
+
+@pytest.mark.parametrize("said", ["17", "0017", "+17"])
+def test_who_is_named_as_a_file_has_it_is_the_one_in_the_tables(place, said):
+    telco = params.load(REPOSITORY / "params" / "telco.yaml")
+    forgetting.begin(place, telco, said, reason="asked", by="me", at="2026-01-12T03:15:00Z")
+    assert json.loads(place.forgetting.read_text())["client"] == "17"
+    with pytest.raises(UsageError, match="names the client"):
+        forgetting.begin(place, telco, said, reason=f"{said} asked", by="me", at="2026-01-12T03:15:00Z")
 
 
 def test_a_reason_with_the_id_is_refused(place):

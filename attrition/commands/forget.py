@@ -18,7 +18,7 @@ __all__ = ["configure", "main"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
     parser.add_argument("portfolio")
-    parser.add_argument("client", help="the id, as the client's file has it")
+    parser.add_argument("client", help="the id, as a file has it or as pages show it")
     parser.add_argument("--reason", required=True, help="why, for those who read the record; without the id")
 
 

@@ -25,13 +25,16 @@ __all__ = [
     "Checked",
     "Opened",
     "accounted",
+    "as_written",
     "bad_rows",
     "check",
+    "empty_tables",
     "opened",
     "reasons",
     "refuse",
     "sorted_out",
     "tell_faults",
+    "text_of",
 ]
 
 SHOWN = 80
@@ -92,16 +95,16 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
     in ``_raw`` the fields as they stood; of others that is NULL. A file of which nothing can be taken leaves both
     empty and says so in ``refused``; no content of a file raises.
     """
-    _empty_tables(connection, portfolio)
+    empty_tables(connection, portfolio)
     try:
         drop = opened(portfolio, path)
         if drop.outcomes:
-            _empty_tables(connection, drop.portfolio)
+            empty_tables(connection, drop.portfolio)
         if drop.misfit:
             return Checked(drop.records.count(), refused=drop.misfit)
         drop.records.load(connection)
     except Refused as refused:
-        _empty_tables(connection, portfolio)
+        empty_tables(connection, portfolio)
         return Checked(0, refused=str(refused))
     _validate(connection, drop)
     return accounted(connection, drop)
@@ -109,7 +112,7 @@ def check(connection: Any, portfolio: Portfolio, path: Path) -> Checked:
 
 def refuse(connection: Any, portfolio: Portfolio, path: Path, why: str) -> Checked:
     """Take nothing of a drop of which `check` could not be done."""
-    _empty_tables(connection, portfolio)
+    empty_tables(connection, portfolio)
     return Checked(opened(portfolio, path).records.count(), refused=why)
 
 
@@ -121,7 +124,7 @@ def opened(portfolio: Portfolio, path: Path) -> Opened:
     """
     records = open_drop(path, portfolio.delimiter, fields(portfolio))
     header = headers.named(portfolio, records.header)
-    portfolio = _as_written(portfolio, typed=records.typed)
+    portfolio = as_written(portfolio, typed=records.typed)
     outcomes = _brings_outcomes_alone(portfolio, header)
     if outcomes:
         portfolio = _outcomes_alone(portfolio, header)
@@ -159,7 +162,8 @@ def reasons(connection: Any) -> dict[str, int]:
     return dict(found.fetchall())
 
 
-def _empty_tables(connection: Any, portfolio: Portfolio) -> None:
+def empty_tables(connection: Any, portfolio: Portfolio) -> None:
+    """Make ``good`` and ``bad`` anew, without a row."""
     typed = ", ".join(f"{quoted(name)} {kind}" for name, kind in fields(portfolio).items())
     connection.execute(f"CREATE OR REPLACE TABLE good (_line BIGINT, _raw VARCHAR[], {typed})")
     connection.execute(f"CREATE OR REPLACE TABLE bad ({BAD})")
@@ -181,7 +185,7 @@ def _outcomes_alone(portfolio: Portfolio, header: list[str]) -> Portfolio:
     return portfolio.model_copy(update={"columns": columns, "target": target})
 
 
-def _as_written(portfolio: Portfolio, *, typed: bool) -> Portfolio:
+def as_written(portfolio: Portfolio, *, typed: bool) -> Portfolio:
     """The portfolio as a file is held to it: where numbers are numbers, their text has a point and no groups."""
     return portfolio.model_copy(update={"decimal": ".", "thousands": None}) if typed else portfolio
 
@@ -242,7 +246,7 @@ def sorted_out(drop: Opened, source: str, known: Texts) -> str:
     columns and target in their types, ``_bad``, and the texts that those were read from (``_t0`` …).
     """
     portfolio, texts = drop.portfolio, _texts(drop)
-    read = ", ".join(f"{_text(drop, name, known)} AS {text}" for name, text in texts)
+    read = ", ".join(f"{text_of(drop, name, known)} AS {text}" for name, text in texts)
     values = ", ".join(f"{typed(portfolio, name, text)} AS {quoted(name)}" for name, text in texts)
     holds = " AND ".join(good(portfolio, name, text, known) for name, text in texts)
     places = range(len(drop.header))
@@ -272,7 +276,7 @@ def _made(portfolio: Portfolio, path: Path) -> str | None:
     return f"{literal(f'{stem}-{safe.sha256(path)[:8]}:')} || line"
 
 
-def _text(drop: Opened, name: str, known: Texts) -> str:
+def text_of(drop: Opened, name: str, known: Texts) -> str:
     """SQL for a field without the spaces around it; NULL if it is missing."""
     if name not in drop.header:
         return drop.made if drop.made and name == drop.portfolio.id else "CAST(NULL AS VARCHAR)"

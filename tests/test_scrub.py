@@ -1,0 +1,139 @@
+"""Files out of which a client is taken, however they write the id."""
+
+import gzip
+import json
+import os
+
+import duckdb
+import pytest
+from conftest import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_kit import COLUMNS, HEADER, portfolio
+
+from attrition import safe, scrub
+from attrition.home import Home
+from attrition.store import whose
+from attrition.store.check import check
+from attrition.store.engine import connect
+
+CLIENT = "CU-1-Z"
+SHOP = portfolio(columns=COLUMNS | {"client": {"type": "integer"}})
+SPACED = SHOP.model_copy(update={"thousands": " "})
+REST = "2026-01-31,Team,3,9.5,yes,1"
+QUOTED = 'a"b-1'
+
+
+def laid(place, folder, name, *rows):
+    """A file below a folder of the portfolio, as rows of a CSV or as text."""
+    path = safe.make_folder(folder / "20260105T031500Z-0001") / name
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def wrote(path, kind):
+    """The same rows as Parquet, the id in a type of its writer's."""
+    target = path.with_suffix(".parquet")
+    rows = f"SELECT CAST(client AS {kind}) AS client, * EXCLUDE (client) FROM read_csv('{path}')"
+    duckdb.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet)")
+    path.unlink()
+    return target
+
+
+@pytest.mark.parametrize("kind", ["DOUBLE", "DECIMAL(18, 2)", "BIGINT", "VARCHAR"])
+@pytest.mark.parametrize("client", ["1000017", "17"])
+def test_a_drop_of_parquet_goes_whatever_type_the_id_has_there(tmp_path, kind, client):
+    place = Home(tmp_path).place("small")
+    his, others = (
+        wrote(laid(place, place.taken, f"{name}.csv", HEADER, f"{number},{REST}"), kind)
+        for name, number in (("his", client), ("others", f"{client}8"))
+    )
+    scrub.drops(place, scrub.Whom(client, SHOP))
+    assert (his.exists(), others.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "client", "name", "written"),
+    [
+        (SHOP, "1000017", "x.csv", "001000017,REST"),
+        (SHOP, "17", "x.csv", "00017,REST"),
+        (SHOP, "17", "x.csv", '"+17" ,REST'),
+        (SPACED, "1000017", "x.csv", "1 000\u202f017,REST"),
+        (portfolio(), QUOTED, "x.csv", '"a""b-1",REST'),
+        (portfolio(), "jos\u00e9-7", "x.jsonl", '{"client": "jos\\u00E9-7"}'),
+        (portfolio(), "jos\u00e9-7", "x.jsonl", '{"client": "\\u006aos\u00e9-7"}'),
+    ],
+)
+def test_a_file_in_which_the_id_is_written_otherwise_than_in_the_tables(tmp_path, given, client, name, written):
+    place = Home(tmp_path).place("small")
+    head = [HEADER] if name == "x.csv" else ['{"client": "somebody"}']
+    rows = [*head, written.replace("REST", REST)]
+    drop, set_aside, held_out = (
+        laid(place, folder, name, *rows) for folder in (place.taken, place.quarantine, place.test)
+    )
+    assert scrub.drops(place, scrub.Whom(client, given)) == 3
+    assert not drop.exists()
+    assert [path.read_text() for path in (set_aside, held_out)] == [head[0] + "\n"] * 2
+
+
+@pytest.mark.parametrize(
+    ("client", "fields"),
+    [
+        ("1000017", ["001000017", "x"]),
+        ("17", ["017 ", "x"]),
+        ("17", ["17.0", "x"]),
+        ("17", ['"0017" x,2026-01-31']),
+        ("1000017", ["x,001000017,2026-01-31"]),
+    ],
+)
+def test_a_row_that_was_set_aside_goes_however_its_id_is_written(tmp_path, client, fields):
+    place, about = Home(tmp_path).place("small"), {"file": "x.csv", "line": 2, "reason": "plan: missing", "raw": None}
+    others = json.dumps(about | {"fields": ["1", "17.4", "170"]})
+    path = laid(place, place.quarantine, "x.csv.jsonl", json.dumps(about | {"fields": fields}), others)
+    scrub.drops(place, scrub.Whom(client, SHOP))
+    assert path.read_text() == others + "\n"
+
+
+def test_a_drop_whose_ids_are_made_goes_by_the_line_of_the_client(tmp_path):
+    made = portfolio(columns=COLUMNS | {"client": {"type": "text", "made": "line"}}, as_of=None)
+    place = Home(tmp_path).place("small")
+    path = laid(place, place.taken, "x.csv", HEADER.partition(",")[2], REST)
+    named = f"x-{safe.sha256(path)[:8]}"
+    scrub.drops(place, scrub.Whom(f"{named}:3", made))
+    assert path.exists()
+    scrub.drops(place, scrub.Whom(f"{named}:2", made))
+    assert not path.exists()
+
+
+def test_what_no_reader_can_open_goes_by_its_text(tmp_path):
+    place, whom = Home(tmp_path).place("small"), scrub.Whom(CLIENT, portfolio())
+    wide, torn, strange = (laid(place, place.quarantine, name) for name in ("wide.csv", "torn.csv.gz", "x.parquet"))
+    wide.write_text(f"client\n{CLIENT}\n", encoding="utf-16")
+    packed = gzip.compress(f"client\n{CLIENT}\n".encode() + os.urandom(2000))
+    torn.write_bytes(packed[:1000])
+    strange.write_text(f"PAR1 {CLIENT}")
+    whole = laid(place, place.quarantine, "damaged.csv.gz")
+    whole.write_bytes(packed[:10] + b"\xff" * 9)  # zlib cannot go on, which is no OSError
+    assert scrub.drops(place, whom) == 3
+    assert [path.exists() for path in (wide, torn, strange, whole)] == [False, False, False, True]
+
+
+BEFORE = st.lists(st.sampled_from(["0", "00", "+", " ", "\u00a0", "1", "1 "]), max_size=3).map("".join)
+WRITTEN = st.builds(
+    "{}{}{}".format, BEFORE, st.sampled_from(["017", " 017", "\u202f017"]), st.sampled_from(["", " ", ".0"])
+)
+
+
+@settings(max_examples=examples(50))
+@given(written=WRITTEN, name=st.sampled_from(["x.csv", "x.jsonl"]))
+def test_an_id_written_in_any_way_that_an_ingest_reads_as_the_clients_is_found(tmp_path_factory, written, name):
+    path = tmp_path_factory.mktemp("drops") / name
+    row = dict(zip(HEADER.split(","), [written, *REST.split(",")], strict=True))
+    path.write_text(json.dumps(row) if name == "x.jsonl" else f'{HEADER}\n"{written}",{REST}\n')
+    with connect() as db:
+        check(db, SPACED, path)
+        ids = [str(each) for (each,) in db.execute("SELECT client FROM good").fetchall()]
+    for client in ids:
+        assert whose.named(SPACED, written.strip()) == client or name == "x.jsonl"
+        assert whose.holds(SPACED, path, client, anywhere=False)
+        assert not whose.holds(SPACED, path, f"{client}8", anywhere=True)
