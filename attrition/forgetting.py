@@ -84,6 +84,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     files += scrub.lists(place, whom)
     files += scrub.drops(place, whom)
     changed = _runs(place, whom, about)
+    files += sum(_cleaned(place, folder, whom, about) for folder in safe.entries(place.opened))
     files += len(changed) + _manifests(place, whom, about) + scrub.logs(place, whom)
     number = book.state().runs + 1
     run = _record(place, portfolio, book, about)
@@ -119,7 +120,7 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
 
 def _cleaned(place: Place, folder: Path, whom: Whom, about: dict[str, Any]) -> bool:
     try:
-        return scrub.run(folder, whom)
+        return scrub.run(folder, whom, opened=folder.parent == place.opened)
     except scrub.Damaged as error:
         _gone(place, error.path, about, "torn", f"{folder.name}/{error.path.name}")
         _cleaned(place, folder, whom, about)

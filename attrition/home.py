@@ -125,6 +125,11 @@ class Place:
         return self.cache / "newest.json"
 
     @property
+    def opened(self) -> Path:
+        """Stages of past runs that somebody looks into: scratch folders with copies of what those runs had left."""
+        return self.executed / ".open"
+
+    @property
     def staging(self) -> Path:
         return self.executed / ".staging"
 

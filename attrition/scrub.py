@@ -25,6 +25,10 @@ GONE = "[a client who was forgotten]"
 PLAIN = re.compile(r"[0-9]{1,5}")
 """An id that any number may look like: text is cleaned of it only where it stands for a client."""
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+RECORDS = (".json", ".html", ".jsonl", ".yaml", ".txt")
+"""Texts that stages leave, and what runs say."""
+OWN = (".ipynb", ".parquet", ".pkl")
+"""What else stages leave: cleaned in ways of their own, but for a model, which holds no client."""
 LINES = 10_000
 """Of a file that are looked at at a time: a drop may have more than memory holds."""
 
@@ -196,14 +200,17 @@ def drops(place: Place, whom: Whom) -> int:
     return changed
 
 
-def run(folder: Path, whom: Whom) -> bool:
+def run(folder: Path, whom: Whom, *, opened: bool = False) -> bool:
     """Clean all files of a run's folder; whether one held the client. Its pages are to be written anew.
+
+    ``opened``: it is a copy that somebody works in, who may have written files of any kind there.
 
     Raises:
         Damaged: a file is not whole, as a stage leaves it that was killed: nobody can tell whose rows are in it.
     """
     safe.clear(folder)
-    cleaned = [_file(path, whom) for path in sorted(safe.below(folder)) if safe.is_file(path)]
+    files = [path for path in sorted(safe.below(folder)) if safe.is_file(path)]
+    cleaned = [_file(path, whom) or (opened and _other(path, whom)) for path in files]
     return any(cleaned)
 
 
@@ -232,13 +239,18 @@ def _file(path: Path, whom: Whom) -> bool:
     try:
         if path.suffix == ".ipynb":
             return _notebook(path, whom)
-        if path.suffix in (".json", ".html", ".jsonl", ".yaml", ".txt") and _said(path, whom):
+        if path.suffix in RECORDS and _said(path, whom):
             _page_or_account(path, whom)
             return True
     except ValueError as error:  # what should be JSON is not
         if whom.token.search(path.read_text(encoding="utf-8", errors="replace")):
             raise Damaged(path) from error
     return False
+
+
+def _other(path: Path, whom: Whom) -> bool:
+    """Clean a file of a kind that no stage leaves, such as a CSV that somebody has made of a table."""
+    return path.suffix not in (*RECORDS, *OWN) and _in_file(path, whom) and bool(_cut(path, whom))
 
 
 def _is(column: str) -> str:

@@ -185,6 +185,25 @@ def test_a_text_that_a_killed_stage_left_half_written_goes_only_where_it_names_t
     assert holds(place.root, CLIENT) == []
 
 
+def test_a_stage_that_somebody_looks_into_is_without_the_client_and_with_all_else(place):
+    run = names(place)[1]
+    assert main(["open", "telco", run, "report"]) == 0
+    folder = place.executed / ".open" / f"{run}-report"
+    mine, seen = folder / "mine.csv", folder / "80_report.ipynb"
+    mine.write_text(f"client\n{CLIENT}\nsomebody\n")
+    notebook = nbformat.read(seen, as_version=4)
+    notebook.cells[-1].update(outputs=[nbformat.v4.new_output("stream", text=f"{CLIENT} leaves")], cell_type="code")
+    notebook.cells.append(nbformat.v4.new_code_cell("2 + 2"))
+    nbformat.write(notebook, seen)
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "80_report-checkpoint.ipynb").write_text(seen.read_text())
+    assert sorted(path.name for path in folder.rglob("assessed.parquet")) == ["assessed.parquet"]
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert holds(place.root, CLIENT) == []
+    assert mine.read_text() == "client\nsomebody\n"
+    assert nbformat.read(seen, as_version=4).cells[-1].source == "2 + 2"
+
+
 def test_a_page_of_before_that_is_torn_holds_no_forgetting_up(place):
     path = place.executed / names(place)[1] / "index.json"  # which the run after it stands beside
     path.write_text(path.read_text()[:100])

@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
         raise UsageError(
             f"{place.name}: {arguments.run} did not execute {arguments.stage[:40]!r}; it did {ran or 'none'}"
         )
-    target = place.executed / ".open" / f"{arguments.run}-{arguments.stage}"
+    target = place.opened / f"{arguments.run}-{arguments.stage}"
     if safe.exists(target):
         raise UsageError(f"{target} is there already: work on in it, or remove it to open the stage anew")
     later = notebooks[notebooks.index(found) :]
