@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrition import bookkeeping, params, publish, registry, safe, scrub, site
+from attrition import bookkeeping, params, publish, registry, safe, scratch, scrub, site
 from attrition.book import Book
 from attrition.home import Place, UsageError
 from attrition.pages.notebook import NotebookError
@@ -64,7 +64,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 
     Returns:
         ``run``, ``rows`` (of clients/), ``files`` (rewritten or removed), ``note`` (of damaged files that went as a
-        whole; mostly empty); None where nothing is written down.
+        whole, of folders of processes that are gone which did not; mostly empty); None where nothing is written down.
 
     Raises:
         OSError: a file cannot be read or written at the moment; the next tick goes on.
@@ -94,9 +94,12 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     _pages(place, portfolio, book, changed, number)
     for folder in (place.data, place.models, place.executed):  # an earlier call was killed in any of them
         safe.sweep(folder, deep=True)
+    left = scratch.sweep()
     safe.write(place.forgetting, b"0" * len(json.dumps(about)))
     _end(place)
-    return {"run": run.name, "rows": about["rows"], "files": files, "note": _note(about)}
+    said = f"Could not be removed, and may hold the client: {', '.join(map(str, left))}." if left else ""
+    note = " ".join(filter(None, (_note(about), said)))
+    return {"run": run.name, "rows": about["rows"], "files": files, "note": note}
 
 
 def _end(place: Place) -> None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attrition import safe
+from attrition import safe, scratch
 from attrition.forks import Forks
 from attrition.signals import Stop
 
 __all__ = ["CellFailed", "Deadline", "Failure", "environment", "execute"]
 
 KERNEL = "python3"  # not what somebody's laptop wrote into the notebook
-SOCKETS = "attrition-kernel-"
 FOLDERS = (
     "IPYTHONDIR",
     "MPLCONFIGDIR",
@@ -68,11 +65,7 @@ def environment(cache: Path) -> None:
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
     for name in FOLDERS:
         os.environ[name] = str(safe.make_folder(cache / name.split("_DIR")[0].removesuffix("DIR").lower()))
-    for left in Path(tempfile.gettempdir()).glob(f"{SOCKETS}*"):  # by a runner that was killed
-        pid = left.name.removeprefix(SOCKETS).partition("-")[0]
-        with suppress(FileNotFoundError):  # another runner was quicker, or is just done with its own
-            if left.stat().st_uid == os.getuid() and safe.exists(Path("/proc")) and not safe.exists(Path("/proc", pid)):
-                shutil.rmtree(left, ignore_errors=True)
+    scratch.sweep()  # of a runner that was killed
     # One thread a kernel: the same sums in the same order on every machine, and no fight for two cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -167,7 +160,7 @@ def _papermill(
     try:
         # Sockets in a folder of this user's alone: a TCP port would be open to everybody on the machine. The
         # folder is short because a socket's path may have no more than 107 bytes.
-        with papermill_engine.event_loop(), tempfile.TemporaryDirectory(prefix=f"{SOCKETS}{os.getpid()}-") as sockets:
+        with papermill_engine.event_loop(), tempfile.TemporaryDirectory(prefix=scratch.prefix("kernel")) as sockets:
             connection = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/k.json"}
             papermill.execute_notebook(
                 str(notebook),

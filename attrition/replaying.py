@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attrition import forks, kernels, params, past, record, registry, safe
+from attrition import forks, kernels, params, past, record, registry, safe, scratch
 from attrition.forks import Forks
 from attrition.home import Place, UsageError
 from attrition.kernels import CellFailed, Deadline
@@ -86,8 +86,8 @@ def replay(place: Place, name: str, stop: Stop, say: Callable[[str], None]) -> R
     run = Run.read(folder)
     past.refuse(run)
     kernels.environment(place.cache)
-    with tempfile.TemporaryDirectory(prefix="attrition-replay-") as scratch, forks.forking(say) as forked:
-        then, lost = past.rebuild(place, run, Path(scratch).resolve())
+    with tempfile.TemporaryDirectory(prefix=scratch.prefix("replay")) as root, forks.forking(say) as forked:
+        then, lost = past.rebuild(place, run, Path(root).resolve())
         once_more = _Once(place, then, run, forked, stop)
         return Replay(name, [each for line in run.report["stages"] for each in once_more.stage(line)], lost)
 

@@ -23,6 +23,7 @@ __all__ = [
     "BROKEN",
     "Held",
     "NotLocal",
+    "alive",
     "below",
     "clear",
     "derived",
@@ -282,8 +283,11 @@ def _writes(pid: int, path: Path) -> bool:
 
     What this process leaves, it removes: an earlier one had the number. So had one before the machine was started anew.
     """
-    if pid == os.getpid():
-        return False
+    return pid != os.getpid() and alive(pid, path)
+
+
+def alive(pid: int, path: Path) -> bool:
+    """Whether the process of this number is there, and began before ``path`` was written: else a later one has it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import params, record, safe
+from attrition import params, record, safe, scratch
 from attrition.book import Book
 from attrition.home import CHECKOUT, PARTS, REPOSITORY, Home, Place
 from attrition.params import Portfolio
@@ -104,8 +104,8 @@ class Stage:
 
 
 def _scratch(place: Place) -> Path:
-    scratch = Path(tempfile.mkdtemp(prefix=f"attrition-{place.name}-"))
+    folder = Path(tempfile.mkdtemp(prefix=scratch.prefix("notebook")))
     runs = [run for each in safe.entries(place.executed) if safe.exists(run := each / "run.json")]
     if runs:
-        shutil.copytree(runs[-1].parent, scratch, dirs_exist_ok=True)
-    return scratch
+        shutil.copytree(runs[-1].parent, folder, dirs_exist_ok=True)
+    return folder

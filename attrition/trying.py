@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from attrition import past, safe
+from attrition import past, safe, scratch
 from attrition.book import Book
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
@@ -70,8 +70,8 @@ def attempt(place: Place, last: int, tick: Tick) -> Tried:
     runs = _runs(place, last)
     for run in runs:
         past.refuse(run)
-    with tempfile.TemporaryDirectory(prefix="attrition-try-") as scratch:
-        then, _ = past.rebuild(place, runs[0], Path(scratch).resolve())
+    with tempfile.TemporaryDirectory(prefix=scratch.prefix("try")) as root:
+        then, _ = past.rebuild(place, runs[0], Path(root).resolve())
         safe.write(then.params, place.params.read_bytes())
         if safe.exists(place.newest):  # else the package index would be asked
             safe.make_folder(then.newest.parent)

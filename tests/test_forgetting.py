@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import string
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from attrition import (
     past,
     record,
     registry,
+    safe,
     scrub,
 )
 from attrition.book import Book
@@ -192,8 +194,8 @@ def test_a_stage_that_somebody_looks_into_is_without_the_client_and_with_all_els
     mine, seen = folder / "mine.csv", folder / "80_report.ipynb"
     mine.write_text(f"client\n{CLIENT}\nsomebody\n")
     notebook = nbformat.read(seen, as_version=4)
-    notebook.cells[-1].update(outputs=[nbformat.v4.new_output("stream", text=f"{CLIENT} leaves")], cell_type="code")
-    notebook.cells.append(nbformat.v4.new_code_cell("2 + 2"))
+    said = nbformat.v4.new_output("stream", text=f"{CLIENT} leaves")
+    notebook.cells.append(nbformat.v4.new_code_cell("2 + 2", outputs=[said]))
     nbformat.write(notebook, seen)
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / ".ipynb_checkpoints" / "80_report-checkpoint.ipynb").write_text(seen.read_text())
@@ -202,6 +204,24 @@ def test_a_stage_that_somebody_looks_into_is_without_the_client_and_with_all_els
     assert holds(place.root, CLIENT) == []
     assert mine.read_text() == "client\nsomebody\n"
     assert nbformat.read(seen, as_version=4).cells[-1].source == "2 + 2"
+
+
+def test_what_a_replay_left_that_was_killed_goes_with_the_client(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(safe.make_folder(tmp_path / "tmp")))
+
+    def cut(place, run, root):
+        (root / "drop.csv").write_text(CLIENT)
+        # As if a process that is gone had made it.
+        root.rename(str(root).replace(f"-{os.getpid()}-", f"-{NOBODY}-"))
+        raise Cut
+
+    monkeypatch.setattr(past, "rebuild", cut)
+    for words in (["replay", "telco", names(place)[0]], ["try", "telco"]):
+        with pytest.raises(Cut):
+            main(words)
+    assert len(holds(tmp_path / "tmp", CLIENT)) == 2
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert holds(tmp_path / "tmp", CLIENT) == []
 
 
 def test_a_page_of_before_that_is_torn_holds_no_forgetting_up(place):

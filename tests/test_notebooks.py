@@ -194,7 +194,7 @@ def test_it_runs_by_itself_on_the_sample_and_touches_nothing(path, execute, tmp_
         execute(path, output)
     assert set(record.read(output)) == left(loaded(path))
     assert tree(SAMPLE) == before
-    scratch = [folder for folder in tmp_path.iterdir() if folder.name.startswith("attrition-sample-")]
+    scratch = [folder for folder in tmp_path.iterdir() if folder.name.startswith("attrition-notebook-")]
     assert len(scratch) == 1, "a stage without a staging folder works in a scratch folder"
     pictures = [
         (output_.data["image/png"], output_.metadata.get("image/png", {}).get("alt"))

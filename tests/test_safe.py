@@ -387,7 +387,7 @@ OTHERWISE = {
     "safe.py",  # it is here that errors are raised
     "engine.py",  # its own code
     "fork_server.py",  # /proc, and it imports nothing of ours
-    "kernels.py",  # what others left among the system's temporary files
+    "scratch.py",  # what others left among the system's temporary files
     "files.py",  # other systems', by fsspec
 }
 

@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from attrition import classifiers, model
+from attrition import classifiers, model, scratch
 from attrition.moments import Measures, measures
 from attrition.params import Portfolio
 from attrition.scale.newton import minimise
@@ -60,7 +60,7 @@ def fit(table: Table) -> Pipeline:
     rows, encoding = _encoding(table)
     if encoding.terms + len(given.numeric) > MOST_TERMS:
         raise WideTable(_too_wide(table, encoding.terms + len(given.numeric)))
-    with tempfile.TemporaryDirectory(prefix="attrition-sample-") as folder:
+    with tempfile.TemporaryDirectory(prefix=scratch.prefix("sample")) as folder:
         few = table.sample(100.0 * FIRST / rows, Path(folder, "rows.parquet")) if rows > 4 * FIRST else table
         ask = table.answers
         sample = ask if few is table else few.answers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import duckdb
 
-from attrition import safe
+from attrition import safe, scratch
 from attrition.params import Portfolio
 
 __all__ = [
@@ -97,7 +96,7 @@ def database(room: Room = WIDE, temp: Path | None = None) -> Any:
             "memory_limit": room.memory,
             "threads": room.threads,
             "async_threads": 0,  # eight a database, of which an ingest on two cores is a twentieth slower
-            "temp_directory": str(temp or _shared()),
+            "temp_directory": str(temp or scratch.alone()),
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
@@ -114,7 +113,7 @@ def connect(room: Room = WIDE, temp: Path | None = None) -> Iterator[Any]:
     To make a database takes 14 ms, so one is used again, unless something went wrong in it, it went on in files, or its
     block took much memory (`GROWN`): DuckDB gives that back when a database is closed.
     """
-    owner, going_on, before = _owner(room, temp), temp or _shared(), _resident()
+    owner, going_on, before = _owner(room, temp), temp or scratch.alone(), _resident()
     sound = False
     try:
         with owner.cursor() as connection:
@@ -182,10 +181,6 @@ def _resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except FileNotFoundError:
         return 0
-
-
-def _shared() -> Path:
-    return Path(tempfile.gettempdir(), f"attrition-{os.getpid()}")
 
 
 def fields(portfolio: Portfolio) -> dict[str, str]:
