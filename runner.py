@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrition import due, safe, telling, wishes
+from attrition.alone import alone
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
 from attrition.console import DONE, FAILED, LOG, complain, first_words, now, say, stamp, status_of, told, turn_over
-from attrition.home import Home, Place
+from attrition.home import Home, Place, UsageError
 from attrition.recovery import close
 from attrition.runs import Run
 from attrition.signals import Interrupted, heeded
@@ -381,7 +382,7 @@ def _work(found: Visit) -> int:
 def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
     """A tick of every portfolio, that with the oldest drop first; what fails one does not stop the next.
 
-    The exit status of each goes into ``ended``.
+    The exit status of each goes into ``ended``, and of each that can have none, as its YAML went away.
 
     Raises:
         UsageError: there is none.
@@ -393,7 +394,14 @@ def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
             ended[name] = told(partial(tick, home, name, wish=wish))
             if stop.number is not None:  # whatever became of this one, the next ones do not start
                 return 128 + stop.number
+    for name in home.lost():
+        ended[name] = told(partial(_lost, home.place(name)))
     return FAILED if FAILED in ended.values() else max(ended.values(), default=DONE)
+
+
+def _lost(place: Place) -> int:
+    with alone(place, stamp(now())):  # a restore that is under way brings the YAML last
+        raise UsageError(place.gone)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -201,8 +201,8 @@ def after(
         try:
             place = home.place(name)
             begun = safe.exists(place.book)
-            stuck = status in TROUBLE and not begun and safe.exists(place.params)  # and no name that was mistyped
-            trouble = NO_RUN.format(status) if stuck else None
+            stuck = status in TROUBLE and not begun and _known(home, name)
+            trouble = _unsaid(place, status) if stuck else None
             yield from _once(mark, services, name, trouble, over=status == DONE)
             if begun:
                 yield from _tell(place, given, services, status, since, now)
@@ -218,7 +218,7 @@ def after(
 def _known(home: Home, name: str) -> bool:
     """Whether it is no name that was mistyped; where that cannot be told either, it is told of rather than not."""
     try:
-        return name in home.portfolios()
+        return name in home.portfolios() or home.place(name).in_use
     except OSError:
         return True
 
@@ -266,10 +266,14 @@ def _runs(place: Place, told: int | None) -> tuple[int, list[dict[str, Any]]]:
         return newest, book.runs(limit=min(KEPT, newest - told) + SHORT if told is not None else KEPT + SHORT)
 
 
+def _unsaid(place: Place, status: int | None) -> str:
+    return NO_RUN.format(status) if safe.exists(place.params) else place.gone
+
+
 def _trouble(place: Place, status: int | None, now: datetime) -> str | None:
     """What is to be told of how a tick ended, unless one of its runs tells it."""
     if status in TROUBLE:
-        return NO_RUN.format(status)
+        return _unsaid(place, status)
     if status != HELD or not safe.exists(place.lock):
         return None
     holder = safe.holder(place.lock)

@@ -47,8 +47,8 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
     """Copy portfolios into the new folder ``target``.
 
     Raises:
-        UsageError: there is such a folder already, a portfolio without a YAML is named, a client is being forgotten, or
-            a restore has not ended.
+        UsageError: there is such a folder already, a name is of no portfolio, a client is being forgotten, or a restore
+            has not ended.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
     if safe.exists(target):
@@ -56,7 +56,7 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
     if target.resolve().is_relative_to((home.root / "executed").resolve()):
         raise UsageError(f"{target} would be served with the pages: name a folder outside {home.root}")
     for name in names:
-        if not safe.is_file(home.place(name).params):
+        if not safe.is_file(home.place(name).params) and not home.place(name).in_use:
             raise UsageError(f"there is no portfolio {name}: {home.place(name).params} is missing")
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     safe.make_folder(beside.parent)
@@ -82,7 +82,8 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
     """
     refuse_while_restoring(place)
     _refuse_while_forgetting(place)
-    _put(place.params, into.params)
+    for path in (place.params, *place.off):
+        _put(path, into.params.with_name(path.name))
     left_out = _incoming(place, into)
     for path in files_below(place.test):
         _put(path, into.test / path.relative_to(place.test))
@@ -131,7 +132,10 @@ def _incoming(place: Place, into: Place) -> list[Path]:
 
 
 def _settle_time(place: Place) -> float:
-    """Seconds that a drop without its mark must lie still; where no YAML says so, only its mark makes it whole."""
+    """Seconds that a drop without its mark must lie still; where the YAML is wrong, only its mark makes it whole."""
+    if not safe.exists(place.params) and safe.exists(place.book):  # switched off, or lost: as it was
+        with Book.open(place.book, read_only=True) as book:
+            return book.state().settle
     try:
         return params.load(place.params).settle
     except UsageError:

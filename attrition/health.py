@@ -46,6 +46,8 @@ def examine(home: Home) -> Iterator[Finding]:
     for check in (_python, _lock, _kernel, _permissions, _file_system, _disk, _clock, _alerts, _cron, _api):
         yield _safely(check.__name__.strip("_").replace("_", " "), check, home)
     yield from (Finding("params", False, line, "rename it, as said") for line in home.passed_over())
+    restored = "a backup has it, or what keeps the history of params/"
+    yield from (Finding(f"{name}: params", False, home.place(name).gone, restored) for name in home.lost())
     names = home.portfolios()
     if not names:
         yield Finding(

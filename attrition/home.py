@@ -40,6 +40,30 @@ class Place:
         return self.root / "params" / f"{self.name}.yaml"
 
     @property
+    def off(self) -> list[Path]:
+        """The files in ``params/`` by which it is switched off: ``NAME.yaml.off``, or another end before ``.off``."""
+        return [path for path in safe.entries(self.params.parent, f"{self.name}.*") if path.suffix == ".off"]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it has a book, or drops that wait; where that cannot be told, it has."""
+        try:
+            waiting = any(not path.name.startswith(".") for path in safe.entries(self.incoming))
+            return waiting or safe.exists(self.book)
+        except NotADirectoryError:
+            return False
+        except OSError:  # whoever looks closer says what is wrong there
+            return True
+
+    @property
+    def gone(self) -> str:
+        """What to say where it is in use, has no YAML and is not switched off."""
+        return (
+            f"{self.params} is missing, and {self.data} has a book or drops, which no tick takes: put it back, "
+            f"or {self.name}.yaml.off in its place if it is to be none"
+        )
+
+    @property
     def data(self) -> Path:
         return self.root / "data" / self.name
 
@@ -188,6 +212,16 @@ class Home:
         """Names of all portfolios, in order: the YAML files in ``params/``."""
         found = safe.entries(self.root / "params", "*.yaml")
         return sorted(path.stem for path in found if NAME.fullmatch(path.stem))
+
+    def without_yaml(self) -> list[str]:
+        """Names of what is in use in ``data/`` and has no YAML, in order: switched off, or its YAML went away."""
+        known = set(self.portfolios())
+        found = [path.name for path in safe.entries(self.root / "data") if path.name not in known]
+        return [name for name in found if NAME.fullmatch(name) and self.place(name).in_use]
+
+    def lost(self) -> list[str]:
+        """Of these the names whose YAML went away; in order."""
+        return [name for name in self.without_yaml() if not self.place(name).off]
 
     def passed_over(self) -> list[str]:
         """What to say of each YAML file in ``params/`` that is no portfolio for its name alone; in order of names."""

@@ -122,7 +122,7 @@ def _portfolio_of(path: str) -> str:
     parts = PurePosixPath(path).parts
     if len(parts) < 2:
         return ""
-    return parts[1] if parts[0] in TOPS[1:4] else parts[1].removesuffix(".yaml") if parts[0] == "params" else ""
+    return parts[1] if parts[0] in TOPS[1:4] else parts[1].partition(".")[0] if parts[0] == "params" else ""
 
 
 def _fetch(path: Path, target: Path, said: dict[str, object]) -> None:
@@ -188,10 +188,11 @@ def _move_in(home: Home, order: Order) -> None:
             if safe.exists(source):
                 safe.make_folder(target.parent)
                 _move(source, target)
-        if safe.exists(come.params):
-            if safe.exists(have.params) and safe.sha256(have.params) != safe.sha256(come.params):
-                safe.move(have.params, have.params.with_name(f"{have.params.name}.before-restore"))
-            safe.move(come.params, safe.make_folder(have.params.parent) / have.params.name)
+        for source in filter(safe.exists, (*come.off, come.params)):
+            target = safe.make_folder(have.params.parent) / source.name
+            if safe.exists(target) and safe.sha256(target) != safe.sha256(source):
+                safe.move(target, target.with_name(f"{target.name}.before-restore"))
+            safe.move(source, target)
     for name in LOOSE:
         if safe.exists(staged / name) and not safe.exists(home.root / name):
             safe.move(staged / name, home.root / name)

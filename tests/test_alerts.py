@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -306,6 +307,46 @@ def test_a_tick_of_all_that_comes_to_none_is_told_once_and_its_end_too(tmp_path,
         list(alerts.after(home, ended, good=good, since=NOW, now=NOW))
     assert kinds(hook) == ["failure", "recovery"]
     assert len(hook.pings) == 2
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_portfolio_whose_yaml_goes_away_among_others_is_told_once_and_its_end_too(tmp_path, hook, begun):
+    home = capstone(tmp_path / "home")
+    wanted(home, hook)
+    shop = home.place("shop")
+    shop.incoming.mkdir(parents=True)
+    shutil.copy(home.place("capstone").params, shop.params)
+    if begun:
+        assert here(home, "tick", "--all").returncode == 0
+    drop = shop.incoming / "clients.csv"
+    drop.touch()
+    away = shop.params.rename(tmp_path / "shop.yaml")
+    hook.pings.clear()
+    for _ in range(2):
+        done = here(home, "tick", "--all")
+        assert (done.returncode, f"{shop.params} is missing" in done.stderr) == (2, True)
+        assert "capstone: quiet" in done.stdout
+    assert (kinds(hook), hook.pings) == (["failure"], [])
+    assert f"{shop.params} is missing" in hook.got[0][1]
+    assert (begun, drop.exists()) == (shop.book.exists(), True)
+    drop.unlink()
+    away.rename(shop.params)
+    assert here(home, "tick", "--all").returncode == 0
+    assert kinds(hook) == ["failure", "recovery"]
+
+
+def test_a_portfolio_that_is_switched_off_is_told_to_nobody(tmp_path, hook):
+    home = capstone(tmp_path / "home")
+    wanted(home, hook)
+    off = home.place("shop")
+    off.incoming.mkdir(parents=True)
+    (off.incoming / "clients.csv").touch()
+    (home.root / "params" / "shop.yaml.off").touch()
+    (home.root / "data" / "README").touch()
+    (home.root / "data" / "readme").touch()
+    (home.root / "data" / "empty").mkdir()
+    done = here(home, "tick", "--all")
+    assert (done.returncode, done.stderr, kinds(hook), hook.pings) == (0, "", [], ["/ping"])
 
 
 def test_what_happened_while_every_tick_was_killed_is_told_at_last(tmp_path, hook):

@@ -176,6 +176,29 @@ def test_where_the_yaml_is_wrong_a_mark_makes_a_drop_whole(place, tmp_path):
     assert waiting_in(tmp_path / "copy") == ["clients-5.csv", "clients-5.csv.done"]
 
 
+@pytest.mark.parametrize("off", [True, False])
+def test_a_portfolio_without_a_yaml_is_in_a_backup_all_the_same(home, place, tmp_path, monkeypatch, capsys, off):
+    """Switched off, or lost: whoever puts the YAML back has all of it."""
+    home.place("other").params.write_text(place.params.read_text())
+    lay(place, 5, [another("WAITS")])
+    old(place.incoming / "clients-5.csv").with_name("clients-5.csv.done").unlink()
+    place.params.rename(away := home.root / ("params/telco.yaml.off" if off else "telco.yaml"))
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert (f"telco: without its YAML: {place.params} is missing" in capsys.readouterr().out) != off
+    again = Home(tmp_path / "again")
+    monkeypatch.setenv("ATTRITION_HOME", str(again.root))
+    assert main(["restore", str(tmp_path / "copy"), "--portfolio", "telco"]) == 0
+    assert not again.place("other").params.exists()
+    back = again.place("telco")
+    assert (back.off, again.lost()) == (([back.params.with_name("telco.yaml.off")], []) if off else ([], ["telco"]))
+    back.params.parent.mkdir(exist_ok=True)
+    back.params.write_text(away.read_text())
+    before = names(back)
+    assert before == names(place)
+    assert tick(again, "telco") == 0
+    assert len(names(back)) == len(before) + 1
+
+
 def test_all_folders_of_a_restored_home_outlive_a_power_cut(home, tmp_path, monkeypatch):
     """Each was synced after the last name had come into it: the campaign's row 4 replays the cut itself."""
     backups.backup(home, tmp_path / "copy", ["telco"], "now")

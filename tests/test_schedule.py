@@ -199,6 +199,9 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
     (home.root / "alerts.yaml").chmod(0o644)
     (home.root / "params" / "second.yaml").write_text("title: x\n")
     (home.root / "params" / "Third.yaml").write_text("title: x\n")
+    lost = home.place("lost")
+    lost.incoming.mkdir(parents=True)
+    (lost.incoming / "clients.csv").touch()
     place.models.mkdir(parents=True)
     place.current.write_text("{}")
     found = said(home)
@@ -209,6 +212,7 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
     assert "ModelRefused" in found["capstone: model"]["said"]
     assert "columns" in found["second: params"]["said"]
     assert "rename it to third.yaml" in found["params"]["said"]
+    assert f"{lost.params} is missing" in found["lost: params"]["said"]
     assert found["second: freshness"]["said"] == "no tick yet"
     broken = (
         "capstone: params",
@@ -217,6 +221,7 @@ def test_the_doctor_finds_what_is_broken(tmp_path):
         "alerts",
         "capstone: model",
         "second: params",
+        "lost: params",
         "params",
     )
     assert not any(found[check]["ok"] for check in broken)

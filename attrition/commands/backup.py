@@ -25,9 +25,11 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     Raises:
         UsageError: there is nothing to back up, or it cannot be at the moment.
     """
-    names = arguments.portfolio or home.all_portfolios()
+    names = arguments.portfolio or [*home.all_portfolios(), *home.without_yaml()]
     made = backups.backup(home, arguments.dest.absolute(), names, stamp(now()))
     print(f"{', '.join(names)}: {made.files:,} files, {made.bytes / 1e6:,.1f} MB in {arguments.dest}")
+    for name in filter(home.lost().__contains__, names):
+        print(f"{name}: without its YAML: {home.place(name).gone}")
     if made.left_out:
         which = plain(", ".join(map(spoken, made.left_out)))
         print(f"left out, as they may still be written to: {which}. The next backup has them.")
