@@ -327,6 +327,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     target = f"{Path(__file__).resolve()}:create_front"
     options: dict[str, Any] = {"workers": 1, "http": HTTPModes.http1, "websockets": False, "factory": True}
     options |= {"backlog": MOST_OPEN, "backpressure": MOST_OPEN}
+    # A worker that was killed, as for want of memory, has one in its stead; one that dies within 5 s of that ends all.
+    options["respawn_failed_workers"] = True
     options["http1_settings"] = HTTP1Settings(header_read_timeout=10_000)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file

@@ -2,12 +2,16 @@
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 
 import api_kit
 import homes
@@ -16,6 +20,7 @@ import pytest
 from attrition import safe
 from attrition.api_client import ApiError, Client
 from attrition.front import LONGEST_BODY
+from attrition.home import REPOSITORY
 from attrition.served import Served
 
 JSON = {"Content-Type": "application/json"}
@@ -281,3 +286,36 @@ def test_swaps_under_load_fail_nothing_and_mix_nothing(tmp_path):
     versions = {version for _, version, _ in answers}
     assert {"0004", "0011"} <= versions <= expected.keys()
     assert all((status, said) == (200, expected[version]) for status, version, said in answers)
+
+
+def test_a_worker_that_is_killed_has_another_in_its_stead(home):
+    """As where memory ran out: cron would start the API with the machine only."""
+    with api_kit.running(home) as own:
+        killed, end = own.worker, time.monotonic() + 60
+        os.kill(killed, signal.SIGKILL)
+        answered = False
+        while not answered:
+            assert time.monotonic() < end
+            assert own.process.poll() is None
+            with suppress(OSError, http.client.HTTPException, StopIteration):  # it just goes, or comes
+                answered = exchange(own, "GET", "/livez")[0] == 200 and own.worker != killed
+        assert exchange(own, "POST", "/prediction", json.dumps(homes.RECORD))[0] == 200
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_start_that_can_never_work_ends(home, tmp_path, taken):
+    code = (REPOSITORY / "api.py").read_text()
+    if not taken:
+        code = code.replace("    app = create_app()\n", "    raise RuntimeError('never')\n")
+    (tmp_path / "api.py").write_text(code)
+    environment = {**os.environ, "ATTRITION_HOME": str(home.root), "PYTHONPATH": str(REPOSITORY)}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        command = [sys.executable, str(tmp_path / "api.py"), "--port", str(other.getsockname()[1])]
+        if taken:
+            other.listen()
+        else:
+            other.close()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert ("Address already in use" if taken else "RuntimeError: never") in done.stderr
