@@ -16,7 +16,7 @@ from typing import Any
 
 from attrition import bookkeeping, params, publish, registry, safe, scratch, scrub, site
 from attrition.book import Book
-from attrition.home import Place, UsageError
+from attrition.home import MANIFEST, Place, UsageError
 from attrition.pages.notebook import NotebookError
 from attrition.params import Portfolio
 from attrition.runs import Run, published
@@ -152,7 +152,7 @@ def _manifests(place: Place, whom: Whom, about: dict[str, Any]) -> int:
 
 def _damaged(place: Place, folder: Path, about: dict[str, Any]) -> int:
     """Remove a manifest by which its model cannot be loaded any more: what is in it nobody can tell."""
-    path = folder / registry.MANIFEST
+    path = folder / MANIFEST
     if not safe.exists(path):
         return 0
     _gone(place, path, about, "damaged", folder.name)

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from attrition import safe
 
-__all__ = ["CHECKOUT", "MARK", "NAME", "PARTS", "REPOSITORY", "RUN", "Home", "Place", "UsageError"]
+__all__ = [
+    "CHECKOUT",
+    "MANIFEST",
+    "MARK",
+    "MODEL",
+    "NAME",
+    "PARTS",
+    "REPOSITORY",
+    "RUN",
+    "Home",
+    "Place",
+    "UsageError",
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHECKOUT = safe.is_folder(REPOSITORY / "notebooks")
@@ -18,6 +30,8 @@ PARTS = REPOSITORY if CHECKOUT else Path(__file__).resolve().parent / "parts"
 """What a home is laid out from: ``notebooks/`` and ``params/``."""
 MARK = ".attrition"
 """The file by which a folder is known as a home, where nothing names one."""
+MODEL, MANIFEST = "model.pkl", "manifest.json"
+"""The files of a model's version."""
 RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{4,}")
 """What a run is called: its moment in UTC, and its number."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -118,6 +132,10 @@ class Place:
     @property
     def models(self) -> Path:
         return self.root / "models" / self.name
+
+    def version_files(self, version: str) -> tuple[Path, Path]:
+        """Where a model of that version has its files."""
+        return self.models / version / MODEL, self.models / version / MANIFEST
 
     @property
     def current(self) -> Path:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from attrition import pickles, safe, secret
+from attrition.home import MANIFEST, MODEL
 
 if TYPE_CHECKING:  # scikit-learn and pandas take a second to import: a quiet tick does without them
     import pandas as pd
@@ -45,7 +46,7 @@ __all__ = [
     "write",
 ]
 
-MODEL, MANIFEST, CURRENT = "model.pkl", "manifest.json", "current.json"
+CURRENT = "current.json"
 Kind = TypeVar("Kind")
 VERSION = re.compile(r"[0-9]{4,}")
 KEY = "ATTRITION_MODEL_KEY"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["Served"]
+__all__ = ["Served", "Stamp", "stamp"]
 
 RISING = ("low", "medium", "high")
+Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
 class Served:
     """What one portfolio's requests are answered by; it never changes.
 
-    ``folded`` is None where scikit-learn must say, ``pipeline`` where it need not.
+    ``folded`` is None where scikit-learn must say, ``pipeline`` where it need not. ``files`` are the stamps that the
+    model's files had before they were read.
     """
 
     portfolio: Portfolio
@@ -42,6 +45,7 @@ class Served:
     reader: Reader
     folded: Folded | None
     pipeline: Pipeline | None
+    files: tuple[Stamp, ...]
 
     @classmethod
     def load(cls, place: Place) -> Served | None:
@@ -56,6 +60,7 @@ class Served:
         if current is None:
             return None
         folder = registry.version_path(place.models, current.version)
+        files = tuple(map(stamp, place.version_files(current.version)))
         data, manifest = registry.verified(folder, current.sha256)
         if (manifest.portfolio, manifest.version) != (place.name, current.version):
             raise ModelRefused(folder, "it is another portfolio's or version's model", "restore it from a backup")
@@ -66,7 +71,7 @@ class Served:
             raise ModelRefused(folder, why, f"take back the change in {place.name}.yaml, or train anew with --force")
         identity = Identity(manifest.version, manifest.sha256)
         reader = Reader(portfolio, manifest.features)
-        return cls(portfolio, current, manifest, identity, reader, folded, pipeline)
+        return cls(portfolio, current, manifest, identity, reader, folded, pipeline, files)
 
     def answer(self, data: bytes, media_type: str, explain: int = 0) -> tuple[Answer, list[bool]]:
         """Probability, decision and band of each row of a body, in order, and whose they are; the decisions alone.
@@ -120,6 +125,15 @@ class Served:
 
             parts = model.contributions(self.pipeline, self.portfolio, self._frame(rows), base, usual)
         return words.reasons(self.portfolio, rows.columns, parts, usual, top)
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes when a file does; None where it cannot be told."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _folded(data: bytes, manifest: Manifest) -> Folded | None:

@@ -10,14 +10,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from attrition import safe
 from attrition.body import Refused
 from attrition.home import Home, Place, UsageError
 from attrition.params import ParamsError
 from attrition.registry import ModelRefused
-from attrition.served import Served
+from attrition.served import Served, Stamp, stamp
 
 __all__ = ["MOST_LOADED", "PAUSE", "RETRY", "WAITING", "Refused", "Server", "unread"]
 
@@ -35,7 +34,7 @@ class _Slot:
     """What the server holds of one portfolio."""
 
     served: Served | None = None
-    stamp: tuple[Any, ...] | None = None
+    stamps: tuple[Stamp, ...] | None = None
     trouble: str | None = None
     checked: float = float("-inf")
     tried: float = float("-inf")
@@ -178,12 +177,15 @@ class Server:
             slot.lock.release()
 
     def _renew(self, place: Place, slot: _Slot) -> None:
-        stamp = _stamp(place.current), _stamp(place.params)
+        pointing = stamp(place.current), stamp(place.params)
+        # Of what serves: gone or spoilt, it would be missed only when this process is started anew.
+        files = tuple(map(stamp, place.version_files(slot.served.identity.version))) if slot.served else ()
         now = time.monotonic()
-        if stamp == slot.stamp and (slot.trouble is None or now - slot.tried < RETRY):
+        if (*pointing, *files) == slot.stamps and (slot.trouble is None or now - slot.tried < RETRY):
             return
-        slot.stamp, slot.tried = stamp, now
+        slot.tried = now
         slot.served, trouble = _loaded(place, slot.served)
+        slot.stamps = (*pointing, *(slot.served.files if slot.served and not trouble else files))
         told = f"; model {slot.served.manifest.version} goes on serving" if trouble and slot.served else ""
         slot.trouble = f"{trouble}{told}" if trouble else None
         self._make_room()
@@ -220,11 +222,3 @@ def unread(error: OSError, root: Path) -> str:
     path = Path(str(error.filename or "a file"))
     name = path.relative_to(root) if path.is_relative_to(root) else path.name
     return f"{name} cannot be read ({error.strerror}); mend its permissions or the disk"
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

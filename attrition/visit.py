@@ -13,7 +13,7 @@ from pathlib import Path
 from attrition import due, safe
 from attrition.alone import alone
 from attrition.book import Book
-from attrition.console import DONE, FAILED, now, say, stamp
+from attrition.console import DONE, FAILED, complain, now, say, stamp
 from attrition.home import Home, Place
 from attrition.recovery import recover
 from attrition.runs import Run
@@ -70,9 +70,10 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
         if not (wish.asks or wish.given) and due.outgrown(place, book):
             say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
             wish = replace(wish, force=True)
-        if drops or wish.asks or due.owed(book):
-            status = work(Visit(place, book, stop, ours, drops, closed, wish, clock))
-        else:
+        busy = drops or wish.asks or due.owed(book)
+        status = work(Visit(place, book, stop, ours, drops, closed, wish, clock)) if busy else DONE
+        well = _model_is_there(place, book) and well  # the work may have trained another in its place
+        if not busy:
             status = _quiet(place, book, closed, well=well, at=stamp(clock()))
         return status if well else status or FAILED
 
@@ -86,6 +87,16 @@ def _forget(place: Place, book: Book) -> None:
     done = forgetting.finish(place, book)
     note = done["note"] if done else ""
     say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
+
+
+def _model_is_there(place: Place, book: Book) -> bool:
+    """Whether the deployed model has its files, if there is one. What is in them is looked at by whoever loads them."""
+    champion = book.state().champion
+    gone = [path for path in place.version_files(champion) if not safe.exists(path)] if champion else []
+    if gone:
+        how = f"put it back from a backup, roll back, or let runner.py tick {place.name} --force train another"
+        complain(f"{stamp(now())} {place.name}: {gone[0]} is gone, and model {champion} is deployed: {how}")
+    return not gone
 
 
 def _quiet(place: Place, book: Book, closed: Sequence[Run], *, well: bool, at: str) -> int:

@@ -240,6 +240,26 @@ def test_whoever_watches_ticks_hears_that_another_model_was_named(tmp_path, caps
     assert [kit.tick(place), kit.tick(place)] == [1, 0]
 
 
+def test_a_deployed_model_that_is_gone_is_told_by_every_tick_until_it_is_back_or_another_serves(tmp_path, capsys):
+    place = kit.home(tmp_path / "home")
+    kit.first_visit(place)
+    assert [kit.tick(place), kit.tick(place)] == [0, 0]
+    for path in (place.models / "0001", *place.version_files("0001")):
+        aside = path.rename(tmp_path / "aside")
+        heard, _ = sink.heard(place), capsys.readouterr()
+        assert [kit.tick(place), kit.tick(place)] == [1, 1]
+        said = capsys.readouterr()
+        assert said.err.count(" is gone, and model 0001 is deployed: put it back from a backup") == 2
+        assert "quiet:" not in said.out
+        assert sink.heard(place) - heard == {"failure": 1}
+        aside.rename(path)
+        assert kit.tick(place) == 0
+    shutil.rmtree(place.models / "0001")
+    assert [kit.tick(place), kit.tick(place, wish=Wish(force=True)), kit.tick(place)] == [1, 0, 0]
+    with Book.open(place.book) as book:
+        assert book.state().champion == "0002"
+
+
 def test_a_run_that_was_killed_when_it_had_decided_keeps_the_sentence_of_its_decision(tmp_path):
     place = kit.home(tmp_path / "home")
     kit.first_visit(place)

@@ -141,6 +141,28 @@ def test_the_same_object_serves_while_nothing_changes(server):
     assert server.portfolio() is server.portfolio("shop")
 
 
+def test_a_version_that_came_is_loaded_once(server, place):
+    server.portfolio()
+    homes.deploy(place, "0002", seed=1)
+    assert server.portfolio() is server.portfolio()
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "manifest.json"])
+def test_what_serves_goes_on_without_its_files_and_it_is_told_until_they_are_back(server, place, name):
+    """Whoever starts the API anew has none."""
+    before, path = server.portfolio(), place.models / "0001" / name
+    aside = path.rename(place.models / "aside")
+    served, trouble = server.look()
+    assert served is before
+    assert trouble.startswith("model refused: it cannot be read")
+    assert trouble.endswith("model 0001 goes on serving")
+    aside.rename(path)
+    assert (version(server), server.look()[1]) == ("0001", None)
+    path.write_bytes(b"spoilt")
+    served, trouble = server.look()
+    assert (served.identity, trouble[:13]) == (before.identity, "model refused")
+
+
 def test_within_the_pause_no_file_is_looked_at(home, place):
     server = Server(home, pause=3600)
     server.portfolio()
