@@ -104,8 +104,11 @@ class Stage:
 
 
 def _scratch(place: Place) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=scratch.prefix("notebook")))
+    # Below it, as a copy is as old as what was copied, and this folder would be that of a process before ours.
+    folder = Path(tempfile.mkdtemp(prefix=scratch.prefix("notebook")), "staging")
     runs = [run for each in safe.entries(place.executed) if safe.exists(run := each / "run.json")]
     if runs:
-        shutil.copytree(runs[-1].parent, folder, dirs_exist_ok=True)
+        shutil.copytree(runs[-1].parent, folder)
+    else:
+        folder.mkdir()
     return folder

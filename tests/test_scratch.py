@@ -11,6 +11,7 @@ from conftest import require
 from keep_kit import NOBODY
 
 from attrition import scratch
+from attrition.stages import Stage
 
 
 @pytest.fixture
@@ -60,6 +61,13 @@ def test_what_is_in_use_or_anothers_is_spared(temporary, name):
     kept = folder(temporary / f"attrition-{name}")
     assert scratch.sweep() == []
     assert kept.exists()
+
+
+def test_the_scratch_folder_of_a_notebook_at_work_is_spared_and_no_older_for_what_was_copied(temporary):
+    staging = Stage.open("", "sample", "").staging
+    assert scratch.sweep() == []
+    assert (staging / "run.json").exists()
+    assert [path.name.startswith(scratch.prefix("notebook")) for path in temporary.iterdir()] == [True]
 
 
 def test_an_earlier_process_of_the_same_number_is_gone(temporary):
