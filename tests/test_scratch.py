@@ -54,11 +54,9 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_removes(temporary):
     assert not made.exists()
 
 
-@pytest.mark.parametrize(
-    "name", [f"replay-{os.getpid()}-x", str(os.getpid()), f"campaign-{NOBODY}", f"replay-{NOBODY}", "try-x"]
-)
+@pytest.mark.parametrize("name", ["replay-{own}-x", "{own}", f"campaign-{NOBODY}", f"replay-{NOBODY}", "try-x"])
 def test_what_is_in_use_or_anothers_is_spared(temporary, name):
-    kept = folder(temporary / f"attrition-{name}")
+    kept = folder(temporary / f"attrition-{name.format(own=os.getpid())}")
     assert scratch.sweep() == []
     assert kept.exists()
 
