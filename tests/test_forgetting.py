@@ -212,7 +212,7 @@ def test_what_a_replay_left_that_was_killed_goes_with_the_client(place, tmp_path
     def cut(place, run, root):
         (root / "drop.csv").write_text(CLIENT)
         # As if a process that is gone had made it.
-        root.rename(str(root).replace(f"-{os.getpid()}-", f"-{NOBODY}-"))
+        root.rename(str(root).replace(f"-pid{os.getpid()}-", f"-pid{NOBODY}-"))
         raise Cut
 
     monkeypatch.setattr(past, "rebuild", cut)

@@ -334,7 +334,7 @@ def test_a_folder_that_another_runner_is_just_removing_fails_no_tick(environment
         for name in kernels.FOLDERS:
             patch.setenv(name, os.environ[name])
         patch.setattr(tempfile, "tempdir", str(tmp_path))
-        gone = tmp_path / f"attrition-kernel-{2**22 + 1}-x"
+        gone = tmp_path / f"attrition-kernel-pid{2**22 + 1}-x"
         gone.symlink_to(tmp_path / "nowhere")  # in the list of names, and not there to be asked
         kernels.environment(tmp_path / "cache")
         assert not gone.exists()

@@ -30,7 +30,8 @@ def folder(path, *, at=None):
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"{kind}-{NOBODY}-x_1" for kind in ("kernel", "notebook", "replay", "sample", "try")), NOBODY]
+    "name",
+    [*(f"{kind}-pid{NOBODY}-x_1" for kind in ("kernel", "notebook", "replay", "sample", "try")), f"duckdb-pid{NOBODY}"],
 )
 def test_what_a_process_left_that_is_gone_is_removed(temporary, name):
     left = folder(temporary / f"attrition-{name}")
@@ -54,7 +55,9 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_removes(temporary):
     assert not made.exists()
 
 
-@pytest.mark.parametrize("name", ["replay-{own}-x", "{own}", f"campaign-{NOBODY}", f"replay-{NOBODY}", "try-x"])
+@pytest.mark.parametrize(
+    "name", ["replay-pid{own}-x", "duckdb-pid{own}", f"campaign-pid{NOBODY}", f"replay-{NOBODY}-x", "20261130", "try-x"]
+)
 def test_what_is_in_use_or_anothers_is_spared(temporary, name):
     kept = folder(temporary / f"attrition-{name.format(own=os.getpid())}")
     assert scratch.sweep() == []
@@ -70,14 +73,22 @@ def test_the_scratch_folder_of_a_notebook_at_work_is_spared_and_no_older_for_wha
 
 def test_an_earlier_process_of_the_same_number_is_gone(temporary):
     """In a container a runner has the same number each time."""
-    left = folder(temporary / f"attrition-try-{os.getpid()}-x", at=1)
+    left = folder(temporary / f"attrition-try-pid{os.getpid()}-x", at=1)
     scratch.sweep()
     assert not left.exists()
 
 
 def test_what_another_user_left_is_his(temporary):
     require(os.geteuid() == 0, "only root can give files away")
-    theirs = folder(temporary / f"attrition-replay-{NOBODY}-x")
+    theirs = folder(temporary / f"attrition-replay-pid{NOBODY}-x")
     os.chown(theirs, 1234, -1)
     scratch.sweep()
     assert theirs.exists()
+
+
+def test_a_backup_that_is_called_by_its_day_is_no_folder_of_a_process(temporary):
+    """No process has the number 20261130, which a machine may give to 4,194,304 at most."""
+    names = ("20261130", "2026", "try-2026-11-30", "sample-9999999-x")
+    kept = [folder(temporary / f"attrition-{name}") for name in names]
+    assert scratch.sweep() == []
+    assert all(path.exists() for path in kept)
