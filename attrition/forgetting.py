@@ -84,7 +84,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     files += scrub.lists(place, whom)
     files += scrub.drops(place, whom)
     changed = _runs(place, whom, about)
-    files += sum(_cleaned(place, folder, whom, about) for folder in safe.entries(place.opened))
+    files += _cleaned(place, place.opened, whom, about)  # with what somebody laid beside the stages that he opened
     files += len(changed) + _manifests(place, whom, about) + scrub.logs(place, whom)
     number = book.state().runs + 1
     run = _record(place, portfolio, book, about)
@@ -123,9 +123,10 @@ def _runs(place: Place, whom: Whom, about: dict[str, Any]) -> list[Run]:
 
 def _cleaned(place: Place, folder: Path, whom: Whom, about: dict[str, Any]) -> bool:
     try:
-        return scrub.run(folder, whom, opened=folder.parent == place.opened)
+        return scrub.run(folder, whom, opened=folder == place.opened)
     except scrub.Damaged as error:
-        _gone(place, error.path, about, "torn", f"{folder.name}/{error.path.name}")
+        name = whom.clean(str(error.path.relative_to(place.executed)))  # who works there may call a file by his id
+        _gone(place, error.path, about, "torn", name)
         _cleaned(place, folder, whom, about)
         return True
 

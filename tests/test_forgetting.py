@@ -206,6 +206,16 @@ def test_a_stage_that_somebody_looks_into_is_without_the_client_and_with_all_els
     assert nbformat.read(seen, as_version=4).cells[-1].source == "2 + 2"
 
 
+def test_what_lies_beside_the_stages_that_somebody_opened_holds_no_forgetting_up(place):
+    notes = safe.make_folder(place.executed / ".open") / "notes.txt"
+    notes.write_text(f"{CLIENT} called\nnobody else did\n")
+    notes.with_name(f"{CLIENT}.json").write_text(f'{{"client": "{CLIENT}"}}\n' * 2)  # JSON lines, which are no JSON
+    assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
+    assert notes.read_text() == "nobody else did\n"
+    assert "went as a whole: .open/[a client who was forgotten].json." in reports(place)[4]["reason"]
+    assert holds(place.root, CLIENT) == []
+
+
 def test_what_a_replay_left_that_was_killed_goes_with_the_client(place, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(safe.make_folder(tmp_path / "tmp")))
 
