@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attrition import record, safe
-from attrition.home import Home, Place
+from attrition.home import MODEL, Home, Place
 from attrition.params import Portfolio
 
 __all__ = ["Damaged", "Whom", "count", "drops", "lists", "logs", "run", "tables", "version"]
@@ -27,8 +27,8 @@ PLAIN = re.compile(r"[0-9]{1,5}")
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 RECORDS = (".json", ".html", ".jsonl", ".yaml", ".txt")
 """Texts that stages leave, and what runs say."""
-OWN = (".ipynb", ".parquet", ".pkl")
-"""What else stages leave: cleaned in ways of their own, but for a model, which holds no client."""
+BEGIN = 4096
+"""Bytes of a file in which there is a zero if it is no text, such as a pickle of a table."""
 LINES = 10_000
 """Of a file that are looked at at a time: a drop may have more than memory holds."""
 
@@ -249,8 +249,19 @@ def _file(path: Path, whom: Whom) -> bool:
 
 
 def _other(path: Path, whom: Whom) -> bool:
-    """Clean a file of a kind that no stage leaves, such as a CSV that somebody has made of a table."""
-    return path.suffix not in (*RECORDS, *OWN) and _in_file(path, whom) and bool(_cut(path, whom))
+    """Clean a file such as no stage leaves: a CSV, a pickle, that somebody made of a table; a model holds no client."""
+    if path.suffix in (*RECORDS, ".ipynb") or path.name == MODEL:
+        return False
+    if path.suffix == ".parquet" and {"id", str(whom.portfolio.id)} & {*_fields(next(_spoken(path), ""))}:
+        return False  # without his rows already
+    with path.open("rb") as file:
+        head = file.read(BEGIN)
+        if _is_text(head) and b"\0" in head:  # a pickle may have no sign between one text and the next
+            if whom.plain or whom.client.encode() not in head + file.read():
+                return False
+            safe.unlink(path)
+            return True
+    return _in_file(path, whom) and bool(_cut(path, whom))
 
 
 def _is(column: str) -> str:

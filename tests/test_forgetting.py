@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import nbformat
+import pandas as pd
 import pytest
 from conftest import require
 from hypothesis import given
@@ -199,10 +200,15 @@ def test_a_stage_that_somebody_looks_into_is_without_the_client_and_with_all_els
     nbformat.write(notebook, seen)
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / ".ipynb_checkpoints" / "80_report-checkpoint.ipynb").write_text(seen.read_text())
+    table = pd.DataFrame({"who": ["somebody", CLIENT]})
+    table.to_pickle(folder / "mine.pkl")
+    table.to_parquet(folder / "mine.parquet")
+    table[:1].to_pickle(folder / "others.pkl")
     assert sorted(path.name for path in folder.rglob("assessed.parquet")) == ["assessed.parquet"]
     assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 0
     assert holds(place.root, CLIENT) == []
     assert mine.read_text() == "client\nsomebody\n"
+    assert [path.name for path in folder.glob("*.p*")] == ["others.pkl"]
     assert nbformat.read(seen, as_version=4).cells[-1].source == "2 + 2"
 
 
