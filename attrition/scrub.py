@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import io
 import json
@@ -29,6 +30,7 @@ RECORDS = (".json", ".html", ".jsonl", ".yaml", ".txt")
 """Texts that stages leave, and what runs say."""
 BEGIN = 4096
 """Bytes of a file in which there is a zero if it is no text, such as a pickle of a table."""
+DELIMITERS = (",", ";", "\t", "|")
 LINES = 10_000
 """Of a file that are looked at at a time: a drop may have more than memory holds."""
 
@@ -252,7 +254,7 @@ def _other(path: Path, whom: Whom) -> bool:
     """Clean a file such as no stage leaves: a CSV, a pickle, that somebody made of a table; a model holds no client."""
     if path.suffix in (*RECORDS, ".ipynb") or path.name == MODEL:
         return False
-    if path.suffix == ".parquet" and {"id", str(whom.portfolio.id)} & {*_fields(next(_spoken(path), ""))}:
+    if path.suffix == ".parquet" and {"id", str(whom.portfolio.id)} & {*_fields(next(_spoken(path), ""), ",")}:
         return False  # without his rows already
     with path.open("rb") as file:
         head = file.read(BEGIN)
@@ -392,14 +394,13 @@ def _of_client(lines: Sequence[str], whom: Whom, header: str) -> list[bool]:
     rejected = _rejected(lines, whom)
     if not whom.plain:
         return [bool(whom.token.search(line)) or row for line, row in zip(lines, rejected, strict=True)]
-    names = _fields(header)
-    at = names.index(str(whom.portfolio.id)) if whom.portfolio.id in names else None
+    parted, at = _where(header, whom)
     found = []
     for line, row in zip(lines, rejected, strict=True):
         if line.startswith("{") or at is None:  # JSON, or a log
             found.append(row or (bool(whom.token.search(line)) and bool(whom.names.search(line))))
         else:
-            fields = _fields(line)
+            fields = _fields(line, parted)
             found.append(len(fields) > at and fields[at] == whom.client)
     return found
 
@@ -433,8 +434,23 @@ def _set_aside(line: str) -> list[str]:
     return [str(field) for field in fields] if isinstance(fields, list) else []
 
 
-def _fields(line: str) -> list[str]:
-    return [field.strip(' "\ufeff') for field in re.split(r"[,;\t|]", line.strip())]
+def _where(header: str, whom: Whom) -> tuple[str, int | None]:
+    """What parts the fields of a file, and which of them is the id, if its header says so.
+
+    Other signs that may part fields stand within them: 12,17 is one field where a semicolon parts them.
+    """
+    for way in (whom.portfolio.delimiter, *DELIMITERS):
+        if whom.portfolio.id in (fields := _fields(header, way)):
+            return way, fields.index(whom.portfolio.id)
+    return whom.portfolio.delimiter, None
+
+
+def _fields(line: str, parted: str) -> list[str]:
+    try:
+        fields = next(csv.reader([line.strip("\r\n\ufeff")], delimiter=parted), [])
+    except csv.Error:  # too long, or a zero byte
+        fields = line.split(parted)
+    return [field.strip(' "') for field in fields]
 
 
 def _spoken(path: Path) -> Iterator[str]:
@@ -462,13 +478,20 @@ def _rows(path: Path) -> Iterator[str]:
     try:
         with connect() as db:
             found = db.execute(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {rows_in([path])}")
-            yield ",".join(name for name, *_ in found.description) + "\n"
+            yield _line([name for name, *_ in found.description])
             while rows := found.fetchmany(LINES):
-                yield from (",".join("" if field is None else field for field in row) + "\n" for row in rows)
+                yield from map(_line, rows)
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, UnicodeDecodeError):
         yield from _bytes(path)
+
+
+def _line(fields: Iterable[str | None]) -> str:
+    """Fields as a line of a CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return line.getvalue()
 
 
 def _bytes(path: Path) -> list[str]:

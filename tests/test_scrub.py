@@ -94,6 +94,23 @@ def test_a_row_that_was_set_aside_goes_however_its_id_is_written(tmp_path, clien
     assert path.read_text() == others + "\n"
 
 
+@pytest.mark.parametrize("folder", ["quarantine", "test"])
+@pytest.mark.parametrize(
+    ("delimiter", "header", "others"),
+    [
+        (";", "fee;client;plan", ["5,17;8;Team", "17,17;9;Team", "17;7;Team"]),
+        (",", "name,client,plan", ['"x, 17",8,Team', '"17,17",9,Team']),
+    ],
+)
+def test_a_number_in_another_column_is_nobodys_id(tmp_path, folder, delimiter, header, others):
+    """Whoever parts fields at each comma sees 5,17;8 as three."""
+    place = Home(tmp_path).place("small")
+    his = {";": "1,5;17;Team", ",": "x,17,Team"}[delimiter]
+    path = laid(place, getattr(place, folder), "x.csv", header, *others, his)
+    scrub.drops(place, scrub.Whom("17", SHOP.model_copy(update={"delimiter": delimiter})))
+    assert path.read_text().splitlines() == [header, *others]
+
+
 def test_a_drop_whose_ids_are_made_goes_by_the_line_of_the_client(tmp_path):
     made = portfolio(columns=COLUMNS | {"client": {"type": "text", "made": "line"}}, as_of=None)
     place = Home(tmp_path).place("small")
