@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -390,25 +391,47 @@ def _lines(text: str, newline: str = "") -> list[str]:
 
 
 def _of_client(lines: Sequence[str], whom: Whom, header: str) -> list[bool]:
-    """Which lines of a file are of the client; of an id like any number, those that have it where an id stands."""
-    rejected = _rejected(lines, whom)
-    if not whom.plain:
-        return [bool(whom.token.search(line)) or row for line, row in zip(lines, rejected, strict=True)]
-    parted, at = _where(header, whom)
+    """Which lines of a file are of the client, or speak of him.
+
+    Of an id like any number these are the lines that have it where an id stands. In others it may stand in any column,
+    but not as a part of somebody else's id: smith is not smith.john.
+    """
+    parted, names = _columns(header, whom)
     found = []
-    for line, row in zip(lines, rejected, strict=True):
-        if line.startswith("{") or at is None:  # JSON, or a log
-            found.append(row or (bool(whom.token.search(line)) and bool(whom.names.search(line))))
+    for line, row in zip(lines, _rejected(lines, whom), strict=True):
+        if row is not None:
+            found.append(row)
+        elif not whom.plain:
+            found.append(bool(whom.token.search(line)) and not _of_another(line, whom, parted, names))
+        elif line.startswith("{") or not names:  # JSON, or a log
+            found.append(bool(whom.token.search(line)) and bool(whom.names.search(line)))
         else:
-            fields = _fields(line, parted)
+            at, fields = names.index(str(whom.portfolio.id)), _fields(line, parted)
             found.append(len(fields) > at and fields[at] == whom.client)
     return found
 
 
-def _rejected(lines: Iterable[str], whom: Whom) -> list[bool]:
+def _of_another(line: str, whom: Whom, parted: str, names: Sequence[str]) -> bool:
+    """Whether a line is a row of somebody else, and has the client's id nowhere but within that one's."""
+    row: dict[str, Any] = {}
+    if line.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            row = json.loads(line)
+    elif len(fields := _fields(line, parted)) == len(names):
+        row = dict(zip(names, fields, strict=True))
+    others = str(row.pop(str(whom.portfolio.id), ""))
+    return _within(others, whom) and not whom.token.search(json.dumps(row, ensure_ascii=False))
+
+
+def _within(field: str, whom: Whom) -> bool:
+    """Whether a field is one word of which the client's id is a part."""
+    return bool(whom.token.search(field)) and not whom.token.fullmatch(field) and len(field.split()) == 1
+
+
+def _rejected(lines: Iterable[str], whom: Whom) -> list[bool | None]:
     """Which lines are rows in quarantine that may be the client's: which field is the id nobody knows there.
 
-    Of a row of a wrong form there is the text alone, within which the id is a word.
+    Of a row of a wrong form there is the text alone, within which the id is a word. None: it is no such line.
     """
     from attrition.store import whose
 
@@ -417,7 +440,10 @@ def _rejected(lines: Iterable[str], whom: Whom) -> list[bool]:
     his = whose.among(whom.portfolio, whom.client, {word.strip() for row in words for word in row})
     return [
         any(word.strip() in his for word in among)
-        or ((not whom.plain or len(row) == 1) and any(map(whom.token.search, row)))
+        or (len(row) == 1 and any(map(whom.token.search, row)))
+        or (not whom.plain and any(whom.token.search(each) and not _within(each.strip(), whom) for each in row))
+        if row
+        else None
         for row, among in zip(rows, words, strict=True)
     ]
 
@@ -434,15 +460,15 @@ def _set_aside(line: str) -> list[str]:
     return [str(field) for field in fields] if isinstance(fields, list) else []
 
 
-def _where(header: str, whom: Whom) -> tuple[str, int | None]:
-    """What parts the fields of a file, and which of them is the id, if its header says so.
+def _columns(header: str, whom: Whom) -> tuple[str, list[str]]:
+    """What parts the fields of a file, and their names; none if the id is not among them.
 
     Other signs that may part fields stand within them: 12,17 is one field where a semicolon parts them.
     """
     for way in (whom.portfolio.delimiter, *DELIMITERS):
-        if whom.portfolio.id in (fields := _fields(header, way)):
-            return way, fields.index(whom.portfolio.id)
-    return whom.portfolio.delimiter, None
+        if whom.portfolio.id in (names := _fields(header, way)):
+            return way, names
+    return whom.portfolio.delimiter, []
 
 
 def _fields(line: str, parted: str) -> list[str]:

@@ -111,6 +111,28 @@ def test_a_number_in_another_column_is_nobodys_id(tmp_path, folder, delimiter, h
     assert path.read_text().splitlines() == [header, *others]
 
 
+@pytest.mark.parametrize(
+    ("client", "other"),
+    [("smith", "smith.john"), ("smith", "o'smith"), ("ann@x.org", "jo+ann@x.org"), ("ann@x.org", "ann@x.org.uk")],
+)
+def test_a_longer_id_is_another_clients(tmp_path, client, other):
+    place, whom = Home(tmp_path).place("small"), scrub.Whom(client, portfolio())
+    held, refused = (
+        laid(place, folder, "x.csv", "client,note", f"{client},x", f"{other},x", f"{other},ask {client}")
+        for folder in (place.test, place.quarantine)
+    )
+    lines = laid(place, place.test, "x.jsonl", *(json.dumps({"client": each}) for each in (client, other)))
+    about = {"file": "x.csv", "line": 2, "reason": "plan: missing"}
+    rows = ([client, "x"], [other, "x"], [other, f"ask {client}"])
+    aside = laid(place, place.quarantine, "y.csv.jsonl", *(json.dumps(about | {"fields": row}) for row in rows))
+    drop = laid(place, place.taken, "z.csv", "client,note", f"{other},x")
+    assert scrub.drops(place, whom) == 4
+    assert held.read_text() == refused.read_text() == f"client,note\n{other},x\n"
+    assert lines.read_text() == json.dumps({"client": other}) + "\n"
+    assert aside.read_text() == json.dumps(about | {"fields": [other, "x"]}) + "\n"
+    assert drop.exists()
+
+
 def test_a_drop_whose_ids_are_made_goes_by_the_line_of_the_client(tmp_path):
     made = portfolio(columns=COLUMNS | {"client": {"type": "text", "made": "line"}}, as_of=None)
     place = Home(tmp_path).place("small")
