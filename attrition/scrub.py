@@ -13,9 +13,9 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrition import record, safe
 from attrition.home import MODEL, Home, Place
@@ -32,8 +32,11 @@ RECORDS = (".json", ".html", ".jsonl", ".yaml", ".txt")
 BEGIN = 4096
 """Bytes of a file in which there is a zero if it is no text, such as a pickle of a table."""
 DELIMITERS = (",", ";", "\t", "|")
-LINES = 10_000
-"""Of a file that are looked at at a time: a drop may have more than memory holds."""
+LINES, SIGNS = 10_000, 2**22
+"""Of a file that are looked at at a time: a drop may have more than memory holds, and all of it in one line."""
+OVERLAP = 2**12
+"""Signs of a line that are looked at once more with its next piece: an id may begin in the one and end in the other."""
+ENDS = ("\n", "\r")
 
 
 class Damaged(Exception):
@@ -381,8 +384,23 @@ def _in_file(path: Path, whom: Whom) -> bool:
     """Whether a file of any format holds the id as a word."""
     spoken = _spoken(path)
     header = next(spoken, "")
-    spoken = chain([header], spoken)
-    return any(any(_of_client(lines, whom, header)) for lines in iter(lambda: list(islice(spoken, LINES)), []))
+    return any(any(_of_client(told, whom, header)) for _, told in _batches(chain([header], spoken)))
+
+
+def _batches(pieces: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """A file's lines, or pieces of them, so many at a time as memory is meant to hold; and what to look at of each."""
+    batch: list[str] = []
+    told: list[str] = []
+    signs, before = 0, ""
+    for piece in pieces:
+        batch.append(piece)
+        told.append(before + piece)
+        signs += len(piece)
+        before = "" if piece.endswith(ENDS) else piece[-OVERLAP:]
+        if len(batch) == LINES or signs > SIGNS:
+            yield batch, told
+            batch, told, signs = [], [], 0
+    yield batch, told
 
 
 def _lines(text: str, newline: str = "") -> list[str]:
@@ -491,7 +509,7 @@ def _spoken(path: Path) -> Iterator[str]:
             encoding = "utf-16" if wide else "utf-8"
             read = gzip.open if packed else open
             with read(path, "rt", encoding=encoding, errors="replace", newline="") as text:
-                yield from text
+                yield from _pieces(text)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         yield from _bytes(path)
 
@@ -520,25 +538,60 @@ def _line(fields: Iterable[str | None]) -> str:
     return line.getvalue()
 
 
-def _bytes(path: Path) -> list[str]:
-    return _lines(path.read_bytes().decode("latin-1"))
+def _bytes(path: Path) -> Iterator[str]:
+    with path.open(encoding="latin-1", newline="") as text:
+        yield from _pieces(text)
+
+
+def _pieces(text: IO[str]) -> Iterator[str]:
+    """The lines of a text; of one that is very long, as of a gzip that unpacks to gigabytes of zeros, its parts."""
+    while piece := text.readline(SIGNS):
+        yield piece
 
 
 def _cut(path: Path, whom: Whom, his: Iterable[tuple[int, int]] = ()) -> int:
     """Cut the lines with the id out of a text, and those from one to before another of ``his``; no text goes whole."""
-    data = path.read_bytes()
-    if not _is_text(data):
+    with path.open("rb") as file:
+        text = _is_text(file.read(4))
+    if not text:
         safe.unlink(path)
         return 1
     from attrition.store.raw import form
 
-    lines = _lines(data.decode("utf-8", errors="surrogateescape"), "\n" if form(path) == "json" else "")
-    gone = _of_client(lines, whom, lines[0]) if lines else []
-    for first, after in his:
-        gone[first - 1 : after - 1] = [True] * len(gone[first - 1 : after - 1])
-    kept = "".join(line for line, its in zip(lines, gone, strict=True) if not its)
-    safe.write(path, kept.encode("utf-8", errors="surrogateescape"))
+    end, beside = (
+        "\n" if form(path) == "json" else "",
+        path.with_name(safe.derived(path.name, ".", f".{os.getpid()}.tmp")),
+    )
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline=end) as lines, beside.open("wb") as kept:
+            begun, gone = 0, False  # the line that is read: where it begins there, and whether it is his
+            for piece, its in _marked(lines, whom, sorted(his)):
+                gone = gone or its
+                if gone:
+                    kept.seek(begun)
+                    kept.truncate()
+                else:
+                    kept.write(piece.encode("utf-8", errors="surrogateescape"))
+                if piece.endswith(ENDS):
+                    begun, gone = kept.tell(), False
+        safe.sync(beside)
+        safe.move(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     return 1
+
+
+def _marked(text: IO[str], whom: Whom, spans: list[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
+    """The pieces of a text, each with whether it is of the client, or on a line within one of ``spans``."""
+    number, header = 1, None
+    for pieces, told in _batches(_pieces(text)):
+        header = header if header is not None or not told else told[0]
+        for piece, its in zip(pieces, _of_client(told, whom, header or ""), strict=True):
+            while spans and spans[0][1] <= number:
+                del spans[0]
+            yield piece, its or (bool(spans) and spans[0][0] <= number)
+            number += piece.endswith(ENDS)
 
 
 def _written_over(path: Path, whom: Whom) -> int:

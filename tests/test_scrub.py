@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import tracemalloc
 
 import duckdb
 import pytest
@@ -22,6 +23,7 @@ SHOP = portfolio(columns=COLUMNS | {"client": {"type": "integer"}})
 SPACED = SHOP.model_copy(update={"thousands": " "})
 REST = "2026-01-31,Team,3,9.5,yes,1"
 QUOTED = 'a"b-1'
+LONG = 2**22  # signs of a line that no reader takes
 
 
 def laid(place, folder, name, *rows):
@@ -155,6 +157,37 @@ def test_what_no_reader_can_open_goes_by_its_text(tmp_path):
     whole.write_bytes(packed[:10] + b"\xff" * 9)  # zlib cannot go on, which is no OSError
     assert scrub.drops(place, whom) == 3
     assert [path.exists() for path in (wide, torn, strange, whole)] == [False, False, False, True]
+
+
+def peak(work):
+    """Bytes of memory that Python has at most for what is done."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_unpacks_to_one_line_without_end_is_looked_through_in_little_memory(tmp_path):
+    place, whom = Home(tmp_path).place("small"), scrub.Whom(CLIENT, portfolio())
+    zeros, his = (laid(place, place.quarantine, name) for name in ("zeros.csv.gz", "his.csv.gz"))
+    zeros.write_bytes(gzip.compress(bytes(2**26), 1))
+    his.write_bytes(gzip.compress(b" " * (LONG - 3) + CLIENT.encode() + b" " * 2**22, 1))
+    assert peak(lambda: scrub.drops(place, whom)) < 2**26
+    assert (zeros.exists(), his.exists()) == (True, False)
+
+
+def test_a_file_larger_than_memory_is_cut_a_piece_at_a_time(tmp_path):
+    place, whom = Home(tmp_path).place("small"), scrub.Whom(CLIENT, portfolio())
+    path = laid(place, place.quarantine, "x.csv")
+    rest = ["client", *(f"{number}{'x' * 2**17}" for number in range(400)), "y" * LONG, "é", "last"]
+    his = [f"{CLIENT},x", "z" * (LONG - 3) + f" {CLIENT} " + "z" * LONG, CLIENT]
+    kept = "\n".join(rest).encode("latin-1")  # which is not UTF-8, so that none of it was taken in
+    path.write_bytes("\n".join([*rest[:9], his[0], *rest[9:300], his[1], *rest[300:], his[2]]).encode("latin-1"))
+    assert peak(lambda: scrub.drops(place, whom)) < 2**25
+    assert path.read_bytes() == kept + b"\n"
+    assert [each.name for each in path.parent.iterdir()] == ["x.csv"]
 
 
 BEFORE = st.lists(st.sampled_from(["0", "00", "+", " ", "\u00a0", "1", "1 "]), max_size=3).map("".join)
