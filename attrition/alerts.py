@@ -24,7 +24,9 @@ from attrition.sending import HOOK, KEPT, Event, Services
 __all__ = ["EXAMPLE", "FILE", "Settings", "after", "events", "settings"]
 
 FILE = "alerts.yaml"
-EXAMPLE = """to: [https://example.com/hook, mailto://user:password@example.com]
+EXAMPLE = """to:
+- https://example.com/hook
+- mailto://user:password@example.com
 heartbeat: https://example.com/ping
 link: https://risk.example.com
 stale_after: 7d"""

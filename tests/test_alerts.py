@@ -536,6 +536,15 @@ def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
     assert telling.whom(lambda: Home(tmp_path)) is None  # which ends no tick
 
 
+def test_who_writes_alerts_yaml_as_it_is_shown_may_give_an_address_a_token(tmp_path):
+    """In brackets YAML takes ?token= for the beginning of a mapping."""
+    path = tmp_path / "alerts.yaml"
+    path.write_text(alerts.EXAMPLE.replace("/hook", "/hook?token=abc"))
+    path.chmod(0o600)
+    given = alerts.settings(Home(tmp_path))
+    assert given.to == ("https://example.com/hook?token=abc", "mailto://user:password@example.com")
+
+
 def test_the_command_sends_a_test_and_says_who_did_not_take_it(tmp_path, hook):
     home = Home(tmp_path)
     assert "nobody to tell: write" in here(home, "alert", "--test").stderr
