@@ -373,6 +373,8 @@ def _page_or_account(path: Path, whom: Whom) -> None:
 
 def _said(path: Path, whom: Whom) -> bool:
     """Whether a text file speaks of the client; of a plain number, only JSON by its keys, and pages that it was on."""
+    if whom.plain and path.suffix == ".yaml":  # a portfolio's, of a run with -p: its numbers are settings
+        return False
     text = path.read_text(encoding="utf-8", errors="replace")
     if not whom.plain or path.suffix != ".json":
         return bool(whom.token.search(text)) and (not whom.plain or whom.in_text(text))

@@ -159,6 +159,13 @@ def test_what_no_reader_can_open_goes_by_its_text(tmp_path):
     assert [path.exists() for path in (wide, torn, strange, whole)] == [False, False, False, True]
 
 
+def test_what_a_run_was_told_by_p_keeps_its_numbers(tmp_path):
+    given = safe.make_folder(tmp_path / "params") / "small.yaml"
+    given.write_text("id: client\ntop: 17\n")
+    assert not scrub.run(tmp_path, scrub.Whom("17", SHOP))
+    assert given.read_text() == "id: client\ntop: 17\n"
+
+
 def peak(work):
     """Bytes of memory that Python has at most for what is done."""
     tracemalloc.start()
