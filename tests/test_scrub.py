@@ -166,6 +166,30 @@ def test_what_a_run_was_told_by_p_keeps_its_numbers(tmp_path):
     assert given.read_text() == "id: client\ntop: 17\n"
 
 
+@pytest.mark.parametrize(
+    ("thousands", "decimal", "written", "client"),
+    [
+        (".", ",", "17.0", "17.0"),  # from pandas, say; a point stands before three digits there
+        (".", ",", "17.4", "17.4"),
+        (".", ",", "17,0", "17"),
+        (".", ",", "1.017", "1017"),
+        (",", ".", "1,7", "1,7"),
+        (None, ".", "17.0", "17"),
+        (None, ".", "1_7", "1_7"),
+    ],
+)
+def test_an_id_that_is_no_number_there_is_not_another_clients(tmp_path, thousands, decimal, written, client):
+    given = SHOP.model_copy(update={"thousands": thousands, "decimal": decimal, "delimiter": ";"})
+    assert whose.named(given, written) == client
+    place = Home(tmp_path).place("small")
+    about = {"file": "x.csv", "line": 2, "reason": "plan: missing", "raw": None, "fields": [written, "x"]}
+    aside = laid(place, place.quarantine, "x.csv.jsonl", json.dumps(about))
+    wrong = "".join(filter(str.isdigit, written))
+    if wrong != client:
+        scrub.drops(place, scrub.Whom(wrong, given))
+        assert aside.read_text() == json.dumps(about) + "\n"
+
+
 def peak(work):
     """Bytes of memory that Python has at most for what is done."""
     tracemalloc.start()

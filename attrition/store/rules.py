@@ -15,7 +15,7 @@ from attrition.store.engine import fields, literal, quoted
 from attrition.store.headers import some
 from attrition.store.raw import FIELD
 
-__all__ = ["Texts", "fault", "good", "typed"]
+__all__ = ["Texts", "fault", "good", "numeral", "typed"]
 
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no")
 THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['\u2019]", ".": "[.]", ",": ","}
@@ -92,11 +92,10 @@ def _of_type(portfolio: Portfolio, column: Column, text: str, value: str) -> Ite
         )
         yield _Rule(f"{value} IS NOT NULL", "beyond 64 bits")
     elif column.type == "number":
-        form = "[+-]?({whole}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?"
         # Of what is no number DuckDB casts to a finite one only what parts digits so, or has both signs.
         plain = portfolio.decimal == "." and not portfolio.thousands
         yield _Rule(
-            f"regexp_full_match({text}, {literal(_pattern(portfolio, form))})",
+            numeral(portfolio, text),
             "not a number",
             f"NOT contains({text}, '_') AND NOT starts_with({text}, '+-')" if plain else "",
             "true" if plain else "",
@@ -114,6 +113,12 @@ def _of_type(portfolio: Portfolio, column: Column, text: str, value: str) -> Ite
     else:
         yield _Rule(f"NOT contains({text}, chr(0))", "a text with a zero byte in it", plain="true")
         yield _Rule(f"strlen({text}) <= {4 * FIELD}", f"longer than {4 * FIELD:,} bytes")
+
+
+def numeral(portfolio: Portfolio, text: str) -> str:
+    """SQL for whether a text is a number as the portfolio's files write one."""
+    form = "[+-]?({whole}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?"
+    return f"regexp_full_match({text}, {literal(_pattern(portfolio, form))})"
 
 
 def _pattern(portfolio: Portfolio, form: str) -> str:

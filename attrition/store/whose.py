@@ -14,7 +14,7 @@ from attrition.store import fast
 from attrition.store.check import Opened, as_written, empty_tables, opened, text_of
 from attrition.store.engine import connect, fields, literal
 from attrition.store.raw import Refused
-from attrition.store.rules import Texts, typed
+from attrition.store.rules import Texts, numeral, typed
 
 __all__ = ["BETWEEN", "among", "holds", "lines", "named"]
 
@@ -108,10 +108,10 @@ def _is(portfolio: Portfolio, text: str, client: str) -> str:
 
 
 def _whole(portfolio: Portfolio, text: str) -> str:
-    """SQL for whether reading a text as an id rounds nothing."""
+    """SQL for whether reading a text as an id rounds nothing, and passes over no point: 17.0 is not 170."""
     name = str(portfolio.id)
     if fields(portfolio)[name] != "BIGINT":
         return "true"
     number = portfolio.columns[name].model_copy(update={"type": "number"})
     exact = portfolio.model_copy(update={"columns": {**portfolio.columns, name: number}})
-    return f"{typed(portfolio, name, text)} = {typed(exact, name, text)}"
+    return f"({numeral(portfolio, text)} AND {typed(portfolio, name, text)} = {typed(exact, name, text)})"
