@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,9 +69,12 @@ class Tick:
         wish: Wish,
         changed: str = "",
     ):
-        from attrition import params
+        from attrition import params, stages
 
         self.place, self.portfolio, self.book = place, portfolio, book
+        begun_from = changed.encode() or place.params.read_bytes()
+        if sha256(begun_from).hexdigest() != portfolio.sha256:
+            raise UsageError(f"{place.params} was saved just as the tick began: the next one reads it")
         earlier = due.broken(place, book) if wish.resume else None
         self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
         self.anew, self.before = wish.describe, book.state()
@@ -90,9 +94,9 @@ class Tick:
             params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )
-        if changed:
-            safe.write(safe.make_folder(self.log.folder / "params") / place.params.name, changed)
-        self.log.remember(asdict(self.before), changed or place.params.read_text(encoding="utf-8"))
+        kept = stages.CHANGED if changed else stages.BEGUN
+        safe.write(safe.make_folder(self.log.folder / kept) / place.params.name, begun_from)
+        self.log.remember(asdict(self.before), begun_from.decode("utf-8"))
         self.stages = executing(self.log)
         if earlier:
             self.stages.take_over(earlier)

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from attrition.registry import Manifest
     from attrition.store.clients import Clients
 
-__all__ = ["SAMPLE", "Stage"]
+__all__ = ["BEGUN", "CHANGED", "SAMPLE", "Stage"]
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home" if CHECKOUT else PARTS / "sample"
+CHANGED = "params"
+"""The folder of a run with the YAML that -p made, which stays."""
+BEGUN = ".params"
+"""That with the YAML as it was when the run began, while that is at work: it may be saved meanwhile, and a stage that
+read it then would take rows in by other words than the run was checked by."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Stage:
         """
         place = Home(Path(home) if home else SAMPLE).place(portfolio)
         folder = Path(staging) if staging else _scratch(place)
-        changed = folder / "params" / place.params.name  # of a run with -p
-        return cls(place, params.load(changed if safe.exists(changed) else place.params), folder)
+        kept = [path for name in (CHANGED, BEGUN) if safe.exists(path := folder / name / place.params.name)]
+        return cls(place, params.load(kept[0] if kept else place.params), folder)
 
     def recorded(self, notebook: str, name: str) -> Any:
         """A value that an earlier stage of this run recorded, such as ``recorded("20_monitor", "verdict")``.

@@ -112,6 +112,22 @@ def test_an_outcome_that_means_something_else_is_refused_and_nothing_is_lost(pla
     assert listed(place) == [(45, 45)]
 
 
+def test_a_yaml_that_is_saved_while_a_tick_is_at_work_is_the_next_ones(place):
+    """A stage that read it then took rows in by other words than the tick was checked by: both meanings, for good."""
+    came = lines(2, 20)
+    kit.drop(place, "second.csv", came, HEADER)
+
+    def saved(*given, **more):
+        edited(place, "target: {column: left}", 'target: {column: left, positive: "0", negative: "1"}')
+        return kit.execute(*given, **more)
+
+    assert kit.tick(place, executing=saved) == 0
+    left = duckdb.execute(f"SELECT sum(\"left\") FROM '{place.clients}/*.parquet' WHERE _version = 2").fetchone()
+    assert left == (sum(line.endswith("1") for line in came),)
+    assert not [path for path in place.executed.rglob("*") if path.name == ".params"]
+    assert kit.tick(place) == 2
+
+
 def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):
     place = kit.home(tmp_path / "home")
     assert kit.tick(place) == 0
