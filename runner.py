@@ -91,6 +91,7 @@ class Tick:
             challenger=self.before.challenger,
             params_sha256=portfolio.sha256,
             listing=portfolio.listing,
+            outcomes=portfolio.target.words,
             params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )

@@ -264,8 +264,12 @@ class Book:
         ingests: int,
         data_version: int,
         marks: Sequence[Mapping[str, Any]] = (),
+        outcomes: str | None = None,
     ) -> int:
-        """Commit 1: the ledger of the drops, up to where their sources were read, and the data version they made."""
+        """Commit 1: the ledger of the drops, up to where their sources were read, and the data version they made.
+
+        The ``outcomes`` by which the first rows were read are those of the table from then on.
+        """
         with self._commit(sequence):
             self.marked(marks)
             self._db.executemany(
@@ -280,7 +284,11 @@ class Book:
                     for drop in drops
                 ],
             )
-            self._db.execute("UPDATE state SET ingests = ?, data_version = ?", (ingests, data_version))
+            self._db.execute(
+                "UPDATE state SET ingests = ?, data_version = ?,"
+                " outcomes = iif(data_version = 0, coalesce(?, outcomes), outcomes)",
+                (ingests, data_version, outcomes),
+            )
         return sequence + 1
 
     def _noted(self, drop: Mapping[str, Any]) -> list[str]:

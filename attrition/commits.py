@@ -49,7 +49,8 @@ def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int,
 def _ledger(place: Place, book: Book, sequence: int, run: Run, manifest: Mapping[str, Any]) -> int:
     read = [mark for drop in manifest["drops"] if (mark := marks.of(place.incoming / drop["name"], drop["sha256"]))]
     numbers = {"ingests": manifest["ingest"], "data_version": manifest["data_version"]}
-    return book.ingested(sequence, run.name, manifest["drops"], **numbers, marks=read)
+    words = run.report.get("outcomes")  # of the run, which may have had others than the YAML has: by -p, or since then
+    return book.ingested(sequence, run.name, manifest["drops"], **numbers, marks=read, outcomes=words)
 
 
 def settle_drops(place: Place, run: Run) -> None:

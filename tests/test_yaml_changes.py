@@ -128,6 +128,27 @@ def test_a_yaml_that_is_saved_while_a_tick_is_at_work_is_the_next_ones(place):
     assert kit.tick(place) == 2
 
 
+@pytest.mark.parametrize("how", ["by -p", "killed before the book knew"])
+def test_what_an_outcome_means_is_what_the_first_rows_were_read_by(tmp_path, monkeypatch, how):
+    place = kit.home(tmp_path / "home")
+    kit.drop(place, "first.csv", kit.rows(1, 40))
+    if how == "by -p":
+        assert kit.tick(place, wish=Wish(given=(("target.positive", "0"), ("target.negative", "1")))) == 0
+    else:
+
+        def cut(*_given, **_more):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Book, "ingested", cut)
+            with pytest.raises(KeyboardInterrupt):
+                kit.tick(place)
+        edited(place, "target: {column: left}", 'target: {column: left, positive: "0", negative: "1"}')
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == 2
+    assert (place.incoming / "second.csv").exists()
+
+
 def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):
     place = kit.home(tmp_path / "home")
     assert kit.tick(place) == 0
