@@ -99,7 +99,7 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
             bookkeeping.copy(place.book, into.book)
             for path, copy in ((place.ranking, into.ranking), (place.call_list, into.call_list)):
                 _put(path, copy)
-            with Book.open(into.book) as book:
+            with Book.open(into.book, read_only=True) as book:  # in the form that the home's own has
                 state, runs = book.state(), book.runs(limit=2**62)
             later = now.state()
             if (state.scored_version, state.scored_model) == (later.scored_version, later.scored_model):

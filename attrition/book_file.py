@@ -69,7 +69,8 @@ PRAGMA user_version = 2;
 _MEANINGS = """
 ALTER TABLE state ADD COLUMN scored_by TEXT;  -- by which words of the YAML the last published scores were made
 ALTER TABLE state ADD COLUMN outcomes TEXT;   -- what its first files wrote for who left, and who stayed
-UPDATE state SET params_sha256 = NULL;
+-- By which words a list was made nobody noted, and it went on whatever they became: all clients are scored once more.
+UPDATE state SET params_sha256 = NULL, scored_version = 0;
 PRAGMA user_version = 3;
 """
 

@@ -1,11 +1,14 @@
 """A YAML that changes between two ticks: what was made by the old one is made anew, or the change is refused."""
 
 import re
+import sqlite3
+import time
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 
-from attrition import params
+from attrition import backups, params
 from attrition.book import Book
 from attrition.wishes import Wish
 from campaign import kit
@@ -87,6 +90,24 @@ def test_bands_that_one_run_was_given_are_those_of_its_whole_list_and_of_no_late
     assert kit.tick(place) == 0
     of_its_risk = "if(probability < 0.3, 'low', if(probability < 0.6, 'medium', 'high'))"
     assert listed(place, f"count(*), count(*) FILTER (band = {of_its_risk})") == [(50, 50)]
+
+
+def test_a_list_that_an_earlier_release_left_half_changed_is_made_anew(place, tmp_path, monkeypatch):
+    """It went on with the lines that were there, by whatever words these had been made."""
+    edited(place, new="bands: {medium: 0.01, high: 0.02}\n")
+    with sqlite3.connect(place.book) as db:
+        for column in ("scored_by", "outcomes"):
+            db.execute(f"ALTER TABLE state DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 2")
+    waited = []
+    monkeypatch.setattr(backups, "time", SimpleNamespace(time=time.time, sleep=waited.append))
+    assert kit.command("backup", place, dest=tmp_path / "copy", portfolio=None) == 0
+    assert not waited, "nobody publishes: the copy is only newer in form"
+    assert kit.tick(place) == 0
+    assert listed(place, "DISTINCT band") == [("high",)]
+    before = runs(place)
+    assert kit.tick(place) == 0
+    assert runs(place) == before
 
 
 def test_what_changes_no_line_of_the_list_has_nobody_scored_anew(place):
