@@ -27,6 +27,7 @@ __all__ = [
     "Portfolio",
     "Rules",
     "Source",
+    "asked",
     "listed",
     "load",
     "with_rules",
@@ -386,6 +387,15 @@ def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
         else:
             found.append({"key": field.alias or name, "value": plain[name], "default": default})
     return found
+
+
+def asked(text: str) -> dict[str, str | int | None]:
+    """`Portfolio.asks` by a YAML of before, which this release need not take; empty where it cannot be told."""
+    try:
+        given = yaml.load(text, _Safe)  # noqa: S506 - a safe loader
+        return {"id": given.get("id"), "as_of": given.get("as_of"), "horizon": _days(given.get("horizon"))}
+    except (yaml.YAMLError, ValueError, AttributeError):
+        return {}
 
 
 def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:

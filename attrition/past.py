@@ -17,7 +17,7 @@ from attrition import bookkeeping, safe
 from attrition.book import Book
 from attrition.commits import mend_current
 from attrition.home import Home, Place, UsageError
-from attrition.runs import Run
+from attrition.runs import BEFORE, Run
 from attrition.stage_runner import parameters_of
 
 __all__ = ["advance", "number_of", "ranking", "rebuild", "refuse", "return_drops"]
@@ -67,9 +67,11 @@ def rebuild(place: Place, run: Run, root: Path) -> tuple[Place, list[str]]:
     advance(place, past, int(state["data_version"]), ingests=int(state["ingests"]), at=next_version - 1)
     tables.predictions(place.scores, past.scores, to_run=number - 1, put=_link)
     with Book.open(past.book, read_only=True) as book:
-        for version in (str(model["version"]) for model in book.models()):
+        for version, trained in ((str(model["version"]), str(model["run"])) for model in book.models()):
             if safe.exists(place.models / version):
                 shutil.copytree(place.models / version, past.models / version)
+            if safe.exists(begun := place.executed / trained / BEFORE):  # which tells what it was asked
+                _link(begun, safe.make_folder(past.executed / trained) / BEFORE)
         mend_current(past, book)
     if safe.exists(place.test):
         shutil.copytree(place.test, past.test)

@@ -13,7 +13,7 @@ from typing import Any
 from attrition import record, safe
 from attrition.home import RUN, Place
 
-__all__ = ["Run", "latest", "leftovers", "published"]
+__all__ = ["BEFORE", "Run", "latest", "leftovers", "published"]
 
 ACCOUNT = "run.json"
 LATEST = "latest.json"

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from attrition import params, record, safe, scratch
 from attrition.book import Book
-from attrition.home import CHECKOUT, PARTS, REPOSITORY, Home, Place
+from attrition.home import CHECKOUT, PARTS, REPOSITORY, RUN, Home, Place
 from attrition.params import Portfolio
+from attrition.runs import Run
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -95,7 +99,16 @@ class Stage:
         if not manifest.fits(self.portfolio):
             why = "the portfolio's YAML names other features than it was trained on"
             raise registry.ModelRefused(self.place.models / version, why, "the next tick with outcomes trains anew")
+        if not manifest.asks:
+            manifest = msgspec.structs.replace(manifest, asks=self._asked(manifest.run))
         return pipeline, manifest
+
+    def _asked(self, run: str) -> dict[str, str | int | None]:
+        """What a model of a release that did not note it was asked: by the YAML of its run, if that is there still."""
+        begun = Run(self.place.executed / run, {}) if RUN.fullmatch(run) else None
+        with suppress(ValueError):  # a torn one
+            return params.asked(str(begun.before().get("params") or "")) if begun else {}
+        return {}
 
     def _loaded(self, version: str) -> tuple[Pipeline, Manifest]:
         from attrition import registry

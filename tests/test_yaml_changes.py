@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from attrition import backups, params
+from attrition import backups, params, past, registry
 from attrition.book import Book
+from attrition.runs import Run
+from attrition.stages import Stage
 from attrition.wishes import Wish
 from campaign import kit
 
@@ -168,6 +170,29 @@ def test_what_an_outcome_means_is_what_the_first_rows_were_read_by(tmp_path, mon
     kit.drop(place, "second.csv", kit.rows(2, 5))
     assert kit.tick(place) == 2
     assert (place.incoming / "second.csv").exists()
+
+
+@pytest.mark.parametrize(("left", "horizon"), [("whole", 30), ("torn", "?"), ("pruned", "?")])
+def test_what_a_model_of_an_earlier_release_was_asked_its_run_remembers(place, tmp_path, left, horizon):
+    edited(place, new="horizon: 30d\n")
+    kit.drop(place, "late.csv", lines(4, 40, "2026-06-01"), HEADER)
+    assert kit.tick(place, wish=Wish(force=True)) == 0
+    edited(place, "horizon: 30d\n", "")
+    folder = place.models / "0002"
+    registry.rewrite(folder, asks={})
+    begun = place.executed / registry.read_manifest(folder).run / "before.json"
+    if left != "whole":
+        begun.write_text(begun.read_text()[:40]) if left == "torn" else begun.unlink()
+    _, manifest = Stage.open(str(place.root), place.name, str(place.root / "scratch")).model("0002")
+    assert manifest.asks.get("horizon", "?") == horizon
+    kit.drop(place, "last.csv", lines(5, 5), HEADER)
+    assert kit.tick(place) == 0
+    newest = max(place.executed.glob("2*"), key=lambda path: path.name.rpartition("-")[2])
+    then, _ = past.rebuild(place, Run.read(newest), tmp_path / "then")
+    _, again = Stage.open(str(then.root), place.name, str(tmp_path)).model("0002")
+    assert again.asks == manifest.asks, "of a replay too"
+    portfolio = params.load(place.params)
+    assert manifest.otherwise(portfolio) == ("horizon is none, and was 30" if left == "whole" else "")
 
 
 def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):
