@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,16 @@ def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: s
     if any(Whom(each, portfolio).token.search(reason) for each in (said, client)):
         raise UsageError("--reason names the client, and is kept: say it without the id")
     salt = secrets.token_hex(16)
-    about = {"client": client, "reason": reason, "by": by, "at": at, "salt": salt, "rows": None, "since": None}
+    about = {
+        "client": client,
+        "id": portfolio.id,
+        "reason": reason,
+        "by": by,
+        "at": at,
+        "salt": salt,
+        "rows": None,
+        "since": None,
+    }
     safe.write(place.forgetting, json.dumps(about))
 
 
@@ -68,6 +78,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 
     Raises:
         OSError: a file cannot be read or written at the moment; the next tick goes on.
+        UsageError: the YAML lacks the column by which the client was named.
     """
     if not pending(place):
         return None
@@ -76,7 +87,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
         _end(place)
         return None
     portfolio = params.load(place.params)
-    whom = Whom(about["client"], portfolio)
+    whom = Whom(about["client"], _as_begun(place, portfolio, about))
     if about["rows"] is None:  # counted before the first is gone, so that a crash cannot make it fewer
         about |= scrub.count(place, whom)
         safe.write(place.forgetting, json.dumps(about))
@@ -100,6 +111,16 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     said = f"Could not be removed, and may hold the client: {', '.join(map(str, left))}." if left else ""
     note = " ".join(filter(None, (_note(about), said)))
     return {"run": run.name, "rows": about["rows"], "files": files, "note": note}
+
+
+def _as_begun(place: Place, portfolio: Portfolio, about: Mapping[str, Any]) -> Portfolio:
+    """The portfolio with the id by which the client was named: by another it would be somebody else."""
+    name = about.get("id", portfolio.id)
+    if name not in portfolio.columns:
+        raise UsageError(
+            f"{place.params}: a client is being forgotten by {name!r}, which is no column now: put it back"
+        )
+    return portfolio.model_copy(update={"id": name})
 
 
 def _end(place: Place) -> None:

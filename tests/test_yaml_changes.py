@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from attrition import backups, params, past, registry
+from attrition import backups, params, past, registry, scrub
 from attrition.book import Book
 from attrition.runs import Run
 from attrition.stages import Stage
@@ -193,6 +193,28 @@ def test_what_a_model_of_an_earlier_release_was_asked_its_run_remembers(place, t
     assert again.asks == manifest.asks, "of a replay too"
     portfolio = params.load(place.params)
     assert manifest.otherwise(portfolio) == ("horizon is none, and was 30" if left == "whole" else "")
+
+
+def test_a_forgetting_that_was_cut_short_goes_on_by_the_id_that_it_began_with(place, monkeypatch, capfd):
+    """By another one it took somebody else, for good."""
+    his, hers = lines(9, 2)
+    kit.drop(place, "second.csv", [his.replace("acc-c9-0", "c9-1"), hers], HEADER)
+    assert kit.tick(place) == 0
+
+    def cut(*_given):
+        raise OSError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scrub, "tables", cut)
+        assert kit.command("forget", place, client="c9-1", reason="asked for") == 1
+    edited(place, "id: client", "id: account")
+    edited(place, "  client:", "  customer:")
+    assert kit.tick(place) == 2
+    assert "forgotten by 'client', which is no column now" in capfd.readouterr().err
+    edited(place, "  customer:", "  client:")
+    assert kit.tick(place) == 0
+    left = duckdb.execute(f"SELECT client FROM '{place.clients}/*.parquet' WHERE client LIKE 'c9-%'").fetchall()
+    assert left == [("c9-0",)]
 
 
 def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):
