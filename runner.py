@@ -24,7 +24,21 @@ from attrition.alone import alone
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
 from attrition.commits import commit_decision, commit_ingest, commit_run, keep_up, mend_current, settle_drops
-from attrition.console import DONE, FAILED, LOG, complain, first_words, now, say, stamp, status_of, told, turn_over
+from attrition.console import (
+    DONE,
+    FAILED,
+    HELD,
+    LOG,
+    USAGE,
+    complain,
+    first_words,
+    now,
+    say,
+    stamp,
+    status_of,
+    told,
+    turn_over,
+)
 from attrition.home import Home, Place, UsageError
 from attrition.recovery import close
 from attrition.runs import Run
@@ -401,7 +415,8 @@ def tick_all(home: Home, wish: Wish, ended: dict[str, int]) -> int:
                 return 128 + stop.number
     for name in home.lost():
         ended[name] = told(partial(_lost, home.place(name)))
-    return FAILED if FAILED in ended.values() else max(ended.values(), default=DONE)
+    # What needs a person counts for more than a portfolio that another tick is just at: schedulers pass over that one.
+    return next((status for status in (FAILED, USAGE, HELD) if status in ended.values()), DONE)
 
 
 def _lost(place: Place) -> int:

@@ -162,6 +162,14 @@ def test_a_second_run_names_the_holder_and_starts_nothing(home):
     assert sorted(place.data.rglob("*")) == sorted([*before, place.lock])
 
 
+def test_of_all_portfolios_a_wrong_one_counts_for_more_than_one_that_is_held(home):
+    place = home.place("capstone")
+    with safe.lock(place.lock, "2026-03-01T03:15:00Z"):
+        assert cli(home, "tick", "--all").returncode == 75
+        home.place("wrong").params.write_text("colour: red\n")
+        assert cli(home, "tick", "--all").returncode == 2, "a scheduler passes over 75"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
