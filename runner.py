@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrition import due, safe, telling, wishes
+from attrition import due, telling, wishes
 from attrition.alone import alone
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commands import VERBS
@@ -81,25 +80,21 @@ class Tick:
         *,
         clock: Clock,
         wish: Wish,
-        changed: str = "",
     ):
         from attrition import params, stages
 
         self.place, self.portfolio, self.book = place, portfolio, book
-        begun_from = changed.encode() or place.params.read_bytes()
-        if sha256(begun_from).hexdigest() != portfolio.sha256:
-            raise UsageError(f"{place.params} was saved just as the tick began: the next one reads it")
         earlier = due.broken(place, book) if wish.resume else None
         self.clock, self.force = clock, wish.force or bool(earlier and earlier.report.get("forced"))
         self.anew, self.before = wish.describe, book.state()
-        begun = clock()
-        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=bool(changed))
+        begun, by_hand = clock(), bool(wish.given)
+        name, self.sequence = book.begin(begun.strftime("%Y%m%dT%H%M%SZ"), stamp(begun), manual=by_hand)
         self.log = Run.start(
             place,
             name,
             stamp(begun),
             STAGES,
-            manual=bool(changed),
+            manual=by_hand,
             data_version=self.before.data_version,
             champion_before=self.before.champion,
             challenger=self.before.challenger,
@@ -109,9 +104,8 @@ class Tick:
             params=params.listed(portfolio),
             **({"forced": True} if self.force else {}),
         )
-        kept = stages.CHANGED if changed else stages.BEGUN
-        safe.write(safe.make_folder(self.log.folder / kept) / place.params.name, begun_from)
-        self.log.remember(asdict(self.before), begun_from.decode("utf-8"))
+        stages.keep_params(self.log.folder, portfolio, changed=by_hand)
+        self.log.remember(asdict(self.before), portfolio.text)
         self.stages = executing(self.log)
         if earlier:
             self.stages.take_over(earlier)
@@ -377,16 +371,16 @@ def _work(found: Visit) -> int:
 
         for each in ("policy", "registry", "engine"):  # meanwhile, what the stages will ask of this process
             import_module(f"attrition.{each}")
-        portfolio, changed = overrides.changed(place.params, wish.given)
+        portfolio = overrides.changed(place.params, wish.given)
         due.columns_fit(place, book, portfolio)
         if found.closed:  # this tick may be cut short as well, and the pages would go on saying that all is well
             site.write(place, portfolio, book, found.closed)
         executing = partial(StageRunner, place, portfolio, NOTEBOOKS, forked, found.stop)
         try:
             if wish.stage:
-                status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock, changed=changed)
+                status = attempt.by_hand(place, portfolio, book, STAGES, wish, executing, clock=clock)
             else:
-                made = Tick(place, portfolio, book, executing, clock=clock, wish=wish, changed=changed)
+                made = Tick(place, portfolio, book, executing, clock=clock, wish=wish)
                 status = made.run(found.drops)
         except Exception as error:
             with suppress(Exception):  # the disk may still fail: then the next tick closes it, and knows less

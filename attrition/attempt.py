@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from attrition import params, publish, safe
+from attrition import params, publish
 from attrition.book import Book
 from attrition.commits import commit_run
 from attrition.console import DONE, FAILED, first_words, say, stamp, status_of, words_of
@@ -16,6 +16,7 @@ from attrition.params import Portfolio
 from attrition.runs import Run, latest
 from attrition.signals import Interrupted
 from attrition.stage_runner import StageRunner, parameters_of
+from attrition.stages import keep_params
 from attrition.wishes import Wish
 
 __all__ = ["by_hand"]
@@ -32,7 +33,6 @@ def by_hand(
     executing: Callable[[Run], StageRunner],
     *,
     clock: Callable[[], datetime],
-    changed: str,
 ) -> int:
     """A manual run of some stages: its folder and its line in the book are published, rows, models and scores stay.
 
@@ -42,7 +42,6 @@ def by_hand(
         wish: the stage to begin with, and whether it is the only one.
         executing: makes what executes the stages of a run.
         clock: the time.
-        changed: the portfolio's YAML where it differs from the file (``-p``).
 
     Returns:
         The exit status.
@@ -52,8 +51,7 @@ def by_hand(
     """
     base, names = _wanted(place, stages, wish.stage, only=wish.only)
     log, sequence = _begin(place, portfolio, book, base, stages, clock())
-    if changed:
-        safe.write(safe.make_folder(log.folder / "params") / place.params.name, changed)
+    keep_params(log.folder, portfolio, changed=bool(wish.given))
     status, said, reason = _attempt(executing(log), base, stages, names)
     log.end(said, stamp(clock()), reason=reason)
     publish.run_page(place, log, portfolio, book)

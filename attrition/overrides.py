@@ -18,8 +18,8 @@ from attrition.params import ParamsError, Portfolio
 __all__ = ["changed"]
 
 
-def changed(path: Path, given: Sequence[tuple[str, str]]) -> tuple[Portfolio, str]:
-    """The portfolio of a YAML file with changes, and the YAML that says the same; none without changes.
+def changed(path: Path, given: Sequence[tuple[str, str]]) -> Portfolio:
+    """The portfolio of a YAML file with changes; its ``text`` is the YAML that says the same.
 
     Args:
         path: the file.
@@ -30,8 +30,8 @@ def changed(path: Path, given: Sequence[tuple[str, str]]) -> tuple[Portfolio, st
     """
     portfolio = params.load(path)
     if not given:
-        return portfolio, ""
-    document = yaml.safe_load(path.read_bytes())
+        return portfolio
+    document = yaml.safe_load(portfolio.text)
     for key, text in given:
         _put(document, key, text)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
@@ -39,7 +39,7 @@ def changed(path: Path, given: Sequence[tuple[str, str]]) -> tuple[Portfolio, st
         copy = Path(folder, path.name)
         copy.write_text(text, encoding="utf-8")
         try:
-            return params.load(copy), text
+            return params.load(copy)
         except ParamsError as error:
             raise ParamsError(str(error).replace(str(copy), f"{path.name} with -p")) from None
 

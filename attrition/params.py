@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from attrition import classifiers
 from attrition.column_params import Column, Header, Strict, Target
@@ -213,6 +213,7 @@ class Portfolio(Strict):
 
     name: str
     sha256: str
+    _text: str = PrivateAttr(default="")
     title: str
     columns: dict[str, Column]
     target: Target
@@ -299,6 +300,11 @@ class Portfolio(Strict):
         return self
 
     @property
+    def text(self) -> str:
+        """The YAML that it was read from, which may have been saved anew since."""
+        return self._text
+
+    @property
     def threshold(self) -> float:
         """At or above this probability a client is expected to leave; what costs say, else the YAML, else 0.5."""
         if self.costs is not None:
@@ -361,12 +367,16 @@ def load(path: Path) -> Portfolio:
     Raises:
         ParamsError: no such file, not YAML, an unknown key, a wrong type or value; all faults at once.
     """
-    raw, given = _read(path, "no such portfolio; params/ has one YAML a portfolio")
+    text, given = _read(path, "no such portfolio; params/ has one YAML a portfolio")
     own = [key for key in ("name", "sha256") if key in given]
     if own:
         raise ParamsError(f"{path}: {own[0]}: unknown key; a portfolio's name is its file's name")
     try:
-        return Portfolio.model_validate({**given, "name": path.stem, "sha256": hashlib.sha256(raw).hexdigest()})
+        read = Portfolio.model_validate(
+            {**given, "name": path.stem, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        )
+        read._text = text
+        return read
     except ValidationError as error:
         faults = "\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())
         raise ParamsError(faults) from None
@@ -411,10 +421,11 @@ def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:
         raise ParamsError("\n".join(f"{path}: {_fault(fault)}" for fault in error.errors())) from None
 
 
-def _read(path: Path, none: str) -> tuple[bytes, dict[str, Any]]:
-    """A file's content, and the keys and values that it holds."""
+def _read(path: Path, none: str) -> tuple[str, dict[str, Any]]:
+    """A file's text, and the keys and values that it holds."""
     try:
         raw = path.read_bytes()
+        text = raw.decode("utf-8")
         _checks_depth(raw)
         given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by some rules
     except FileNotFoundError:
@@ -425,7 +436,7 @@ def _read(path: Path, none: str) -> tuple[bytes, dict[str, Any]]:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ParamsError(f"{path}: expected keys and values, found {type(given).__name__}")
-    return raw, given
+    return text, given
 
 
 def _checks_depth(raw: bytes) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from attrition.registry import Manifest
     from attrition.store.clients import Clients
 
-__all__ = ["BEGUN", "CHANGED", "SAMPLE", "Stage"]
+__all__ = ["SAMPLE", "Stage", "keep_params"]
 
 SAMPLE = REPOSITORY / "tests" / "data" / "home" if CHECKOUT else PARTS / "sample"
 CHANGED = "params"
@@ -35,6 +35,11 @@ CHANGED = "params"
 BEGUN = ".params"
 """That with the YAML as it was when the run began, while that is at work: it may be saved meanwhile, and a stage that
 read it then would take rows in by other words than the run was checked by."""
+
+
+def keep_params(folder: Path, portfolio: Portfolio, *, changed: bool) -> None:
+    """Write down the YAML that a run's stages read; it stays with the run where ``-p`` ``changed`` it."""
+    safe.write(safe.make_folder(folder / (CHANGED if changed else BEGUN)) / f"{portfolio.name}.yaml", portfolio.text)
 
 
 @dataclass(frozen=True)
