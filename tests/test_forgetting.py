@@ -81,6 +81,7 @@ def test_a_client_is_forgotten_everywhere_and_the_sums_stay_exact(home, place, c
     (ingested,) = db.execute("SELECT sum(ingested) FROM drops").fetchone()
     clients = Clients(portfolio, place.clients)
     assert int(clients.sql("SELECT count(*) AS n FROM clients")["n"].iloc[0]) == ingested - line["rows"] == rows - 1
+    assert (clients.rows, clients.last_row) == (rows - 1, rows)
     assert reports(place)[-1]["reason"].endswith("asked for in a letter")
     marked = [report["run"] for report in reports(place) if "not_replayable" in report]
     assert marked == names(place)[:4]

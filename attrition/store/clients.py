@@ -65,7 +65,12 @@ class Clients:
 
     @property
     def rows(self) -> int:
-        """How many rows there are: the number of the last one."""
+        """How many rows there are."""
+        return self._summed("count(*)", lambda part: part.rows, sum)
+
+    @property
+    def last_row(self) -> int:
+        """The number of the last row; there are fewer once a client was forgotten."""
         return self._summed("max(_row)", lambda part: part.bounds.get("max._row"), max)
 
     @property

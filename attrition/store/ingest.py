@@ -153,7 +153,7 @@ class _Ingest:
         if not new:
             return []
         days, rows, version = self.work / "days.parquet", self.staging / "rows", self.clients.next
-        number_days(new, self.clients.rows, days)
+        number_days(new, self.clients.last_row, days)
         tasks = (
             Numbering(self.portfolio, mine, days, version, rows / f"part-{version:06d}-{at}.parquet", self.room)
             for at in range(self.buckets)
