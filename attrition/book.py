@@ -338,8 +338,13 @@ class Book:
 
     def _end(self, report: Mapping[str, Any], scored: tuple[int, str] | None) -> None:
         if scored:
-            by = report.get("listing")
-            self._db.execute("UPDATE state SET scored_version = ?, scored_model = ?, scored_by = ?", (*scored, by))
+            by, manual = report.get("listing"), bool(report.get("manual"))
+            # A run that was killed may be closed when another YAML is known to be good: then that is to be read again.
+            self._db.execute(
+                "UPDATE state SET scored_version = ?, scored_model = ?, scored_by = ?,"
+                " params_sha256 = iif(? OR params_sha256 = ?, params_sha256, NULL)",
+                (*scored, by, manual, report.get("params_sha256")),
+            )
         seconds = {stage["name"]: stage["seconds"] for stage in report["stages"] if stage.get("seconds") is not None}
         model = report.get("model")
         self._db.execute(

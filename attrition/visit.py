@@ -59,6 +59,8 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
         answered = bool(wish.stage) or due.asked(place, book, stop)
         waiting = [] if wish.stage else due.drops(place, settle, stop)
         closed, altered = recover(place, book, stamp(clock()))
+        if closed:  # by a YAML of before: of that of now its list may be owed
+            due.settle_time(place, book)
         _forget(place, book)
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")

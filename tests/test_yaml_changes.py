@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from attrition import backups, params, past, registry, scrub
+from attrition import backups, params, past, registry, scrub, visit
 from attrition.book import Book
 from attrition.runs import Run
 from attrition.stages import Stage
@@ -110,6 +110,32 @@ def test_a_list_that_an_earlier_release_left_half_changed_is_made_anew(place, tm
     before = runs(place)
     assert kit.tick(place) == 0
     assert runs(place) == before
+
+
+@pytest.mark.parametrize("closed_by", ["the tick that reads the YAML", "another command, after such a tick was killed"])
+def test_a_list_of_a_run_that_was_killed_before_its_yaml_changed_is_made_anew(place, monkeypatch, closed_by):
+    """It came to be known when the new YAML had been looked at: no later tick looked again."""
+
+    def killed_at(owner, name):
+        def cut(*_given, **_more):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, cut)
+            with pytest.raises(KeyboardInterrupt):
+                kit.tick(place)
+
+    kit.drop(place, "second.csv", lines(2, 5), HEADER)
+    killed_at(Book, "finished")
+    edited(place, new="bands: {medium: 0.01, high: 0.02}\n")
+    if closed_by.startswith("another"):
+        killed_at(visit, "recover")
+        assert kit.command("forget", place, client="nobody", reason="asked for") == 0
+    assert kit.tick(place) == 0
+    assert listed(place, "DISTINCT band") == [("high",)]
+    before = runs(place)
+    assert kit.tick(place) == 0
+    assert runs(place) == before, "once is enough"
 
 
 def test_what_changes_no_line_of_the_list_has_nobody_scored_anew(place):
