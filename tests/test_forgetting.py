@@ -35,7 +35,9 @@ from attrition import (
 from attrition.book import Book
 from attrition.home import REPOSITORY, UsageError
 from attrition.runs import Run
-from attrition.scrub import PLAIN
+from attrition.scrub import files, rows, texts
+from attrition.scrub.reading import lines_of
+from attrition.scrub.whom import GONE, PLAIN
 from attrition.store import delta
 from attrition.store.clients import Clients
 from runner import main, tick
@@ -62,7 +64,7 @@ def holds(root, client):
     found = []
     for path in root.rglob("*"):
         if path.is_file() and ".cache" not in path.parts:
-            texts = [path.read_bytes().decode("latin-1"), "".join(scrub._spoken(path))]
+            texts = [path.read_bytes().decode("latin-1"), "".join(lines_of(path))]
             found += [str(path.relative_to(root))] if any(client in text for text in texts) else []
     return found
 
@@ -262,7 +264,7 @@ def test_a_file_of_rows_stays_that_could_not_be_read_at_the_moment(place, monkey
         raise duckdb.IOException("Could not read from file: Input/output error")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scrub, "_without_lines", broken)
+        patch.setattr(rows, "_without_lines", broken)
         place.ranking.unlink()
         assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
     assert {path: path.read_bytes() for path in place.executed.glob("*/assessed.parquet")} == files
@@ -345,7 +347,7 @@ def test_logs_are_written_over_where_they_are_while_others_write_on(place):
     for log in logs:
         first, gone, after, *_ = log.read_bytes().split(b"\n")
         assert (first, after) == (b"before", b"\xff after\r")
-        assert scrub.GONE.startswith(gone.decode().strip())
+        assert GONE.startswith(gone.decode().strip())
     assert logs[1].read_text(errors="replace").endswith("\nand on\n")
 
 
@@ -391,7 +393,7 @@ def test_an_id_like_any_number_is_cut_only_where_it_is_a_client(tmp_path):
     ]
     cell = nbformat.v4.new_code_cell("show(17)", outputs=shown)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "x.ipynb")
-    assert scrub._notebook(tmp_path / "x.ipynb", whom)
+    assert files._notebook(tmp_path / "x.ipynb", whom)
     (cell,) = nbformat.read(tmp_path / "x.ipynb", as_version=4).cells
     first, listed, counted, said = cell.outputs
     assert first.data[record.MIME]["data"] == [{"id": "18", "rank": 17}]
@@ -406,7 +408,7 @@ def test_lines_of_a_file_go_by_the_column_of_the_id(tmp_path):
     (tmp_path / "test.csv").write_text("rownames,tenure\n17,3\n18,17\n")
     (tmp_path / "tick.log").write_text("at 03:17 quiet\nclient 17 cannot be read\n")
     for name in ("test.csv", "tick.log"):
-        scrub._cut(tmp_path / name, whom)
+        texts.cut(tmp_path / name, whom)
     assert (tmp_path / "test.csv").read_text() == "rownames,tenure\n18,17\n"
     assert (tmp_path / "tick.log").read_text() == "at 03:17 quiet\n"
 
@@ -417,11 +419,11 @@ def test_rejected_rows_go_whole_wherever_the_id_stands_in_them(tmp_path):
     lines = [json.dumps({**about, "raw": None, "fields": fields}, ensure_ascii=False) + "\n" for fields in rows]
     (tmp_path / "x.csv.jsonl").write_text("".join(lines))
     whom = scrub.Whom("17", params.load(REPOSITORY / "params" / "telco.yaml"))
-    assert scrub._in_file(tmp_path / "x.csv.jsonl", whom)
+    assert texts.in_file(tmp_path / "x.csv.jsonl", whom)
     drop = tmp_path / "a.jsonl"
     drop.write_text('{"client": 3, "fields": 12}\n{"id": 3, "raw": "a17"}\n')
-    assert not scrub._in_file(drop, whom), "a drop's own keys are no quarantine's"
-    scrub._cut(tmp_path / "x.csv.jsonl", whom)
+    assert not texts.in_file(drop, whom), "a drop's own keys are no quarantine's"
+    texts.cut(tmp_path / "x.csv.jsonl", whom)
     assert (tmp_path / "x.csv.jsonl").read_text() == "".join(lines[1:])
 
 
@@ -433,7 +435,7 @@ def test_a_rejected_row_of_a_wrong_form_goes_by_the_words_of_its_text(client, te
     whom = scrub.Whom(client, params.load(REPOSITORY / "params" / "telco.yaml"))
     for said in (text, text.replace(client, f"{client}8")):
         line = json.dumps({**about, "raw": said, "fields": [said]}, ensure_ascii=False) + "\n"
-        assert scrub._of_client([line], whom, line) == [said == text]
+        assert texts._of_client([line], whom, line) == [said == text]
 
 
 LETTERS = string.ascii_letters + string.digits + "-_ .<&\"'äß"
