@@ -42,7 +42,7 @@ def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: s
     """Write down what is to be done; the caller holds the lock, and calls `finish`.
 
     Raises:
-        UsageError: the portfolio names no id, or the reason tells who it is.
+        UsageError: the portfolio names no id, what is given cannot be read as one, or the reason tells who it is.
     """
     if portfolio.id is None:
         raise UsageError(f"{place.name}: its YAML names no id: there is nothing by which to find a client")
@@ -50,12 +50,17 @@ def begin(place: Place, portfolio: Portfolio, client: str, *, reason: str, by: s
         raise UsageError("the client's id is empty, or has spaces around it")
     from attrition.store import whose
 
-    said, client = client, whose.named(portfolio, client)
-    if any(Whom(each, portfolio).token.search(reason) for each in (said, client)):
+    found = whose.named(portfolio, client)
+    if found is None:  # nobody, however often it is asked: it would be said to be done
+        raise UsageError(
+            f"{place.name}: what is given as the client's id is no {portfolio.columns[portfolio.id].type}, as "
+            f"{portfolio.id!r} is by {place.params}: write it as a file has it, or as pages show it"
+        )
+    if any(Whom(each, portfolio).token.search(reason) for each in (client, found)):
         raise UsageError("--reason names the client, and is kept: say it without the id")
     salt = secrets.token_hex(16)
     about = {
-        "client": client,
+        "client": found,
         "id": portfolio.id,
         "reason": reason,
         "by": by,
@@ -240,6 +245,6 @@ def known(place: Place, client: str) -> list[dict[str, Any]]:
     """The lines of the ledger that tell of this client: whoever has the id can prove that it was done."""
     from attrition.store import whose
 
-    client = whose.named(params.load(place.params), client)
+    client = whose.named(params.load(place.params), client) or client
     lines = bookkeeping.forgotten(place.book)
     return [line for line in lines if hmac.compare_digest(hashed(client, line["salt"]), line["hash"])]

@@ -462,5 +462,31 @@ def test_who_is_named_as_a_file_has_it_is_the_one_in_the_tables(place, said):
         forgetting.begin(place, telco, said, reason=f"{said} asked", by="me", at="2026-01-12T03:15:00Z")
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("integer", "17.4"),
+        ("integer", "l7"),
+        ("integer", "99999999999999999999"),
+        ("number", "17.4.1"),
+        ("boolean", "17"),
+        ("date", "2026-02-30"),
+    ],
+)
+def test_what_is_no_id_there_is_refused_and_not_said_to_be_done(place, kind, said):
+    telco = params.load(REPOSITORY / "params" / "telco.yaml")
+    named = telco.columns[telco.id].model_copy(update={"type": kind})
+    given = telco.model_copy(update={"columns": telco.columns | {telco.id: named}})
+    before = tree(place.root)
+    with pytest.raises(UsageError, match=rf"client's id is no {kind}, as 'rownames' is by .*telco.yaml: write it as"):
+        forgetting.begin(place, given, said, reason="asked", by="me", at="2026-01-12T03:15:00Z")
+    assert tree(place.root) == before
+
+
+def test_an_id_of_which_there_is_no_row_is_looked_for_in_all_else(place, capsys):
+    assert main(["forget", "telco", "CU-nobody", "--reason", "asked"]) == 0
+    assert "forgot a client: 0 rows of clients/" in capsys.readouterr().out
+
+
 def test_a_reason_with_the_id_is_refused(place):
     assert main(["forget", "telco", CLIENT, "--reason", f"{CLIENT} asked"]) == 2

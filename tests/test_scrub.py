@@ -169,13 +169,13 @@ def test_what_a_run_was_told_by_p_keeps_its_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("thousands", "decimal", "written", "client"),
     [
-        (".", ",", "17.0", "17.0"),  # from pandas, say; a point stands before three digits there
-        (".", ",", "17.4", "17.4"),
+        (".", ",", "17.0", None),  # from pandas, say; a point stands before three digits there
+        (".", ",", "17.4", None),
         (".", ",", "17,0", "17"),
         (".", ",", "1.017", "1017"),
-        (",", ".", "1,7", "1,7"),
+        (",", ".", "1,7", None),
         (None, ".", "17.0", "17"),
-        (None, ".", "1_7", "1_7"),
+        (None, ".", "1_7", None),
     ],
 )
 def test_an_id_that_is_no_number_there_is_not_another_clients(tmp_path, thousands, decimal, written, client):

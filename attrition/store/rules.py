@@ -15,7 +15,7 @@ from attrition.store.engine import fields, literal, quoted
 from attrition.store.headers import some
 from attrition.store.raw import FIELD
 
-__all__ = ["Texts", "fault", "good", "numeral", "typed"]
+__all__ = ["FALSE", "TRUE", "Texts", "fault", "good", "numeral", "typed"]
 
 TRUE, FALSE = ("1", "true", "yes"), ("0", "false", "no")
 THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['\u2019]", ".": "[.]", ",": ","}

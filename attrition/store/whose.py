@@ -14,7 +14,7 @@ from attrition.store import fast
 from attrition.store.check import Opened, as_written, empty_tables, opened, text_of
 from attrition.store.engine import connect, fields, literal
 from attrition.store.raw import Refused
-from attrition.store.rules import Texts, numeral, typed
+from attrition.store.rules import FALSE, TRUE, Texts, numeral, typed
 
 __all__ = ["BETWEEN", "among", "holds", "lines", "named"]
 
@@ -26,12 +26,15 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, which is no sign, and which DuckDB cannot be given."""
 
 
-def named(portfolio: Portfolio, client: str) -> str:
-    """An id that a person wrote, as the tables have it as a text: ``000017`` is 17 where the id is a whole number."""
+def named(portfolio: Portfolio, client: str) -> str | None:
+    """An id that a person wrote, as the tables have it as a text: ``000017`` is 17 where the id is a whole number.
+
+    None: it cannot be read as an id, as 17.4 cannot there.
+    """
     with connect() as db:
         value = f"CAST({typed(portfolio, str(portfolio.id), literal(client))} AS VARCHAR)"
-        (found,) = db.execute(f"SELECT CASE WHEN {_whole(portfolio, literal(client))} THEN {value} END").fetchone()
-    return client if found is None else str(found)
+        (found,) = db.execute(f"SELECT CASE WHEN {_readable(portfolio, literal(client))} THEN {value} END").fetchone()
+    return None if found is None else str(found)
 
 
 def among(portfolio: Portfolio, client: str, texts: Iterable[str]) -> set[str]:
@@ -105,6 +108,16 @@ def _is(portfolio: Portfolio, text: str, client: str) -> str:
     """SQL for whether a text reads as the client's id; of a row that cannot be taken too: 17.0 is 17, 17.4 is not."""
     value = f"CAST({typed(portfolio, str(portfolio.id), text)} AS VARCHAR)"
     return f"({value} = {literal(client)} AND {_whole(portfolio, text)})"
+
+
+def _readable(portfolio: Portfolio, text: str) -> str:
+    """SQL for whether a text has the form of an id; of some types `typed` reads any."""
+    kind = portfolio.columns[str(portfolio.id)].type
+    if kind == "boolean":
+        return f"lower({text}) IN ({', '.join(map(literal, (*TRUE, *FALSE)))})"
+    if kind == "number":
+        return f"({numeral(portfolio, text)} AND isfinite({typed(portfolio, str(portfolio.id), text)}))"
+    return _whole(portfolio, text)
 
 
 def _whole(portfolio: Portfolio, text: str) -> str:
