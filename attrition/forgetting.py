@@ -27,6 +27,12 @@ __all__ = ["begin", "finish", "hashed", "known", "pending"]
 
 WHY_NOT = "a client whose rows it rested on was forgotten on {}"
 
+# Without the id, as what is said may stand in a log.
+RENAMED = (
+    "The client was known by another id before, and runs of that time may hold it: if it was nobody else's, put its "
+    "column into the YAML as id, forget by it too, and put the YAML back."
+)
+
 
 def hashed(client: str, salt: str) -> str:
     """What is kept of a client's id: scrypt of it, with a salt of its own, in hex."""
@@ -79,7 +85,8 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
 
     Returns:
         ``run``, ``rows`` (of clients/), ``files`` (rewritten or removed), ``note`` (of damaged files that went as a
-        whole, of folders of processes that are gone which did not; mostly empty); None where nothing is written down.
+        whole, of folders of processes that are gone which did not, of another id that the client had before; mostly
+        empty); None where nothing is written down.
 
     Raises:
         OSError: a file cannot be read or written at the moment; the next tick goes on.
@@ -94,8 +101,9 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     portfolio = params.load(place.params)
     whom = Whom(about["client"], _as_begun(place, portfolio, about))
     if about["rows"] is None:  # counted before the first is gone, so that a crash cannot make it fewer
-        about |= scrub.count(place, whom)
+        about |= scrub.count(place, whom)  # and what tells of his rows elsewhere: those of clients/ go first
         safe.write(place.forgetting, json.dumps(about))
+    whom = Whom(whom.client, whom.portfolio, about.get("numbered"))
     files = scrub.tables(place, whom)
     files += scrub.lists(place, whom)
     files += scrub.drops(place, whom)
@@ -197,7 +205,8 @@ def _note(about: dict[str, Any]) -> str:
     versions, files = (", ".join(about.get(kind, ())) for kind in ("damaged", "torn"))
     said = f"Manifests that were damaged went as a whole, of model {versions}: it cannot serve without."
     torn = f"Files that were damaged, or cut short, went as a whole: {files}."
-    return " ".join([said] * bool(versions) + [torn] * bool(files))
+    renamed = about.get("renamed", False)
+    return " ".join([said] * bool(versions) + [torn] * bool(files) + [RENAMED] * renamed)
 
 
 def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any]) -> Run:

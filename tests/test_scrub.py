@@ -10,7 +10,7 @@ import pytest
 from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_kit import COLUMNS, HEADER, portfolio
+from store_kit import COLUMNS, HEADER, portfolio, predictions
 
 from attrition import safe, scrub
 from attrition.home import Home
@@ -240,3 +240,20 @@ def test_an_id_written_in_any_way_that_an_ingest_reads_as_the_clients_is_found(t
         assert whose.named(SPACED, written.strip()) == client or name == "x.jsonl"
         assert whose.holds(SPACED, path, client, anywhere=False)
         assert not whose.holds(SPACED, path, f"{client}8", anywhere=True)
+
+
+def test_by_the_number_of_a_row_nobody_goes_who_had_it_in_a_table_of_before(tmp_path):
+    """Made anew, a table numbers its rows otherwise, and the predictions of before stay."""
+    place = Home(tmp_path).place("small")
+    safe.make_folder(place.scores.parent)
+    names = [(1, "ann"), (1, "a-1"), (1, "bob"), (2, "a-1"), (2, "ann")]
+    predictions(place.scores, [(row, name, None, 1, "0001", 0.5) for row, name in names])
+    aside = safe.make_folder(tmp_path / "run") / "mine.parquet"
+    odd = ", ".join(f"('{row}', '{name}')" for row, name in [*names, ("none", "a-1")])
+    duckdb.execute(f"COPY (SELECT * FROM (VALUES {odd}) AS lines(_row, id)) TO '{aside}' (FORMAT parquet)")
+    whom = scrub.Whom("ann", portfolio(), {"1": ["ann", "a-1", "o'neil"]})
+    assert scrub.tables(place, whom) == 1
+    assert scrub.run(aside.parent, whom)
+    left = "SELECT CAST(_row AS VARCHAR), id FROM '{}'"
+    assert duckdb.execute(left.format(f"{place.scores}/*.parquet")).fetchall() == [("1", "bob"), ("2", "a-1")]
+    assert duckdb.execute(left.format(aside)).fetchall() == [("1", "bob"), ("2", "a-1"), ("none", "a-1")]

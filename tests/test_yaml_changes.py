@@ -1,5 +1,6 @@
 """A YAML that changes between two ticks: what was made by the old one is made anew, or the change is refused."""
 
+import json
 import re
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from attrition import backups, params, past, registry, scrub, visit
 from attrition.book import Book
 from attrition.runs import Run
 from attrition.stages import Stage
+from attrition.store import delta
 from attrition.wishes import Wish
 from campaign import kit
 
@@ -241,6 +243,84 @@ def test_a_forgetting_that_was_cut_short_goes_on_by_the_id_that_it_began_with(pl
     assert kit.tick(place) == 0
     left = duckdb.execute(f"SELECT client FROM '{place.clients}/*.parquet' WHERE client LIKE 'c9-%'").fetchall()
     assert left == [("c9-0",)]
+
+
+def assessed(place):
+    """What was ever said of a client: where, by the number of the row and the id of that time."""
+    files = {path: path.parent.name for path in place.executed.glob("*/*.parquet")}
+    files |= dict.fromkeys(place.scores.glob("*.parquet"), "scores") | {place.ranking: "ranking"}
+    return sorted(
+        (where, *line)
+        for path, where in files.items()
+        for line in duckdb.execute(f"SELECT _row, id, probability FROM '{path}'").fetchall()
+    )
+
+
+@pytest.mark.parametrize("cut", ["not", "after clients/", "after scores/"])
+def test_who_had_another_id_before_goes_from_what_was_made_by_that_one(place, monkeypatch, capfd, cut):
+    """With risk and reasons; but nobody who shared that id."""
+    for name, day in (("his", "2026-02-01"), ("hers", "2026-02-02")):
+        (line,) = lines(9, 1, day)
+        kit.drop(place, f"{name}.csv", [line.replace("acc-c9-0", name)], HEADER)
+        assert kit.tick(place) == 0
+    edited(place, "id: client", "id: account")
+    kit.drop(place, "next.csv", lines(2, 5), HEADER)
+    assert kit.tick(place) == 0
+    before = assessed(place)
+    assert {each for _, row, each, _ in before if row == 41} == {"c9-0", "his"}
+    rewrite = delta.rewrite
+
+    def killed(folder, *given):
+        if cut == "after clients/" and folder == place.scores:
+            raise OSError("cut")
+        rewrite(folder, *given)
+        if cut == "after scores/" and folder == place.scores:
+            raise OSError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delta, "rewrite", killed)
+        assert kit.command("forget", place, client="his", reason="asked for") == (0 if cut == "not" else 1)
+    if cut != "not":
+        assert kit.tick(place) == 0
+    assert assessed(place) == [each for each in before if each[1] != 41]
+    assert not place.forgetting.exists()
+    said = json.loads((max(place.executed.glob("2*")) / "run.json").read_text())["reason"]
+    assert "known by another id before" in said
+    assert "c9-0" not in said
+    assert "known by another id before" in capfd.readouterr().out or cut != "not"
+
+
+def test_by_the_id_of_before_the_rest_is_forgotten_too(place, capfd):
+    edited(place, "id: client", "id: account")
+    assert kit.tick(place) == 0
+    (run, *_) = sorted(place.executed.glob("2*"))
+    (run / "70_assess.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "c1-7 leaves", "outputs": []}]}')
+    assert kit.command("forget", place, client="acc-c1-7", reason="asked for") == 0
+    assert "known by another id before" in capfd.readouterr().out
+    edited(place, "id: account", "id: client")
+    assert kit.command("forget", place, client="c1-7", reason="asked for") == 0
+    assert "before, and" not in capfd.readouterr().out
+    edited(place, "id: client", "id: account")
+    assert kit.tick(place) == 0
+    texts = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
+    assert [path for path, text in texts.items() if re.search(rb"c1-7(?!\d)", text)] == []
+    assert listed(place) == [(39, 39)]
+
+
+def test_who_is_there_under_a_number_that_somebody_had_before_stays(place):
+    """The number of the last row is given again when its client is gone."""
+    kit.drop(place, "last.csv", lines(8, 1), HEADER)
+    assert kit.tick(place) == 0
+    edited(place, "id: client", "id: account")
+    assert kit.tick(place) == 0
+    assert kit.command("forget", place, client="acc-c8-0", reason="asked for") == 0
+    before = assessed(place)
+    kit.drop(place, "next.csv", lines(9, 1), HEADER)
+    assert kit.tick(place) == 0
+    assert {each for _, row, each, _ in assessed(place) if row == 41} == {"acc-c9-0"}
+    assert kit.command("forget", place, client="acc-c9-0", reason="asked for") == 0
+    of_runs = [each for each in assessed(place) if each[0] != "ranking" and each in before]
+    assert of_runs == [each for each in before if each[0] != "ranking"]
 
 
 def test_before_its_first_row_an_outcome_may_come_to_mean_anything(tmp_path):

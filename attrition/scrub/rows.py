@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,47 @@ class Damaged(Exception):
         super().__init__(f"{path} is not whole")
 
 
-def count(place: Place, whom: Whom) -> dict[str, int | None]:
-    """How many rows of clients/ are the client's, and the data version that the first of them came with."""
+def count(place: Place, whom: Whom) -> dict[str, Any]:
+    """What tells of the client's rows once they are gone.
+
+    Returns:
+        ``rows`` of clients/ that are the client's; ``since``, the data version that the first of them came with;
+        ``numbered``, the rows as `Whom` takes them; ``renamed``, whether there are predictions of them by another id.
+    """
     from attrition.store.clients import Clients
     from attrition.store.engine import quoted
 
     found = Clients(whom.portfolio, place.clients).sql(
-        f"SELECT count(*) AS rows, min(_version) AS since FROM clients WHERE {_is(quoted(str(whom.portfolio.id)))}",
+        "SELECT CAST(COLUMNS(*) AS VARCHAR) FROM clients "
+        f"WHERE CAST({quoted(str(whom.portfolio.id))} AS VARCHAR) = $client ORDER BY _row",
         client=whom.client,
     )
-    rows = int(found["rows"].iloc[0])
-    return {"rows": rows, "since": int(found["since"].iloc[0]) if rows else None}
+    texts = found.drop(columns=["_row", "_version", "_hash"]).to_numpy().tolist()
+    named = {
+        row: [text for text in of_row if text is not None] for row, of_row in zip(found["_row"], texts, strict=True)
+    }
+    return {
+        "rows": len(found),
+        "since": min(map(int, found["_version"]), default=None),
+        # Where the YAML named no id before, the number was one.
+        "numbered": {row: sorted({*of_row, row}) for row, of_row in named.items()},
+        "renamed": _renamed(place.scores, whom, named),
+    }
+
+
+def _renamed(scores: Path, whom: Whom, named: Mapping[str, Sequence[str]]) -> bool:
+    from deltalake import DeltaTable
+
+    from attrition.store import delta
+    from attrition.store.engine import connect, rows_in
+
+    files = delta.files(scores, DeltaTable(str(scores))) if named and delta.is_table(scores) else []
+    others = {row: [text for text in texts if text != whom.client] for row, texts in named.items()}
+    if not files or not any(others.values()):
+        return False
+    with connect() as db:
+        query = f"SELECT count(*) FROM {rows_in(files)} WHERE {_numbered('id', others)}"
+        return bool(db.execute(query).fetchone()[0])
 
 
 def version(place: Place) -> int:
@@ -51,15 +82,10 @@ def version(place: Place) -> int:
 
 def tables(place: Place, whom: Whom) -> int:
     """Rewrite the files of both tables that hold the client, and remove what the tables do not name any more."""
-    from attrition.store.engine import quoted
-
-    return sum(
-        _table(folder, _is(quoted(column)), whom)
-        for folder, column in ((place.clients, str(whom.portfolio.id)), (place.scores, "id"))
-    )
+    return _table(place.clients, _is(str(whom.portfolio.id), whom), whom) + _table(place.scores, _his("id", whom), whom)
 
 
-def _table(folder: Path, is_client: str, whom: Whom) -> int:
+def _table(folder: Path, his: str, whom: Whom) -> int:
     from deltalake import DeltaTable
 
     from attrition.store import delta, hashes
@@ -73,11 +99,10 @@ def _table(folder: Path, is_client: str, whom: Whom) -> int:
     with connect() as db:
         for path in delta.files(folder, table):
             rows = f"FROM {rows_in([path])}"
-            if not db.execute(f"SELECT count(*) {rows} WHERE {is_client}", {"client": whom.client}).fetchone()[0]:
+            if not db.execute(f"SELECT count(*) {rows} WHERE {his}").fetchone()[0]:
                 continue
             new = folder / f"{path.stem}-{table.version() + 1}.parquet"
-            client = literal(whom.client)
-            kept = f"SELECT * {rows} WHERE NOT coalesce({is_client.replace('$client', client)}, false)"
+            kept = f"SELECT * {rows} WHERE NOT coalesce({his}, false)"
             db.execute(f"COPY ({kept}) TO {literal(new)} (FORMAT parquet, COMPRESSION zstd)")
             (left,) = db.execute(f"SELECT count(*) FROM {rows_in([new])}").fetchone()
             instead[path] = new if left else None
@@ -170,7 +195,7 @@ def _without_lines(path: Path, whom: Whom, *, ranked: bool) -> bool:
         name = next((each for each in ("id", str(whom.portfolio.id)) if each in columns), None)
         if name is None:
             return False
-        there = f'CAST("{name}" AS VARCHAR) = {literal(whom.client)}'
+        there = _his(name, whom) if "_row" in columns else _is(name, whom)
         if not db.execute(f"SELECT count(*) {rows} WHERE {there}").fetchone()[0]:
             return False
         dense = ranked and path.stem == "ranking"
@@ -183,5 +208,29 @@ def _without_lines(path: Path, whom: Whom, *, ranked: bool) -> bool:
     return True
 
 
-def _is(column: str) -> str:
-    return f"CAST({column} AS VARCHAR) = $client"
+def _is(column: str, whom: Whom) -> str:
+    """SQL for whether a row has the client's id."""
+    from attrition.store.engine import literal, quoted
+
+    return f"CAST({quoted(column)} AS VARCHAR) = {literal(whom.client)}"
+
+
+def _his(column: str, whom: Whom) -> str:
+    """SQL for whether a row with a ``_row`` is of the client, by the id of today or by one of before."""
+    return f"({_is(column, whom)} OR {_numbered(column, whom.rows)})" if whom.rows else _is(column, whom)
+
+
+def _numbered(column: str, rows: Mapping[str, Sequence[str]]) -> str:
+    """SQL for whether a row is one of ``rows`` by its ``_row``, under a text of that row.
+
+    The number alone does not tell: of a table that was made anew the rows have others, and the predictions of before
+    stay. Whoever works in a folder may have a ``_row`` of any type.
+    """
+    from attrition.store.engine import literal, quoted
+
+    cases = " ".join(
+        f"WHEN {int(row)} THEN CAST({quoted(column)} AS VARCHAR) IN ({', '.join(map(literal, texts))})"
+        for row, texts in rows.items()
+        if texts
+    )
+    return f"coalesce(CASE TRY_CAST(CAST(_row AS VARCHAR) AS BIGINT) {cases} END, false)"

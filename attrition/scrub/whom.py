@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrition.params import Portfolio
@@ -20,10 +21,13 @@ class Whom:
 
     ``token`` finds the id as a word of its own. An id such as 17 is also a count, a version or an hour: of that, a text
     is left as it is unless it names clients (``names``). Of a whole number files may write zeros before it.
+
+    ``rows``: by the number of each row of clients/ that is, or was, the client's, all texts in it. The YAML may have
+    named another column under id before, and what runs of that time wrote of the row has the text of that one.
     """
 
-    def __init__(self, client: str, portfolio: Portfolio):
-        self.client, self.portfolio = client, portfolio
+    def __init__(self, client: str, portfolio: Portfolio, rows: Mapping[str, Sequence[str]] | None = None):
+        self.client, self.portfolio, self.rows = client, portfolio, rows or {}
         self.plain = bool(PLAIN.fullmatch(client))
         forms = {client, json.dumps(client)[1:-1], _html(client), client.replace('"', '""')}
         words = "|".join(map(_pattern, sorted(forms, key=len, reverse=True)))
