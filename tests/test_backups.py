@@ -12,7 +12,7 @@ import pytest
 from keep_kit import FIRST, HEADER, LINES, NOBODY, Cut, another, copied, lay, names, ticked
 from pipeline_kit import here, reports, tree
 
-from attrition import backups, bookkeeping, params, restoring, safe
+from attrition import backups, bookkeeping, params, registry, restoring, safe
 from attrition.book import Book
 from attrition.home import Home, UsageError
 from attrition.store.clients import Clients
@@ -197,6 +197,15 @@ def test_a_portfolio_without_a_yaml_is_in_a_backup_all_the_same(home, place, tmp
     assert before == names(place)
     assert tick(again, "telco") == 0
     assert len(names(back)) == len(before) + 1
+
+
+def test_a_backup_without_the_deployed_model_says_that_earlier_ones_are_to_be_kept(home, place, tmp_path, capsys):
+    assert main(["backup", str(tmp_path / "whole")]) == 0
+    assert "keep the backups" not in capsys.readouterr().out
+    version = registry.current(place.models).version
+    shutil.rmtree(place.models / version)
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    assert f"telco: model {version} is deployed, and its files are gone: keep the backups" in capsys.readouterr().out
 
 
 def test_all_folders_of_a_restored_home_outlive_a_power_cut(home, tmp_path, monkeypatch):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
-from attrition import backups
+from attrition import backups, registry, safe
 from attrition.console import now, plain, stamp
-from attrition.home import Home
+from attrition.home import Home, Place
 from attrition.store.drops import spoken
 
 __all__ = ["configure", "main"]
@@ -30,7 +31,19 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     print(f"{', '.join(names)}: {made.files:,} files, {made.bytes / 1e6:,.1f} MB in {arguments.dest}")
     for name in filter(home.lost().__contains__, names):
         print(f"{name}: without its YAML: {home.place(name).gone}")
+    for name in names:
+        if version := _lacking(home.place(name)):
+            print(f"{name}: model {version} is deployed, and its files are gone: keep the backups that have them")
     if made.left_out:
         which = plain(", ".join(map(spoken, made.left_out)))
         print(f"left out, as they may still be written to: {which}. The next backup has them.")
     return 0
+
+
+def _lacking(place: Place) -> str | None:
+    """The deployed version, if its files are not there."""
+    with suppress(registry.ModelRefused):  # what is wrong with current.json the doctor says
+        current = registry.current(place.models)
+        if current and not all(map(safe.exists, place.version_files(current.version))):
+            return current.version
+    return None
