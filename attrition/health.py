@@ -234,7 +234,11 @@ def _model(place: Place) -> Finding:
         return Finding("", False, said, f"runner.py tick {place.name} writes it anew; see who, or what, changed it")
     if current is None:
         return Finding("", True, "none yet: there are too few clients with an outcome")
-    registry.load(registry.version_path(place.models, current.version), current.sha256)
+    _, manifest = registry.load(registry.version_path(place.models, current.version), current.sha256)
+    if manifest.portfolio != place.name:  # its folders were renamed
+        said = f"{current.version} was trained for {manifest.portfolio}, so that the API refuses it"
+        remedy = f"give params/, data/, models/ and executed/ of {place.name} the name {manifest.portfolio} again"
+        return Finding("", False, said, remedy)
     return Finding("", True, f"{current.version} since {current.deployed_at}, its golden rows score as they did")
 
 

@@ -284,6 +284,30 @@ def test_a_rollback_to_a_model_of_other_features_is_refused(later, tmp_path):
         assert {model["version"]: model["status"] for model in book.models()} == {"0001": "retired", "0002": "champion"}
 
 
+def test_a_rollback_to_a_model_that_was_asked_something_else_is_refused(later, tmp_path):
+    """The next tick with outcomes would put another one, which nobody has proven, in its place."""
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root, home.root)
+    place = home.place("capstone")
+    promoted(home)
+    registry.rewrite(place.models / "0001", asks={"id": "account"})
+    refused = here(home, "rollback", "capstone", "0001", "--reason", "x")
+    assert refused.returncode == 2
+    assert "in capstone.yaml id is corporation, and was account when model 0001 was trained" in refused.stderr
+    assert registry.current(place.models).version == "0002"
+
+
+def test_the_doctor_says_that_a_portfolio_was_renamed_whose_model_the_api_refuses(later, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root, home.root)
+    for folder in ("data", "models", "executed"):
+        (home.root / folder / "capstone").rename(home.root / folder / "store")
+    home.place("capstone").params.rename(home.place("store").params)
+    findings = json.loads(here(home, "doctor", "--json").stdout)["findings"]
+    (found,) = [each for each in findings if each["check"] == "store: model"]
+    assert (found["ok"], found["remedy"].endswith("of store the name capstone again")) == (False, True), found
+
+
 def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path, monkeypatch):
     home = Home(tmp_path / "home")
     shutil.copytree(later[0].root, home.root)

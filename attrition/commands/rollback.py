@@ -88,6 +88,9 @@ def _servable(place: Place, book: Book, version: str, portfolio: Portfolio) -> N
         others = sorted(set(manifest.features) ^ set(portfolio.features))
         why = f"model {version} was trained on other features than {place.params.name} names ({', '.join(others)})"
         raise UsageError(f"{place.name}: {why}: take back the change there, or train anew with --force")
+    if asks := manifest.otherwise(portfolio):  # the next tick with outcomes would put another one in its place
+        why = f"in {place.params.name} {asks} when model {version} was trained"
+        raise UsageError(f"{place.name}: {why}: take back the change there, or train anew with --force")
 
 
 def _deployed(book: Book) -> dict[str, bool]:
