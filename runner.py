@@ -65,6 +65,7 @@ OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "r
 NOTEBOOKS = Home.stages()
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
+UNSCORED = "Until then nobody is scored: it does not know the features that the YAML names."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 
@@ -160,18 +161,20 @@ class Tick:
         on_trial, lost = self._trial()
         verdict, watched = self._monitor()
         trained = self._train(verdict, on_trial)
-        challenger = trained or on_trial
+        challenger = trained or (on_trial if verdict.trainable else None)
         if challenger is None:
-            self._skip("the champion holds" if state.champion else verdict.sentence, "score", "deploy")
-            decision, reason = verdict.decision or "held", verdict.sentence
-            outcome = Outcome(decision, reason, state.data_version, state.champion, None, watched, proven=None)
+            holds = state.champion and verdict.trainable
+            self._skip("the champion holds" if holds else verdict.sentence, "score", "deploy")
+            reason = f"{verdict.sentence} {UNSCORED}" if self._unfit() else verdict.sentence
+            decision = verdict.decision or "held"
+            outcome = Outcome(decision, reason, state.data_version, state.champion, on_trial, watched, proven=None)
         else:
             outcome = self._deploy(challenger, verdict, watched, trained=trained is not None)
         if lost and state.challenger:
             ended = {**outcome.ended, state.challenger: "given_up"}
             outcome = replace(outcome, reason=f"{outcome.reason} {lost}", ended=ended)
         self.sequence = commit_decision(self.place, self.book, self.sequence, self.log, outcome, stamp(self.clock()))
-        self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger)
+        self.log.note(decision=outcome.decision, reason=outcome.reason, challenger=challenger or on_trial)
         mend_current(self.place, self.book)
         return self._serving(outcome.champion)
 
@@ -187,6 +190,8 @@ class Tick:
         )
         if not state.scores_owed and not (self.anew and state.champion):
             self._skip("every client has the champion's score" if state.champion else "there is no model yet", "assess")
+        elif self._unfit():
+            self._skip(f"model {state.champion} does not know the features that the YAML names", "assess")
         else:
             changed = self.anew or state.scored_model != state.champion
             changed = changed or state.scored_by not in (None, self.portfolio.listing)  # another YAML, also by -p
@@ -253,10 +258,10 @@ class Tick:
         """The version that 30_train made, if there was a reason to train."""
         state = self.book.state()
         why_not = None
-        if on_trial and verdict.state != "refused" and not verdict.replaces:
-            why_not = f"challenger {on_trial} is on trial"
-        elif verdict.state == "learning":
+        if not verdict.trainable:
             why_not = verdict.sentence
+        elif on_trial and verdict.state != "refused" and not verdict.replaces:
+            why_not = f"challenger {on_trial} is on trial"
         elif not verdict.train and not self.force:
             why_not = "the champion holds"
         if why_not:
@@ -268,6 +273,11 @@ class Tick:
         about = {"champion": champion, "change_version": change, "version": version}
         self._stage("train", data_version=state.data_version, **about)
         return version
+
+    def _unfit(self) -> bool:
+        """Whether the champion knows other features than this run's YAML names, so that it can score nobody."""
+        champion = self.book.state().champion
+        return champion is not None and not due.fits(self.place, champion, self.portfolio)
 
     def _deploy(self, challenger: str, verdict: Verdict, watched: dict[str, Any], *, trained: bool) -> Outcome:
         from attrition import registry

@@ -109,7 +109,7 @@ def call_list(portfolio: Portfolio, listed: Sequence[Mapping[str, Any]]) -> pd.D
     rows = {
         client["rank"]: {
             "client": client["id"],
-            **{portfolio.label(name): client[name] for name in portfolio.show},
+            **{portfolio.label(name): client[name] for name in portfolio.show if name in client},
             "risk": f"{client['probability']:.0%}",
             **_worth(portfolio, client["probability"]),
             "why": client["reasons"],

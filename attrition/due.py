@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ __all__ = [
     "broken",
     "columns_fit",
     "drops",
+    "fits",
     "oldest",
     "outgrown",
     "owed",
@@ -37,6 +39,7 @@ __all__ = [
     "readable",
     "refuse",
     "settle_time",
+    "unreplaced",
 ]
 
 TRIED = 1000
@@ -88,13 +91,35 @@ def outgrown(place: Place, book: Book) -> bool:
     state = book.state()
     if state.champion is None or safe.sha256(place.params) == state.params_sha256:
         return False
-    from attrition import params, registry
+    from attrition import params
+
+    return not fits(place, state.champion, params.load(place.params))
+
+
+def fits(place: Place, version: str, portfolio: Portfolio) -> bool:
+    """Whether a model knows the features that a YAML names, or cannot be asked: whoever is to use it says why."""
+    from attrition import registry
 
     try:
-        manifest = registry.read_manifest(registry.version_path(place.models, state.champion))
-    except registry.ModelRefused:  # whoever is to use it says why
+        manifest = registry.read_manifest(registry.version_path(place.models, version))
+    except registry.ModelRefused:
+        return True
+    return manifest.fits(portfolio)
+
+
+def unreplaced(place: Place, book: Book) -> bool:
+    """Whether the champion was outgrown already when the last run ended well, by the same YAML and with the same rows.
+
+    That run would have put another model in its place, had there been enough clients to train one: without new rows
+    the next one could do no more.
+    """
+    if not outgrown(place, book):
         return False
-    return not manifest.fits(params.load(place.params))
+    with suppress(FileNotFoundError, ValueError):  # somebody removed it: then it is made once more
+        last = Run.read(place.executed / str(book.runs(limit=1)[0]["run"])).report
+        told = (last["status"], last["decision"], last.get("params_sha256"), last["data_version"])
+        return told == ("completed", "held", safe.sha256(place.params), book.state().data_version)
+    return False
 
 
 def asked(place: Place, book: Book, stop: Stop) -> bool:

@@ -239,6 +239,10 @@ def _model(place: Place) -> Finding:
         said = f"{current.version} was trained for {manifest.portfolio}, so that the API refuses it"
         remedy = f"give params/, data/, models/ and executed/ of {place.name} the name {manifest.portfolio} again"
         return Finding("", False, said, remedy)
+    if not manifest.fits(params.load(place.params)):
+        said = f"{current.version} knows other features than {place.params.name} names, so that it can score nobody"
+        remedy = f"take back the change there, or send more clients with outcomes, for runner.py tick {place.name}"
+        return Finding("", False, said, f"{remedy} to train another")
     return Finding("", True, f"{current.version} since {current.deployed_at}, its golden rows score as they did")
 
 

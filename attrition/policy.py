@@ -76,8 +76,9 @@ class Verdict:
     """What 20_monitor found.
 
     ``state`` is learning (too few clients for a model), first (enough for a first model), early (too few for a claim
-    about the champion), refused (it cannot be used any more), drift, grown (nothing speaks against it, but it has
-    learnt from few, and many more are known by now), harmed or holds.
+    about the champion), refused (it cannot be used any more), unreplaced (the same, but too few clients count to train
+    another), drift, grown (nothing speaks against it, but it has learnt from few, and many more are known by now),
+    harmed or holds.
     """
 
     state: str
@@ -90,9 +91,16 @@ class Verdict:
         return self.state in ("first", "refused", "drift", "grown")
 
     @property
+    def trainable(self) -> bool:
+        """Whether a challenger can be trained at all, for whoever asks for one."""
+        return self.state not in ("learning", "unreplaced")
+
+    @property
     def decision(self) -> str | None:
         """The decision when no challenger is trained or on trial."""
-        return {"holds": "held", "learning": "learning", "early": "held", "harmed": "harmed"}.get(self.state)
+        if self.state in ("holds", "early", "unreplaced"):
+            return "held"
+        return self.state if self.state in ("learning", "harmed") else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,8 @@ def champion_verdict(known: Standing) -> Verdict:
     """Does the champion hold?"""
     name = f"Model {known.champion}"
     if known.refused and known.too_few:
-        return Verdict("early", f"{name} stays though {known.refused}: no other can be trained yet, {known.too_few}.")
+        why = f"no other can be trained yet, {known.too_few}"
+        return Verdict("unreplaced", f"{name} stays though {known.refused}: {why}.")
     if known.refused:
         return Verdict("refused", f"{name} cannot be used any more: {known.refused}. A new one takes its place.")
     if known.champion is None:

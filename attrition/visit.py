@@ -69,12 +69,14 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
         well = answered and len(drops) == len(waiting) and not altered
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
-        if not (wish.asks or wish.given) and due.outgrown(place, book):
-            say(place, f"{place.params.name} names other features than the champion was trained on: another is trained")
+        outgrown = not (wish.asks or wish.given) and due.outgrown(place, book)
+        unreplaced = outgrown and not drops and due.unreplaced(place, book)
+        if outgrown and not unreplaced:
+            say(place, f"{place.params.name} names other features than the champion was trained on: another is due")
             wish = replace(wish, force=True)
-        busy = drops or wish.asks or due.owed(book)
+        busy = drops or wish.asks or (due.owed(book) and not unreplaced)
         status = work(Visit(place, book, stop, ours, drops, closed, wish, clock)) if busy else DONE
-        well = _model_is_there(place, book) and well  # the work may have trained another in its place
+        well = _model_serves(place, book) and well  # the work may have trained another in its place
         if not busy:
             status = _quiet(place, book, closed, well=well, at=stamp(clock()))
         return status if well else status or FAILED
@@ -91,13 +93,21 @@ def _forget(place: Place, book: Book) -> None:
     say(place, f"a client whose forgetting was cut short is forgotten. {note}".strip())
 
 
-def _model_is_there(place: Place, book: Book) -> bool:
-    """Whether the deployed model has its files, if there is one. What is in them is looked at by whoever loads them."""
+def _model_serves(place: Place, book: Book) -> bool:
+    """Whether the deployed model, if there is one, has its files, and knows the features that the YAML names.
+
+    What else is in its files is looked at by whoever loads them.
+    """
     champion = book.state().champion
     gone = [path for path in place.version_files(champion) if not safe.exists(path)] if champion else []
     if gone:
         how = f"put it back from a backup, roll back, or let runner.py tick {place.name} --force train another"
         complain(f"{stamp(now())} {place.name}: {gone[0]} is gone, and model {champion} is deployed: {how}")
+    if not gone and due.unreplaced(place, book):
+        why = f"{place.params.name} names other features than model {champion} knows"
+        how = "send more, with outcomes, or take the change back; until then nobody is scored"
+        complain(f"{stamp(now())} {place.name}: {why}, and too few clients count to train another: {how}")
+        return False
     return not gone
 
 

@@ -258,6 +258,52 @@ def test_a_yaml_that_names_other_features_has_another_model_trained_though_nothi
     assert reports(place)[-1] == report, "once is enough"
 
 
+def test_a_champion_that_cannot_score_stays_while_too_few_count_for_another_and_each_tick_says_so(first, tmp_path):
+    """No run can mend that: the rows are taken in, and a run is made for new rows, or another YAML."""
+    home = Home(tmp_path / "home")
+    shutil.copytree(first[0].root, home.root)
+    place = home.place("capstone")
+    good = place.params.read_text()
+    place.params.write_text(good + "show: [number_of_employees]\nmodel: {least_rows: 100}\n")
+    before = json.loads(place.call_list.read_text())
+    drop(place, *capstone_source())
+    for words, made in (((), 2), ((), 2), (("--force",), 3)):
+        said = here(home, "tick", "capstone", *words)
+        assert said.returncode == 1
+        assert "too few clients count to train another: send more, with outcomes, or take the" in said.stderr
+        assert len(reports(place)) == made
+    second, report = reports(place)[1:]
+    assert second["rows"]["ingested"] == 26
+    assert (report["status"], report["decision"], report["model"]["version"]) == ("completed", "held", "0001")
+    assert "names other features than it was trained on: no other can be trained yet, " in report["reason"]
+    assert "at least 100 are needed (model.least_rows). Until then nobody is scored" in report["reason"]
+    assert (statuses(report)["train"], statuses(report)["assess"]) == ("skipped", "skipped")
+    assert json.loads(place.call_list.read_text()) == before
+    findings = json.loads(here(home, "doctor", "--json").stdout)["findings"]
+    (found,) = [each for each in findings if each["check"] == "capstone: model"]
+    assert (found["ok"], "can score nobody" in found["said"]) == (False, True)
+    place.params.write_text(good + "show: [number_of_employees]\n")
+    ticked(home, 0)
+    assert reports(place)[-1]["decision"] == "promoted", "another YAML may ask for fewer"
+    ticked(home, 0)
+
+
+@pytest.mark.parametrize("on_trial", [None, "0002"])
+def test_nobody_trains_of_too_few_by_force_where_the_model_of_another_question_stays(first, later, tmp_path, on_trial):
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root if on_trial else first[0].root, home.root)
+    place = home.place("capstone")
+    text = place.params.read_text().replace("id: corporation\n", "")
+    place.params.write_text(text + "show: [corporation]\nmodel: {least_rows: 100}\n")
+    ticked(home, 0, "--force")
+    report = reports(place)[-1]
+    assert (report["decision"], statuses(report)["train"]) == ("held", "skipped")
+    assert "id is none, and was corporation when it was trained: no other can be trained yet" in report["reason"]
+    assert statuses(report)["assess"] == "completed", "it goes on scoring"
+    with Book.open(place.book, read_only=True) as book:
+        assert book.state().challenger == report["challenger"] == on_trial
+
+
 def promoted(home):
     """The challenger on trial promoted, as commit 2 does it."""
     place = home.place("capstone")

@@ -56,7 +56,7 @@ def test_a_champion_that_holds_is_said_with_its_error_and_the_evidence():
         ({"champion": None}, "first", True, None),
         ({"refused": "another scikit-learn"}, "refused", True, None),
         ({"refused": "broken", "alarm": True}, "refused", True, None),
-        ({"refused": "the horizon is another", "too_few": "8 clients"}, "early", False, "held"),
+        ({"refused": "the horizon is another", "too_few": "8 clients"}, "unreplaced", False, "held"),
         ({"alarm": True, "change": 7, "since": "the clients of 2026-03-02"}, "drift", True, None),
         ({"alarm": True, "harmed": True}, "drift", True, None),
         ({"grown": "Twice as many."}, "grown", True, None),
