@@ -222,7 +222,7 @@ class Tick:
 
         try:
             folder = registry.version_path(self.place.models, version)
-            registry.verified(folder, self.book.model(version)["sha256"])
+            registry.verified(folder, self.book.model(version)["sha256"], (self.place.name, version))
             if "failed" in [line["status"] for line in self.book.runs(2)]:  # this one is among them, and at work
                 Stage.open(str(self.place.root), self.place.name, str(self.log.folder)).model(version)
         except registry.ModelUnreadable as error:

@@ -222,21 +222,22 @@ def current(models: Path) -> Current | None:
     return found
 
 
-def load(folder: Path, digest: str | None = None) -> tuple[Pipeline, Manifest]:
+def load(folder: Path, digest: str | None = None, owner: tuple[str, str] | None = None) -> tuple[Pipeline, Manifest]:
     """The model in ``folder``, checked before, while and after it is unpickled.
 
-    ``digest`` is the SHA-256 that the version must have, where the caller knows it.
+    ``digest`` is the SHA-256 that the version must have, and ``owner`` whose it must be (portfolio and version), where
+    the caller knows them.
 
     Raises:
         ModelRefused: whatever was found wrong.
     """
-    data, manifest = verified(folder, digest)
+    data, manifest = verified(folder, digest, owner)
     pipeline = _unpickled(folder / MODEL, data)
     _check(folder / MODEL, pipeline, manifest)
     return pipeline, manifest
 
 
-def verified(folder: Path, digest: str | None = None) -> tuple[bytes, Manifest]:
+def verified(folder: Path, digest: str | None = None, owner: tuple[str, str] | None = None) -> tuple[bytes, Manifest]:
     """The pickle in ``folder``, not yet unpickled, and its manifest: the bytes are those that were written.
 
     Where ``ATTRITION_MODEL_KEY`` is set, they are also by one who knew it.
@@ -252,6 +253,10 @@ def verified(folder: Path, digest: str | None = None) -> tuple[bytes, Manifest]:
         raise ModelRefused(path, "its bytes are not those of the manifest", "restore the version from a backup")
     if digest is not None and not _same(found, digest):
         raise ModelRefused(path, "it is not the model that was deployed", "restore the version from a backup")
+    if owner is not None and (manifest.portfolio, manifest.version) != owner:
+        why = f"it is another portfolio's or version's model: {manifest.portfolio}'s {manifest.version}"
+        remedy = "give what was renamed its name again, restore the version from a backup, or train anew with --force"
+        raise ModelRefused(path, why, remedy)
     if (mac := _mac(manifest.portfolio, manifest.version, found)) and not _same(manifest.mac or "", mac):
         why = "it was not signed with the key of ATTRITION_MODEL_KEY"
         raise ModelRefused(path, why, "train it anew where the key is set, or restore the version from a backup")

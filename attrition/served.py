@@ -61,9 +61,7 @@ class Served:
             return None
         folder = registry.version_path(place.models, current.version)
         files = tuple(map(stamp, place.version_files(current.version)))
-        data, manifest = registry.verified(folder, current.sha256)
-        if (manifest.portfolio, manifest.version) != (place.name, current.version):
-            raise ModelRefused(folder, "it is another portfolio's or version's model", "restore it from a backup")
+        data, manifest = registry.verified(folder, current.sha256, (place.name, current.version))
         folded = _folded(data, manifest)
         pipeline = None if folded else registry.load(folder, current.sha256)[0]
         if not _fits(folded or pipeline, portfolio):

@@ -123,7 +123,7 @@ class Stage:
             return registry.load(trained)
         folder = registry.version_path(self.place.models, version)
         with Book.open(self.place.book, read_only=True) as book:
-            return registry.load(folder, book.model(version)["sha256"])
+            return registry.load(folder, book.model(version)["sha256"], (self.place.name, version))
 
 
 def _scratch(place: Place) -> Path:

@@ -5,7 +5,9 @@ It asks the standard library only, as most visits find nothing to do.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -94,21 +96,37 @@ def _forget(place: Place, book: Book) -> None:
 
 
 def _model_serves(place: Place, book: Book) -> bool:
-    """Whether the deployed model, if there is one, has its files, and knows the features that the YAML names.
-
-    What else is in its files is looked at by whoever loads them.
-    """
+    """Whether the deployed model, if there is one, can serve as far as is seen without loading it; else it is told."""
     champion = book.state().champion
-    gone = [path for path in place.version_files(champion) if not safe.exists(path)] if champion else []
-    if gone:
-        how = f"put it back from a backup, roll back, or let runner.py tick {place.name} --force train another"
-        complain(f"{stamp(now())} {place.name}: {gone[0]} is gone, and model {champion} is deployed: {how}")
-    if not gone and due.unreplaced(place, book):
-        why = f"{place.params.name} names other features than model {champion} knows"
-        how = "send more, with outcomes, or take the change back; until then nobody is scored"
-        complain(f"{stamp(now())} {place.name}: {why}, and too few clients count to train another: {how}")
-        return False
-    return not gone
+    trouble = champion and (_gone(place, champion) or _renamed(place, champion) or _unfit(place, book, champion))
+    if trouble:
+        complain(f"{stamp(now())} {place.name}: {trouble}")
+    return not trouble
+
+
+def _gone(place: Place, champion: str) -> str:
+    gone = [path for path in place.version_files(champion) if not safe.exists(path)]
+    how = f"put it back from a backup, roll back, or let runner.py tick {place.name} --force train another"
+    return f"{gone[0]} is gone, and model {champion} is deployed: {how}" if gone else ""
+
+
+def _renamed(place: Place, champion: str) -> str:
+    """Whose model it is by its manifest, if another's. What else is in it is looked at by whoever loads it."""
+    with suppress(OSError, ValueError, RecursionError, LookupError, TypeError):  # damaged: of that too
+        facts = json.loads(place.version_files(champion)[1].read_bytes())
+        of, version = str(facts["portfolio"]), str(facts["version"])
+        if (of, version) != (place.name, champion):
+            how = f"give all its folders that name again, or let runner.py tick {place.name} --force train another"
+            return f"model {champion} was trained as {version} of {of}, and the API refuses it: {how}"
+    return ""
+
+
+def _unfit(place: Place, book: Book, champion: str) -> str:
+    if not due.unreplaced(place, book):
+        return ""
+    why = f"{place.params.name} names other features than model {champion} knows"
+    how = "send more, with outcomes, or take the change back; until then nobody is scored"
+    return f"{why}, and too few clients count to train another: {how}"
 
 
 def _quiet(place: Place, book: Book, closed: Sequence[Run], *, well: bool, at: str) -> int:

@@ -13,6 +13,7 @@ from attrition.book import Book, Outcome
 from attrition.commits import commit_decision
 from attrition.home import Home
 from attrition.runs import Run
+from attrition.served import Served
 
 
 @pytest.fixture(scope="module")
@@ -343,15 +344,43 @@ def test_a_rollback_to_a_model_that_was_asked_something_else_is_refused(later, t
     assert registry.current(place.models).version == "0002"
 
 
-def test_the_doctor_says_that_a_portfolio_was_renamed_whose_model_the_api_refuses(later, tmp_path):
+def test_of_a_portfolio_that_was_renamed_all_see_that_the_api_refuses_its_model(first, tmp_path):
+    """Each tick tells it, as doctor does, and one with work trains another."""
     home = Home(tmp_path / "home")
-    shutil.copytree(later[0].root, home.root)
+    shutil.copytree(first[0].root, home.root)
     for folder in ("data", "models", "executed"):
         (home.root / folder / "capstone").rename(home.root / folder / "store")
     home.place("capstone").params.rename(home.place("store").params)
+    place = home.place("store")
+    quiet = here(home, "tick", "store")
+    assert quiet.returncode == 1
+    assert "model 0001 was trained as 0001 of capstone, and the API refuses it" in quiet.stderr
+    with pytest.raises(registry.ModelRefused, match="another portfolio's"):
+        Served.load(place)
     findings = json.loads(here(home, "doctor", "--json").stdout)["findings"]
     (found,) = [each for each in findings if each["check"] == "store: model"]
-    assert (found["ok"], found["remedy"].endswith("of store the name capstone again")) == (False, True), found
+    assert (found["ok"], "of store the name capstone again" in found["remedy"]) == (False, True), found
+    assert len(reports(place)) == 1
+    drop(place, *capstone_source())
+    assert here(home, "tick", "store").returncode == 0
+    report = reports(place)[-1]
+    assert (report["decision"], report["model"]["version"]) == ("promoted", "0002")
+    assert "0001 cannot be used any more: it is another portfolio's or version's model" in report["reason"]
+    assert Served.load(place).identity.version == "0002"
+    assert here(home, "tick", "store").returncode == 0
+    refused = here(home, "rollback", "store", "0001", "--reason", "x")
+    assert (refused.returncode, "another portfolio's" in refused.stderr) == (2, True)
+
+
+def test_a_challenger_of_another_portfolio_is_given_up(later, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(later[0].root, home.root)
+    place = home.place("capstone")
+    registry.rewrite(place.models / "0002", portfolio="store")
+    ticked(home, 0, "--force")
+    report = reports(place)[-1]
+    assert (report["model"]["version"], report["challenger"]) == ("0001", "0003")
+    assert "Challenger 0002 is given up, as it cannot be used any more: it is another portfolio's" in report["reason"]
 
 
 def test_a_rollback_is_a_run_that_says_who_and_why_and_bars_what_it_leaves(later, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def _servable(place: Place, book: Book, version: str, portfolio: Portfolio) -> N
     if version not in _deployed(book):
         raise UsageError(f"{place.name}: model {version} never served: only a proof may let it")
     try:
-        _, manifest = registry.load(place.models / version, models[version]["sha256"])
+        _, manifest = registry.load(place.models / version, models[version]["sha256"], (place.name, version))
     except registry.ModelRefused as error:
         raise UsageError(f"{place.name}: {error}") from None
     if not manifest.fits(portfolio):  # the API would go on with the one that is to be left
