@@ -234,11 +234,8 @@ def _model(place: Place) -> Finding:
         return Finding("", False, said, f"runner.py tick {place.name} writes it anew; see who, or what, changed it")
     if current is None:
         return Finding("", True, "none yet: there are too few clients with an outcome")
-    _, manifest = registry.load(registry.version_path(place.models, current.version), current.sha256)
-    if (manifest.portfolio, manifest.version) != (place.name, current.version):  # its folders were renamed
-        said = f"{current.version} was trained as {manifest.version} of {manifest.portfolio}: the API refuses it"
-        again = f"give params/, data/, models/ and executed/ of {place.name} the name {manifest.portfolio} again"
-        return Finding("", False, said, f"{again}, or let runner.py tick {place.name} --force train another")
+    folder = registry.version_path(place.models, current.version)
+    _, manifest = registry.load(folder, current.sha256, (place.name, current.version))
     if not manifest.fits(params.load(place.params)):
         said = f"{current.version} knows other features than {place.params.name} names, so that it can score nobody"
         remedy = f"take back the change there, or send more clients with outcomes, for runner.py tick {place.name}"

@@ -359,7 +359,7 @@ def test_of_a_portfolio_that_was_renamed_all_see_that_the_api_refuses_its_model(
         Served.load(place)
     findings = json.loads(here(home, "doctor", "--json").stdout)["findings"]
     (found,) = [each for each in findings if each["check"] == "store: model"]
-    assert (found["ok"], "of store the name capstone again" in found["remedy"]) == (False, True), found
+    assert (found["ok"], "give what was renamed its name again" in found["said"]) == (False, True), found
     assert len(reports(place)) == 1
     drop(place, *capstone_source())
     assert here(home, "tick", "store").returncode == 0
