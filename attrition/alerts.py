@@ -65,13 +65,15 @@ def settings(home: Home) -> Settings | None:
         return None
     import yaml
 
+    from attrition import strict_yaml
+
     about = path.stat()
     if stat.S_IMODE(about.st_mode) & 0o077:
         raise UsageError(f"{path}: others may read it, and it holds passwords: chmod 600 it")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a date that is none is a ValueError
-        raise UsageError(f"{path}: not YAML that can be read; such as:\n{EXAMPLE}") from None
+        given = strict_yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, strict_yaml.Unread, yaml.YAMLError):  # whose words may hold a password
+        raise UsageError(f"{path}: not YAML that can be read, or a key stands twice; such as:\n{EXAMPLE}") from None
     known = {"to", "heartbeat", "link", "stale_after"}
     if not isinstance(given, dict) or given.keys() - known:
         raise UsageError(f"{path}: expected the keys {', '.join(sorted(known))}; such as:\n{EXAMPLE}")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from attrition import classifiers
+from attrition import classifiers, strict_yaml
 from attrition.column_params import Column, Header, Strict, Target
 from attrition.home import UsageError
 from attrition.source_params import Source
@@ -52,8 +52,6 @@ WEEK = 7 * 24 * 3600
 """Seconds that a deadline may have: of some centuries the system's clocks and timers can count none."""
 SEEDS = 2**32
 """How many seeds scikit-learn knows."""
-DEEPEST = 20
-"""Lists and maps within each other; of some ten thousand the YAML library ends the process."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -70,38 +68,6 @@ def _days(given: object) -> object:
 
 
 Days = Annotated[int, BeforeValidator(_days)]
-
-
-_Safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is there, takes a seventh of the time
-
-
-class _Unread(Exception):
-    """One value of a YAML cannot be read; ``line``: where it stands, counted from 0."""
-
-    def __init__(self, what: str, mark: Any):
-        super().__init__(what)
-        self.line: int = mark.line
-
-
-class _Unique(_Safe):  # type: ignore[misc,valid-type]
-    """Of a key that stands twice YAML keeps the last, silently: here it is an error."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """What looks like a number or a date and is none raises a ValueError that says neither where nor what of."""
-        try:
-            found = super().construct_object(node, deep)
-        except (ValueError, OverflowError):
-            raise _Unread("no number or date, though it looks like one", node.start_mark) from None
-        if isinstance(found, int) and found.bit_length() > 1000:  # Python itself would not write it out again
-            raise _Unread("too large a number", node.start_mark)
-        return found
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
 
 
 class ParamsError(UsageError):
@@ -402,7 +368,7 @@ def listed(portfolio: Portfolio) -> list[dict[str, Any]]:
 def asked(text: str) -> dict[str, str | int | None]:
     """`Portfolio.asks` by a YAML of before, which this release need not take; empty where it cannot be told."""
     try:
-        given = yaml.load(text, _Safe)  # noqa: S506 - a safe loader
+        given = yaml.safe_load(text)
         return {"id": given.get("id"), "as_of": given.get("as_of"), "horizon": _days(given.get("horizon"))}
     except (yaml.YAMLError, ValueError, AttributeError):
         return {}
@@ -423,15 +389,14 @@ def with_rules(portfolio: Portfolio, path: Path) -> Portfolio:
 
 def _read(path: Path, none: str) -> tuple[str, dict[str, Any]]:
     """A file's text, and the keys and values that it holds."""
+    text = ""
     try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
-        _checks_depth(raw)
-        given = yaml.load(raw, _Unique)  # noqa: S506 - a safe loader, stricter by some rules
+        text = path.read_bytes().decode("utf-8")
+        given = strict_yaml.load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path}: {none}") from None
-    except _Unread as error:
-        raise ParamsError(f"{path}: {_key(raw, error.line)}{error}, in line {error.line + 1}") from None
+    except strict_yaml.Unread as error:
+        raise ParamsError(f"{path}: {_key(text, error.line)}{error}, in line {error.line + 1}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
@@ -439,18 +404,9 @@ def _read(path: Path, none: str) -> tuple[str, dict[str, Any]]:
     return text, given
 
 
-def _checks_depth(raw: bytes) -> None:
-    """Before any of it is built: the library does that by recursion."""
-    depth = 0
-    for event in yaml.parse(raw, _Safe):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise _Unread(f"more than {DEEPEST} lists and maps within each other", event.start_mark)
-
-
-def _key(raw: bytes, line: int) -> str:
+def _key(text: str, line: int) -> str:
     """The key of the YAML that a line belongs to, with its colon; empty where none begins a line."""
-    above = raw.decode(errors="replace").splitlines()[: line + 1]
+    above = text.splitlines()[: line + 1]
     return next((f"{found[1]}: " for each in reversed(above) if (found := re.match(r"(\w+) *:", each))), "")
 
 

@@ -526,6 +526,7 @@ def test_that_no_row_ever_came_is_told_too(tmp_path, hook):
         ("a: [", 0o600, "not YAML"),
         ("stale_after: 2026-13-01", 0o600, "not YAML"),
         ("to: " + "[" * 3000, 0o600, "not YAML"),
+        ("link: https://a\nlink: https://b", 0o600, "a key stands twice"),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
