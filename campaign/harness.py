@@ -171,6 +171,7 @@ def warm() -> None:
         publish,
         site,
         stage_runner,
+        tick,
     )
     from attrition.pages import frame
     from attrition.pages.notebook import notebook

@@ -16,7 +16,6 @@ from deltalake import DeltaTable
 from pipeline_kit import CAPSTONE, capstone, drop, reports
 from store_kit import ranked
 
-import runner
 from attrition import commits, params, safe, site
 from attrition.book import Book, Outcome, Overtaken
 from attrition.commits import commit_decision, commit_ingest, commit_run, mend_current, settle_drops
@@ -268,7 +267,7 @@ def test_a_run_that_was_killed_when_it_had_decided_keeps_the_sentence_of_its_dec
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "mend_current", killed)
+        patch.setattr("attrition.tick.mend_current", killed)
         with pytest.raises(Killed):
             kit.tick(place)
     assert kit.tick(place) == 0
@@ -295,7 +294,7 @@ def test_a_run_that_failed_before_it_wrote_current_json_has_told_so_itself(tmp_p
         raise MemoryError  # which has no words
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "mend_current", broken)
+        patch.setattr("attrition.tick.mend_current", broken)
         assert kit.tick(place) == 1
     assert reports(place)[-1]["reason"].endswith("Then the run failed between two stages: MemoryError")
     assert kit.tick(place) == 0

@@ -208,13 +208,13 @@ def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
 
 def patched(home, code, *words, **environment):
     """The runner, with a change made to it before it starts."""
-    whole = f"import os, signal, sys, runner\n{code}\nsys.exit(runner.main({list(words)!r}))"
+    whole = f"import os, signal, sys, runner\nfrom attrition import tick\n{code}\nsys.exit(runner.main({list(words)!r}))"
     bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
     return subprocess.run([sys.executable, "-c", whole], env=bare, capture_output=True, text=True, check=False)
 
 
 def test_drops_that_a_killed_run_had_taken_in_are_not_taken_in_again(home, stages):
-    killed = patched(home, "runner.settle_drops = lambda *_: os._exit(9)", "tick", "capstone", **stages)
+    killed = patched(home, "tick.settle_drops = lambda *_: os._exit(9)", "tick", "capstone", **stages)
     assert killed.returncode == 9
     done = here(home, "tick", "capstone", **stages)
     assert done.returncode == 0, done.stdout
@@ -228,8 +228,8 @@ def test_a_signal_as_a_run_ends_stops_the_portfolios_that_would_come_next(home, 
     shutil.copy(home.place("capstone").params, another.params)
     shutil.copytree(home.place("capstone").incoming, another.incoming)
     code = """
-real = runner.commit_run
-runner.commit_run = lambda *given: (os.kill(os.getpid(), signal.SIGTERM), real(*given))
+real = tick.commit_run
+tick.commit_run = lambda *given: (os.kill(os.getpid(), signal.SIGTERM), real(*given))
 """
     done = patched(home, code, "tick", "--all", **stages)
     assert done.returncode == 143, done.stderr
