@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -122,9 +123,9 @@ def turn_over(log: Path) -> int:
     return DONE
 
 
-def status_of(signal: Interrupted) -> int:
+def status_of(stopped: Interrupted) -> int:
     """The exit status of what a signal stopped, as a shell has it."""
-    return 128 + signal.number
+    return 128 + stopped.number
 
 
 def first_words(name: str, message: str) -> str:
@@ -140,17 +141,21 @@ def words_of(error: Exception) -> str:
 def told(work: Callable[[], int]) -> int:
     """The exit status of ``work``; what it raises is told on stderr."""
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()  # here, not at the interpreter's end, which has a traceback for whatever goes wrong
+        return status
     except Held as held:
         complain(f"{held}; nothing was started")
         return HELD
     except UsageError as error:
         complain(str(error))
         return USAGE
-    except Interrupted as signal:
-        complain(f"stopped by {signal}; nothing was started")
-        return status_of(signal)
+    except Interrupted as stopped:
+        complain(f"stopped by {stopped}; nothing was started")
+        return status_of(stopped)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _put(sys.stdout, ""):  # `doctor | head`: who reads has read enough
+            return 128 + signal.SIGPIPE
         complain(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.")
         return FAILED
     except Exception:

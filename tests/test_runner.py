@@ -208,7 +208,7 @@ def test_all_goes_on_past_a_portfolio_that_fails(home, stages):
 
 def patched(home, code, *words, **environment):
     """The runner, with a change made to it before it starts."""
-    whole = f"import os, signal, sys, runner\nfrom attrition import tick\n{code}\nsys.exit(runner.main({list(words)!r}))"
+    whole = f"import os, signal, sys, runner, attrition.tick as tick\n{code}\nsys.exit(runner.main({list(words)!r}))"
     bare = {**BARE, "ATTRITION_HOME": str(home.root), **environment}
     return subprocess.run([sys.executable, "-c", whole], env=bare, capture_output=True, text=True, check=False)
 
@@ -249,6 +249,16 @@ def test_a_log_that_cannot_be_written_fails_no_run(home, stages, log):
     assert (done.returncode, reports(home.place("capstone"))[0]["status"]) == (0, "completed")
     assert done.stderr.count("cannot be written") == 1
     assert done.stderr.count("\n") == 1
+
+
+def test_who_has_read_enough_of_what_a_verb_says_is_told_of_no_disk(home):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    bare = {**BARE, "ATTRITION_HOME": str(home.root)}
+    command = [sys.executable, str(REPOSITORY / "runner.py"), "doctor"]
+    done = subprocess.run(command, env=bare, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_what_a_cell_prints_cannot_drive_a_terminal_nor_fail_for_its_signs(home, tmp_path):
