@@ -107,9 +107,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     held_back: str = ""  # mark of the rows that it was not trained on (model.split); empty: none
     trained_to: int  # the newest row among them
     features: list[str]
-    asks: dict[
-        str, str | int | None
-    ] = {}  # what one client in one window was (params.Portfolio.asks); empty: not known
+    asks: dict[str, str | int | None] = {}  # what a client in a window was (params.Portfolio.asks); empty: not known
     params: dict[str, Any]
     params_sha256: str
     metrics: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -36,10 +37,11 @@ class _Unique(_Safe):  # type: ignore[misc,valid-type]
         return found
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        pairs = node.value  # those that stand there: of a merge (<<) the library makes others
+        found: dict[Any, Any] = super().construct_mapping(node, deep)  # which refuses a key that is a list
+        times = Counter(self.construct_object(key, deep=True) for key, _ in pairs)
+        if twice := [key for key, count in times.items() if count > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice", node.start_mark)
         return found
 
 
