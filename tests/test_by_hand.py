@@ -256,7 +256,7 @@ def test_a_new_stage_is_written_with_its_entry_or_neither_is(copy):
     notebook, runner = copy / "notebooks" / "65_quality.ipynb", (copy / "runner.py").read_text()
     missing = ran_in(copy, "runner.py", *words, ATTRITION_NOTEBOOKS=str(copy / "missing"))
     assert (missing.returncode, "there is no folder" in missing.stderr) == (2, True), missing.stderr
-    room = 10_000  # for the notebook, and not for runner.py
+    room = 6000  # for the notebook, and not for runner.py
     assert len(runner) > room
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))"
     full = ran_in(copy, "-B", "-c", f"{limit}; import sys, runner; sys.exit(runner.main({words!r}))")
