@@ -135,7 +135,7 @@ class Book:
     def brought(self, after: int = 0) -> dict[str, Any] | None:
         """The newest run that brought new rows, if above ``after``: its ``number``, ``run`` and ``started_at``."""
         row = self._db.execute(
-            "SELECT number, run, started_at FROM runs WHERE number > ? AND NOT manual"
+            "SELECT number, run, started_at FROM runs WHERE number > ?"
             " AND json_extract(rows, '$.ingested') > 0 ORDER BY number DESC LIMIT 1",
             (after,),
         ).fetchone()
@@ -218,6 +218,10 @@ class Book:
             " outcomes = iif(data_version = 0, :outcomes, coalesce(outcomes, :outcomes))",
             {"sha256": params_sha256, "settle": settle, "sources": sources, "listing": listing, "outcomes": outcomes},
         )
+
+    def doubted(self, settle: float, *, sources: bool) -> None:
+        """Remember of a YAML that the champion does not fit what a tick begins with; it is to be read again."""
+        self._db.execute("UPDATE state SET params_sha256 = NULL, settle = ?, sources = ?", (settle, sources))
 
     def marked(self, marks: Sequence[Mapping[str, Any]]) -> None:
         """Remember up to where sources were read, each by ``source``, ``key`` and ``mark``."""
@@ -325,6 +329,8 @@ class Book:
     def _deploy(self, run: str, outcome: Outcome, at: str) -> None:
         self._db.execute("UPDATE models SET status = 'champion', why = NULL WHERE version = ?", (outcome.champion,))
         self._db.execute("UPDATE deployments SET until = ? WHERE until IS NULL", (at,))
+        # Whether the YAML of now fits it nobody has looked yet: it may be another than that of the run, as after -p.
+        self._db.execute("UPDATE state SET params_sha256 = NULL")
         self._db.execute(
             "INSERT INTO deployments (version, run, since, proven, why, data_version) VALUES (?, ?, ?, ?, ?, ?)",
             (outcome.champion, run, at, outcome.proven, outcome.reason, outcome.judged_version),

@@ -71,14 +71,12 @@ def settle_time(place: Place, book: Book) -> float:
     from attrition import params
 
     portfolio = params.load(place.params)
-    if not outgrown(place, book):  # else it is read at each tick until another model serves
-        book.checked(
-            portfolio.sha256,
-            portfolio.settle,
-            sources=bool(portfolio.sources),
-            listing=portfolio.listing,
-            outcomes=portfolio.target.words,
-        )
+    sources = bool(portfolio.sources)
+    if outgrown(place, book):  # it is read at each tick until another model serves
+        book.doubted(portfolio.settle, sources=sources)
+    else:
+        about = {"listing": portfolio.listing, "outcomes": portfolio.target.words}
+        book.checked(portfolio.sha256, portfolio.settle, sources=sources, **about)
     return portfolio.settle
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from attrition import backups, params, past, registry, scrub, visit
+from attrition import backups, due, params, past, registry, scrub, visit
 from attrition.book import Book
 from attrition.runs import Run
 from attrition.stages import Stage
@@ -138,6 +138,44 @@ def test_a_list_of_a_run_that_was_killed_before_its_yaml_changed_is_made_anew(pl
     before = runs(place)
     assert kit.tick(place) == 0
     assert runs(place) == before, "once is enough"
+
+
+@pytest.mark.parametrize("how", ["killed, and the change taken back", "by -p"])
+def test_a_champion_of_another_yaml_than_that_of_now_is_replaced(place, how):
+    """The YAML was known to be good, of the champion before: nobody was scored, and ticks ended well."""
+    kit.drop(place, "second.csv", lines(2, 1), HEADER)  # with which the stage's rule promotes what is trained
+    if how == "by -p":
+        assert kit.tick(place, wish=Wish(force=True, given=(("show", "[fee]"),))) == 0
+    else:
+
+        def killed(notebook, *given, **more):
+            if "60_diagnose" in str(notebook):
+                raise KeyboardInterrupt
+            return kit.execute(notebook, *given, **more)
+
+        edited(place, new="show: [fee]\n")
+        with pytest.raises(KeyboardInterrupt):
+            kit.tick(place, executing=killed)
+        edited(place, "show: [fee]\n", "")
+    with Book.open(place.book, read_only=True) as book:
+        assert book.state().champion == "0002"
+    assert kit.tick(place) == 0
+    with Book.open(place.book, read_only=True) as book:
+        champion = book.state().champion
+    assert registry.read_manifest(place.models / champion).fits(params.load(place.params))
+    assert listed(place, "count(DISTINCT id), min(model_version), max(model_version)") == [(41, champion, champion)]
+
+
+def test_sources_that_come_with_other_features_are_asked_while_no_model_knows_these(place, tmp_path):
+    """Where too few clients count to train another, the rows that are wanted may wait there."""
+    more = f'show: [fee]\nsources: [{{name: exports, url: "file://{tmp_path}/"}}]\n'
+    edited(place, new=more)
+    with Book.open(place.book) as book:
+        due.settle_time(place, book)
+        assert (due.outgrown(place, book), bool(book.state().sources)) == (True, True)
+        edited(place, more, "")
+        due.settle_time(place, book)
+        assert (due.outgrown(place, book), bool(book.state().sources)) == (False, False)
 
 
 def test_what_changes_no_line_of_the_list_has_nobody_scored_anew(place):
