@@ -13,7 +13,7 @@ from pathlib import Path
 from attrition import safe
 from attrition.home import Place, UsageError
 
-__all__ = ["STAGED", "Order", "alone", "refuse_while_restoring"]
+__all__ = ["STAGED", "Order", "alone", "refuse_while_restoring", "refuse_without_book"]
 
 STAGED = ".restore"
 """Of a home: what a restore copies before it moves it in."""
@@ -71,11 +71,13 @@ def alone(place: Place, since: str) -> Iterator[Callable[[], bool]]:
     Raises:
         Held: another process has it.
         NotLocal: on this file system the lock would hold on this machine only.
-        UsageError: a restore of the portfolio was cut short, or this is root in somebody else's portfolio.
+        UsageError: a restore of the portfolio was cut short, its book is gone, or this is root in somebody else's
+            portfolio.
     """
     _refuse_root(place)
     with safe.lock(place.lock, since) as ours:
         refuse_while_restoring(place)
+        refuse_without_book(place)
         yield ours
 
 
@@ -86,6 +88,25 @@ def _refuse_root(place: Place) -> None:
     if owner := place.data.stat().st_uid:
         why = f"{place.data} belongs to user {owner}, who could not change what root writes there"
         raise UsageError(f"{place.name}: {why}: call it as that user (sudo -u '#{owner}' …)")
+
+
+def refuse_without_book(place: Place) -> None:
+    """A new book would know no file that was ever taken in, and call its first model as the one that serves is called.
+
+    It is made before any of these, so that no crash leaves them without it.
+
+    Raises:
+        UsageError: it is gone, or empty, and there are rows or a model.
+    """
+    if safe.exists(place.book) and place.book.stat().st_size:
+        return
+    kept = [path for path in (place.clients / "_delta_log", place.current) if safe.exists(path)]
+    if kept:
+        folders = ", ".join(str(path) for path in (place.data, place.models, place.executed))
+        raise UsageError(
+            f"{place.book} is missing or empty, and {kept[0]} is there, which it accounts for: put the book back. "
+            f"Where nobody has it, move {folders} away; then restore a backup, or begin anew with the drops in taken/"
+        )
 
 
 def refuse_while_restoring(place: Place) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attrition import bookkeeping, params, safe
-from attrition.alone import refuse_while_restoring
+from attrition.alone import refuse_while_restoring, refuse_without_book
 from attrition.book import Book, State
 from attrition.commits import mend_current, mend_latest
 from attrition.home import PARTS, Home, Place, UsageError
@@ -47,8 +47,8 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
     """Copy portfolios into the new folder ``target``.
 
     Raises:
-        UsageError: there is such a folder already, a name is of no portfolio, a client is being forgotten, or a restore
-            has not ended.
+        UsageError: there is such a folder already, a name is of no portfolio, a client is being forgotten, a restore
+            has not ended, or a book is gone.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
     if safe.exists(target):
@@ -81,6 +81,7 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
     Which files of incoming/ were left out.
     """
     refuse_while_restoring(place)
+    refuse_without_book(place)
     _refuse_while_forgetting(place)
     for path in (place.params, *place.off):
         _put(path, into.params.with_name(path.name))

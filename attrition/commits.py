@@ -34,6 +34,9 @@ __all__ = [
     "settle_drops",
 ]
 
+LATELY = 1000
+"""Runs from which latest.json is made again."""
+
 
 def commit_ingest(place: Place, portfolio: Portfolio, book: Book, sequence: int, run: Run) -> int:
     """Commit 1: the staged rows become one version of clients/, and the book knows of them; the drops come next."""
@@ -215,9 +218,12 @@ def _commit_scores(place: Place, run: Run) -> tuple[int, str] | None:
 
 
 def mend_latest(place: Place, book: Book) -> None:
-    """Enter into latest.json the runs that completed and went away before they could do so themselves."""
+    """Enter into latest.json the runs that completed and went away before they could do so themselves.
+
+    Where the file is gone, or damaged, it is made again from all that were of late.
+    """
     known, missing = latest(place).get("run"), []
-    for line in book.runs(limit=10):
+    for line in book.runs(limit=10 if known else LATELY):
         if line["run"] == known:
             break
         if line["status"] == "completed" and safe.exists(place.executed / line["run"]):

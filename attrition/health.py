@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from attrition import alerts, api_client, crontab, params, registry, safe
+from attrition.alone import refuse_without_book
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, Place, UsageError
 
@@ -214,6 +215,7 @@ def _params(place: Place) -> Finding:
 def _store(place: Place) -> Finding:
     from attrition.store.clients import Clients
 
+    refuse_without_book(place)
     if not safe.exists(place.book):
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:

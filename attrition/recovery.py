@@ -10,7 +10,7 @@ from attrition.book import Book
 from attrition.commits import commit_run, mend_current, mend_latest
 from attrition.console import complain, words_of
 from attrition.home import Place
-from attrition.runs import Run, leftovers
+from attrition.runs import Run, latest, leftovers
 from attrition.store import torn
 
 __all__ = ["close", "recover"]
@@ -34,8 +34,10 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
     if altered:
         why = "in place of the one that is deployed: it is written anew. See who, or what, changed it"
         complain(f"{now} {place.name}: current.json named {named} {why}")
-    if safe.exists(place.at_work):
+    at_work = safe.exists(place.at_work)
+    if at_work or not latest(place):
         mend_latest(place, book)
+    if at_work:
         last = [place.executed / line["run"] for line in book.runs(limit=10)]  # killed while they got their pages
         lists = (place.executed.parent, place.executed, place.executed / "clients", place.executed / "models")
         for folder in (*lists, place.models, place.clients / "_hashes", *last):

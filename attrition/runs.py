@@ -145,10 +145,14 @@ class Run:
 def latest(place: Place) -> dict[str, str]:
     """The newest completed run of each stage, ``judged`` for the newest that judged the champion on new clients,
     ``run`` and ``finished_at`` of the newest of all: so that no reader has to search through the runs.
+
+    Nothing where the file is gone or damaged: the next tick makes it again.
     """
-    path = place.executed / LATEST
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
-    return found
+    try:
+        found = json.loads((place.executed / LATEST).read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()) else {}
 
 
 def published(place: Place) -> list[Path]:

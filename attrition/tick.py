@@ -117,7 +117,7 @@ class Tick:
         """20_monitor to 50_deploy: is another model needed, is there a better one; commit 2."""
         state = self.book.state()
         unjudged = state.data_version > state.judged_version
-        if not unjudged and not self.force:
+        if not unjudged and not self.force and not self._useless():
             self.log.note(reason=NOTHING_NEW if drops else JUDGED_BEFORE)
             return self._skip("no row that was not judged before", "monitor", "train", "score", "deploy")
         on_trial, lost = self._trial()
@@ -169,16 +169,25 @@ class Tick:
     # ---- the branch that may change the model
 
     def _trial(self) -> tuple[str | None, str]:
-        """The challenger on trial, if there is one that can be used; what is to be said of one that cannot.
+        """The challenger on trial, if there is one that can be used; what is to be said of one that cannot."""
+        version = self.book.state().challenger
+        if version and (why := self._refused(version)):
+            return None, f"Challenger {version} is given up, as it cannot be used any more: {why}."
+        return version, ""
+
+    def _useless(self) -> bool:
+        """Whether scores are owed that the champion cannot give: only another one can, also where no new row came."""
+        state = self.book.state()
+        return bool(state.champion and state.scores_owed and self._refused(state.champion))
+
+    def _refused(self, version: str) -> str:
+        """Why a model cannot be used; empty: it can.
 
         To load it takes as long as a stage: that is tried where the last run has failed, as it does of such a model.
 
         Raises:
             OSError: it cannot be read at the moment.
         """
-        version = self.book.state().challenger
-        if version is None:
-            return None, ""
         try:
             folder = registry.version_path(self.place.models, version)
             registry.verified(folder, self.book.model(version)["sha256"], (self.place.name, version))
@@ -187,8 +196,8 @@ class Tick:
         except registry.ModelUnreadable as error:
             raise error.passing() from None
         except registry.ModelRefused as error:
-            return None, f"Challenger {version} is given up, as it cannot be used any more: {error.why}."
-        return version, ""
+            return str(error.why)
+        return ""
 
     def _monitor(self) -> tuple[Verdict, dict[str, Any]]:
         """What 20_monitor found, and the evidence about the champion that the book is to keep."""

@@ -1,0 +1,72 @@
+"""Files of a portfolio that are gone or damaged: what can be made again is, and of the rest a person is told."""
+
+import json
+
+import pytest
+
+from attrition import backups, health
+from attrition.book import Book
+from attrition.home import Home, UsageError
+from campaign import kit
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A portfolio with a champion that has scored its 40 clients."""
+    found = kit.home(tmp_path / "home")
+    kit.drop(found, "first.csv", kit.rows(1, 40))
+    assert kit.tick(found) == 0
+    return found
+
+
+def state(place):
+    """What the book says."""
+    with Book.open(place.book, read_only=True) as book:
+        return book.state()
+
+
+@pytest.mark.parametrize("left", ["rows", "model"])
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_no_new_book_is_begun_beside_rows_or_a_model_of_a_lost_one(place, tmp_path, capfd, how, left):
+    """It knew no file that was taken in, and called its first model 0001, as the one is called that served."""
+    whole = place.book.read_bytes()
+    place.book.unlink()
+    if how == "empty":
+        place.book.touch()
+    (place.current if left == "rows" else place.clients).rename(tmp_path / "away")
+    assert kit.tick(place) == 2
+    said = capfd.readouterr().err
+    assert f"{place.book} is missing or empty" in said
+    assert str(place.clients / "_delta_log" if left == "rows" else place.current) in said
+    with pytest.raises(UsageError, match="is missing or empty"):
+        backups.backup(Home(place.root), tmp_path / "copy", [place.name], "2026-03-01T03:15:00Z")
+    assert any("is missing or empty" in each.said for each in health.examine(Home(place.root)) if not each.ok)
+    (tmp_path / "away").rename(place.current if left == "rows" else place.clients)
+    place.book.write_bytes(whole)
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == 0
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_where_a_champion_is_to_score_all_again_and_cannot_another_is_trained(place, how):
+    """No new row was there to judge it by: each tick failed in 70_assess."""
+    model, _ = place.version_files("0001")
+    model.write_bytes(model.read_bytes()[:-1] + b"?") if how == "flipped" else model.unlink()
+    place.params.write_text(place.params.read_text() + "bands: {medium: 0.3, high: 0.5}\n")
+    assert kit.tick(place) == 0
+    assert (state(place).champion, state(place).scores_owed) == ("0002", False)
+
+
+@pytest.mark.parametrize("how", ["torn", "another thing", "gone"])
+def test_which_run_last_went_through_each_stage_is_found_again(place, how):
+    """With a torn latest.json every tick with work failed."""
+    path = place.executed / "latest.json"
+    before = json.loads(path.read_text())
+    path.write_text(path.read_text()[:40] if how == "torn" else "[1]")
+    if how == "gone":
+        path.unlink()
+    assert kit.tick(place) == 0
+    assert json.loads(path.read_text()) == before
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == 0
+    assert json.loads(path.read_text())["train"] == before["train"]
