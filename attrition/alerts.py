@@ -40,6 +40,7 @@ NONE_BEGUN = "The tick of all ended before any portfolio was come to, and its lo
 TURNED_AWAY = timedelta(hours=3)
 """So long after a run had to be over whoever still holds its lock does no work: it is stopped, or hangs in the disk."""
 STUCK = "Process {} has held {} since {}, and every tick since is turned away: see what it waits for, or end it."
+DAMAGED = "{} is damaged and begun anew: what was within a day is told again; older messages that waited are lost."
 NOT_NOTED = "It cannot be noted that this was told, so each tick tells it anew."
 
 
@@ -295,7 +296,8 @@ def _tell_alone(
 ) -> Iterator[str]:
     path = place.data / "alerts.json"
     safe.sweep(place.data)  # of one that was killed while it noted what was told
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if safe.exists(path) else {}
+    kept, lost = _kept(path)
+    since = now - SHORTLY if lost else since
     told = kept.get("told")
     newest, runs = _runs(place, told)
     if told is None:  # what was long before anybody wanted to be told is not told
@@ -303,19 +305,30 @@ def _tell_alone(
     ended = status, _trouble(place, status, now)
     found, last = _since(place, runs, kept.get("last"), told, ended, given.link)
     brought, stale = _stale(place, kept, given.stale_after, now)
-    found += stale
-    waiting = [Event(**each) for each in kept.get("waiting", ())]
+    found += [*stale, *([Event("failure", place.name, lost)] if lost else [])]
+    waiting = kept.get("waiting", [])
     left, troubles = services.sent([*waiting, *found], late=len(waiting))
     at_work = [run["number"] for run in runs if run["status"] == "running"]
     newest = min([newest, *(number - 1 for number in at_work)])  # what is at work is told when it has ended
-    state = {"told": newest, "last": last, "brought": brought, "waiting": [asdict(each) for each in left]}
+    state = {"told": newest, "last": last, "brought": brought, "waiting": left}
     try:
         if state != kept:
-            safe.write(path, json.dumps(state, indent=1) + "\n")
+            safe.write(path, json.dumps({**state, "waiting": [asdict(each) for each in left]}, indent=1) + "\n")
     except OSError as error:  # a disk that is full; all was sent
         troubles = [*troubles, f"{error}. {NOT_NOTED}"]
     for trouble in troubles:
         yield f"{place.name}: alerts: {trouble}; {len(left)} messages wait for the next tick"
+
+
+def _kept(path: Path) -> tuple[dict[str, Any], str]:
+    """What an earlier tick noted, and the messages that wait; what is to be told where that cannot be understood."""
+    if not safe.exists(path):
+        return {}, ""
+    try:
+        found = json.loads(path.read_bytes())
+        return {**found, "told": int(found["told"]), "waiting": [Event(**each) for each in found["waiting"]]}, ""
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return {}, DAMAGED.format(path)
 
 
 def _since(
@@ -327,7 +340,8 @@ def _since(
     link: str | None,
 ) -> tuple[list[Event], str]:
     """What happened since the run ``told``, and how the last one ended, or the tick did if it ``ended`` worse."""
-    regular = [run for run in reversed(runs) if not run["manual"] and run["status"] != "running"]
+    real = [run for run in reversed(runs) if not run["manual"] or run["decision"]]  # no stage that was tried by hand
+    regular = [run for run in real if run["status"] != "running"]
     earlier = [str(run["status"]) for run in regular if run["number"] <= told]
     before = last or (earlier[-1] if earlier else "completed")
     fresh = [run for run in regular if run["number"] > told]

@@ -178,6 +178,19 @@ def test_what_a_killed_tick_left_while_it_noted_what_was_told_is_removed(tmp_pat
         assert (left.exists(), kinds(hook)) == (False, [])
 
 
+@pytest.mark.parametrize("left", ['{"told": 1, "wai', "[]", '{"told": 1}', '{"told": 1, "waiting": [7]}'])
+def test_where_what_was_told_is_damaged_that_is_told_and_what_was_of_late(tmp_path, hook, left):
+    with begun(tmp_path, hook) as (home, place, book):
+        ran(book, 1, "promoted")
+        ran(book, 5, "promoted")
+        (place.data / "alerts.json").write_text(left)
+        assert told(home, 5) == []
+        assert kinds(hook) == ["promotion", "failure"]
+        assert "alerts.json is damaged" in hook.got[1][1]
+        assert told(home, 5) == []
+        assert len(hook.got) == 2, "once"
+
+
 def test_what_was_before_anybody_wanted_to_be_told_is_not_told(tmp_path, hook):
     with shop(tmp_path) as (home, _, book):
         ran(book, 0, "promoted")
@@ -432,7 +445,7 @@ def test_what_was_tried_by_hand_since_a_failure_does_not_hide_that_it_is_over(tm
         ran(book, 0, None, "failed")
         told(home, 0, status=1)
         for day in range(1, 5):
-            ran(book, day, manual=True)
+            ran(book, day, None, manual=True, rows=0)
             told(home, day, status=None)
         ran(book, 5)
         told(home, 5)
@@ -444,6 +457,13 @@ def test_stages_tried_by_hand_are_not_told(tmp_path, hook):
         ran(book, 1, None, "failed", manual=True)
         told(home, 1)
         assert not hook.got
+
+
+def test_a_tick_with_other_params_decides_and_is_told_as_any(tmp_path, hook):
+    with begun(tmp_path, hook) as (home, _, book):
+        ran(book, 1, "promoted", manual=True)
+        told(home, 1)
+        assert kinds(hook) == ["promotion"]
 
 
 def test_what_could_not_be_delivered_is_told_after_the_next_tick(tmp_path, hook):
@@ -473,7 +493,7 @@ def test_the_heartbeat_is_heard_after_success_only(tmp_path, hook):
         assert told(home, 0) == ["heartbeat: it could not be told (status 500)"]
 
 
-@pytest.mark.parametrize("idle", [{"rows": 0}, {"manual": True}, None])
+@pytest.mark.parametrize("idle", [{"rows": 0}, {"rows": 0, "manual": True}, None])
 def test_it_is_told_once_that_no_rows_came_for_long_whatever_ran_meanwhile(tmp_path, hook, idle):
     """The same export each day, a stage that is tried by hand, and only quiet ticks."""
     with begun(tmp_path, hook, "stale_after: 7d\n") as (home, _, book):
