@@ -75,7 +75,7 @@ bench-api: .venv/run ## the API beside other servers, swaps under load (wants wr
 campaign: .venv/dev ## what is promised after crashes, power cuts, full disks: docs/faults.md (hours; ROW=4 COUNT=100 or MINUTES=10: a part; JOBS=2)
 	@$(BIN)/python -m campaign $(if $(ROW),--row $(ROW)) $(if $(COUNT),--count $(COUNT)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PART),--part $(PART)) --jobs $(or $(JOBS),1) --write docs/faults.md --write README.md
 
-planted: .venv/dev ## 38 defects planted one at a time, each of which the campaign or a test must see (half an hour)
+planted: .venv/dev ## defects planted one at a time, each of which the campaign or a test must see (half an hour)
 	@$(BIN)/python -m campaign.planted
 
 mutation: .venv/dev ## changes of one operator, constant or statement, each of which a test must notice (half an hour; ROOM=book: a part)

@@ -83,6 +83,7 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
     refuse_while_restoring(place)
     refuse_without_book(place)
     _refuse_while_forgetting(place)
+    gone = _forgotten(place)
     for path in (place.params, *place.off):
         _put(path, into.params.with_name(path.name))
     left_out = _incoming(place, into)
@@ -112,9 +113,14 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
     _drops(place, into, ended)
     _folders(place, into, ended)
     _refuse_while_forgetting(place)
-    if len(bookkeeping.forgotten(place.book)) != len(bookkeeping.forgotten(into.book)):
+    if gone != _forgotten(place):
         raise UsageError(f"{place.name}: a client was forgotten meanwhile: call it once more")
     return left_out
+
+
+def _forgotten(place: Place) -> int:
+    """How many clients were."""
+    return len(bookkeeping.forgotten(place.book)) if safe.exists(place.book) else 0
 
 
 def _incoming(place: Place, into: Place) -> list[Path]:

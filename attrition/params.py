@@ -42,7 +42,7 @@ RANKED = {
 """What a list of clients by risk holds of its own."""
 
 _APART_FROM_LISTS = {
-    *("sha256", "title", "model", "rules", "engine", "deadline", "run_deadline"),
+    *("name", "sha256", "title", "model", "rules", "engine", "deadline", "run_deadline"),
     *("delimiter", "decimal", "thousands", "header", "repeats", "sources", "settle"),
 }
 """Keys that change no line of a list: how a model is trained and judged, how files are written, how long it takes."""

@@ -16,6 +16,7 @@ from attrition import backups, bookkeeping, params, registry, restoring, safe
 from attrition.book import Book
 from attrition.home import Home, UsageError
 from attrition.store.clients import Clients
+from campaign import kit
 from runner import main, tick
 
 
@@ -197,6 +198,27 @@ def test_a_portfolio_without_a_yaml_is_in_a_backup_all_the_same(home, place, tmp
     assert before == names(place)
     assert tick(again, "telco") == 0
     assert len(names(back)) == len(before) + 1
+
+
+@pytest.mark.parametrize("when", ["before the book is copied", "after it"])
+def test_a_client_who_is_forgotten_while_a_backup_is_made_is_in_none(tmp_path, monkeypatch, when):
+    place = kit.home(tmp_path / "home")
+    kit.drop(place, "first.csv", kit.rows(1, 40))
+    assert kit.tick(place) == 0
+    safe.make_folder(place.test).joinpath("rows.csv").write_text(f"{kit.HEADER}\n{kit.rows(1, 1)[0]}\n")
+    real = bookkeeping.copy
+
+    def copy(book, into):
+        if when == "after it":
+            real(book, into)
+        assert kit.command("forget", place, client="c1-0", reason="asked for") == 0
+        if when != "after it":
+            real(book, into)
+
+    monkeypatch.setattr(bookkeeping, "copy", copy)
+    with pytest.raises(UsageError, match="a client was forgotten meanwhile"):
+        backups.backup(Home(place.root), tmp_path / "copy", [place.name], "2026-03-01T03:15:00Z")
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_backup_without_the_deployed_model_says_that_earlier_ones_are_to_be_kept(home, place, tmp_path, capsys):
