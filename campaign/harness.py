@@ -144,11 +144,11 @@ def drawn(work: Callable[[], Named | None]) -> Named:
     """Of one draw after another the first in which the fault came; the others are no case.
 
     Raises:
-        AssertionError: it comes in none.
+        LookupError: it comes in none.
     """
     found = next((done for _ in range(DRAWS) if (done := work()) is not None), None)
     if found is None:
-        raise AssertionError(f"the fault came in none of {DRAWS} draws")
+        raise LookupError(f"the fault came in none of {DRAWS} draws")
     return found
 
 

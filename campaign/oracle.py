@@ -199,6 +199,8 @@ def _scored(place: Place, portfolio: params.Portfolio, champion: str | None) -> 
     faults = ["a run scored a row twice"] if files and db.execute(twice, {"files": files}).fetchall() != [(0,)] else []
     if champion is None:
         return faults
+    if not registry.read_manifest(registry.version_path(place.models, champion)).fits(portfolio):
+        faults.append(f"model {champion} serves, and knows other features than the YAML names")
     if not place.ranking.exists():
         return [*faults, "a model serves, and no list says whom to call"]
     ranked = db.execute("SELECT * FROM read_parquet($file)", {"file": str(place.ranking)}).df()

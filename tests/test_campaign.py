@@ -37,6 +37,7 @@ def test_nothing_is_lost(short, row):
     assert [line[4] for line in told] == ["0"], short.stdout + short.stderr[-3000:]
     cases = told[0][3]
     require(cases[0].isdigit(), f"row {row} was not run: {cases}")
+    assert int(cases.split()[0].replace(",", "")) >= ROWS[row].short
 
 
 def test_the_campaign_ends_with_0_where_nothing_is_lost(short):

@@ -41,7 +41,7 @@ def run(count: int, seed: int) -> Result:
     with scratch() as folder:
         given = [_Given(case(name, folder), folder) for name in CASES]
         for number in range(count):
-            one = given[number // len(ORDERS) % len(given)]
+            one = given[number % len(given)]
             order = list(ORDERS)[number % len(ORDERS)]
             steps, looks = chance.randrange(one.steps), chance.randrange(one.looks)
             with copied(one.case.start, folder / "home") as place:

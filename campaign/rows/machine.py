@@ -29,7 +29,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from attrition.home import Place
-from attrition.wishes import Wish
+from attrition.wishes import NONE, Wish
 from campaign import kit, oracle
 from campaign.harness import JOBS, Result, Started, aloud, child, late, scratch
 from campaign.shim import Fault, Mode
@@ -37,6 +37,9 @@ from campaign.shim import Fault, Mode
 STEPS = 50
 AT_A_TIME = 10
 """Histories of one call of hypothesis, which ends with the first failure that it has made smaller."""
+LEAST = 30
+"""Clients with an outcome that the stages of `kit` train of."""
+FORCED = Wish(force=True)
 FEW = st.integers(1, 15)
 SEEDS = st.integers(1, 9)
 NUMBERS = itertools.count()
@@ -209,18 +212,31 @@ class _Portfolio(RuleBasedStateMachine):
         rest = self.place.params.read_text().partition("bands:")[0]
         self.place.params.write_text(f"{rest}bands: {{medium: 0.3, high: {high}}}\n")
 
+    @precondition(lambda self: self.paper.labelled >= LEAST)
+    @rule(shown=st.sampled_from(("", "show: [fee]\n")))
+    def featured(self, shown: str) -> None:
+        """What is shown is no feature: by another YAML it takes another model, until the change is taken back."""
+        head, bands, rest = self.place.params.read_text().partition("bands:")
+        self.place.params.write_text(head.replace("show: [fee]\n", "") + shown + bands + rest)
+
+    @precondition(lambda self: self.paper.labelled >= LEAST)
+    @rule()
+    def tried_otherwise(self) -> None:
+        """What one run is given is no later one's."""
+        self._done(lambda: _tick(self.place, wish=Wish(force=True, given=(("show", "[seats]"),))))
+
     @rule()
     def ticked(self) -> None:
         self._done(lambda: _tick(self.place))
 
     @rule()
     def forced(self) -> None:
-        self._done(lambda: _tick(self.place, force=True))
+        self._done(lambda: _tick(self.place, wish=FORCED))
 
     @rule(step=_step(TICK))
     def crashed(self, step: int) -> None:
         """What comes next meets it as it was left."""
-        self._killed(lambda: _tick(self.place, force=True), step)
+        self._killed(lambda: _tick(self.place, wish=FORCED), step)
         self.paper.half_taken()
 
     @rule(seed=st.integers(100, 10_000))
@@ -230,7 +246,7 @@ class _Portfolio(RuleBasedStateMachine):
         lines = kit.rows(seed, 3)
         fresh = [line for line in lines if line not in self.paper.rows]
         self._drop(f"promoting{next(NUMBERS)}.csv", fresh[: (2 - self.paper.labelled) % 3])
-        newest = self._done(lambda: _tick(self.place, force=True))["newest"]
+        newest = self._done(lambda: _tick(self.place, wish=FORCED))["newest"]
         if self.paper.labelled % 3 == 2:
             assert newest["status"] == "champion", newest
 
@@ -327,10 +343,10 @@ def _outcome(line: str, left: int) -> str:
     return f"{client},{day},{left}"
 
 
-def _tick(place: Place, *, force: bool = False) -> int:
+def _tick(place: Place, *, wish: Wish = NONE) -> int:
     """At this moment, because the commands between the ticks have no other clock."""
     at = datetime.now(UTC)
-    return kit.tick(place, wish=Wish(force=force), clock=lambda: at)
+    return kit.tick(place, wish=wish, clock=lambda: at)
 
 
 def _found(place: Place, work: Callable[[], int], *, restored: bool) -> dict[str, Any]:

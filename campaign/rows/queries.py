@@ -170,7 +170,8 @@ class Case:
             self.happened.touch()
             return what(self, message)
 
-        acts = {At(at.side, self.chance.randint(0, at.number)): insert, at: disturb}
+        before = At(at.side, self.chance.randint(0, at.number))
+        acts = {before: insert, at: disturb} if before != at else {at: lambda message: disturb(insert(message))}
         with proxy.before(self.server.port, acts, resets=resets) as port:
             ended = self._ticked(self._address(port))
         if not self.happened.exists():

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +21,7 @@ from attrition.home import Place
 from attrition.kernels import CellFailed, Failure
 from campaign import kit, real, sink
 from campaign.cases import case, mended
-from campaign.harness import Ended, Result, Started, child, copied, scratch
+from campaign.harness import Case, Ended, Named, Result, Started, child, copied, drawn, scratch
 from campaign.shim import Fault, Mode
 from campaign.telling import Ticked, runs
 
@@ -33,8 +34,11 @@ KERNEL = 180
 TICK = 560
 
 
-Way = Callable[[Place, Random, float], tuple[list[str], Ended]]
-"""What was wrong while several were at work, and how that one of them ended of which most is to be told."""
+Met = tuple[list[str], Ended]
+Way = Callable[[Place, Random, float], Met | None]
+"""What was wrong while several were at work, and how that one of them ended of which most is to be told; None where
+they were at work one after the other.
+"""
 
 
 def run(count: int, seed: int) -> Result:
@@ -51,12 +55,19 @@ def run(count: int, seed: int) -> Result:
         length = time.monotonic() - begun
         ways: tuple[Way, ...] = (_at_once(2), _at_once(8), _sleeper, _robbed, _both, _orphan)
         for number in range(count - result.cases):
-            way = ways[number % len(ways)]
-            with copied(given.start, folder / "home") as place:
-                wrong, ended = way(place, chance, length)
-                ticked = Ticked(_status(ended), ended.said, runs(given.start), alone=False)
-                result.case(f"case {number}", wrong + mended(place, given, ticked))
+            result.case(*drawn(partial(_one, given, ways[number % len(ways)], number, folder, chance, length)))
     return result
+
+
+def _one(given: Case, way: Way, number: int, folder: Path, chance: Random, length: float) -> Named | None:
+    """What was wrong in a case; None where those who were to meet did not."""
+    with copied(given.start, folder / "home") as place:
+        came = way(place, chance, length)
+        if came is None:
+            return None
+        wrong, ended = came
+        ticked = Ticked(_status(ended), ended.said, runs(given.start), alone=False)
+        return f"case {number}", wrong + mended(place, given, ticked)
 
 
 def _status(ended: Ended) -> int:
@@ -81,35 +92,40 @@ def _real(result: Result, count: int, chance: Random, folder: Path) -> None:
 
 
 def _at_once(runners: int) -> Way:
-    def work(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
+    def work(place: Place, chance: Random, length: float) -> Met | None:
         started = []
         for _ in range(runners):
             started.append(Started(lambda: kit.tick(place)))
             time.sleep(chance.uniform(0, length / 2 / runners))
         ended = [each.ended() for each in started]
         statuses = [_status(each) for each in ended]
-        fine = set(statuses) <= {0, HELD} and 0 in statuses
+        if set(statuses) == {0}:
+            return None
+        fine = set(statuses) == {0, HELD}
         return [] if fine else [f"{runners} at once ended with {statuses}"], ended[statuses.index(0) if fine else 0]
 
     return work
 
 
-def _sleeper(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
+def _sleeper(place: Place, chance: Random, length: float) -> Met | None:
     sleeper = _asleep(place, chance, length)
+    if sleeper is None:
+        return None
     other = _status(child(lambda: kit.tick(place)))
     ended = sleeper.ended()
-    # Before its lock, or after its end, the sleeper keeps nobody out.
-    fine = _status(ended) in (0, HELD) and other in (0, HELD)
+    fine = (_status(ended), other) == (0, HELD)
     return [] if fine else [f"the sleeper ended with {_status(ended)}, the other with {other}"], ended
 
 
-def _robbed(place: Place, chance: Random, length: float) -> tuple[list[str], Ended]:
+def _robbed(place: Place, chance: Random, length: float) -> Met | None:
     """The lock's file is removed under a sleeper: a second runner does all, and the first must commit nothing more.
 
     If it sleeps within a transaction of the book, the second gives up, and says so.
     """
     sleeper = _asleep(place, chance, length)
-    place.lock.unlink(missing_ok=True)
+    if sleeper is None:
+        return None
+    place.lock.unlink()
     other = child(lambda: kit.tick(place))
     ended = sleeper.ended()
     gave_up = _status(other) == 1 and "database is locked" in other.said
@@ -118,7 +134,7 @@ def _robbed(place: Place, chance: Random, length: float) -> tuple[list[str], End
     return wrong, other if gave_up else ended
 
 
-def _both(place: Place, chance: Random, _length: float) -> tuple[list[str], Ended]:
+def _both(place: Place, chance: Random, _length: float) -> Met:
     """The lock's file is removed under a stage, and a second runner is in a stage when the first goes on.
 
     The second one's run is its own: it must come to its end as if there were no other.
@@ -145,14 +161,18 @@ def _stopping(stage: str) -> Callable[..., float]:
     return execute
 
 
-def _asleep(place: Place, chance: Random, length: float) -> Started:
+def _asleep(place: Place, chance: Random, length: float) -> Started | None:
+    """One that stands still in its run; None where that had not begun, or was over."""
     sleeper = Started(lambda: kit.tick(place))
     time.sleep(chance.uniform(0, length))
     sleeper.stop()
-    return sleeper
+    if place.at_work.exists():
+        return sleeper
+    sleeper.ended()
+    return None
 
 
-def _orphan(place: Place, chance: Random, _length: float) -> tuple[list[str], Ended]:
+def _orphan(place: Place, chance: Random, _length: float) -> Met:
     """A kernel is held at a step and its runner killed; it goes on while the next tick is held, or has ended.
 
     A real kernel dies with its runner (tests/test_faults.py); this is one that did not.
