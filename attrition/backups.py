@@ -95,7 +95,7 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
     if not safe.exists(place.book):
         return left_out
     safe.make_folder(into.data)
-    with Book.open(place.book, read_only=True) as now:  # which says so, if nobody can read it before a tick
+    with Book.open(place.book, read_only=True) as now:
         for _ in range(ATTEMPTS):
             into.book.unlink(missing_ok=True)
             bookkeeping.copy(place.book, into.book)
@@ -120,7 +120,10 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
 
 def _forgotten(place: Place) -> int:
     """How many clients were."""
-    return len(bookkeeping.forgotten(place.book)) if safe.exists(place.book) else 0
+    if not safe.exists(place.book):
+        return 0
+    with Book.open(place.book, read_only=True):  # which says so, if nobody can read it before a tick
+        return len(bookkeeping.forgotten(place.book))
 
 
 def _incoming(place: Place, into: Place) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrition import safe
 from attrition.book import Book, Outcome
 from attrition.home import Place
-from attrition.runs import LATEST, Run, latest
+from attrition.runs import ACCOUNT, LATEST, Run, latest
 from attrition.store import marks
 from attrition.store.drops import being_written, names
 
@@ -226,7 +226,7 @@ def mend_latest(place: Place, book: Book) -> None:
     for line in book.runs(limit=10 if known else LATELY):
         if line["run"] == known:
             break
-        if line["status"] == "completed" and safe.exists(place.executed / line["run"]):
+        if line["status"] == "completed" and safe.exists(place.executed / line["run"] / ACCOUNT):
             missing.append(Run.read(place.executed / line["run"]))
     for run in reversed(missing):
         if "based_on" not in run.report:

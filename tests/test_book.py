@@ -300,6 +300,41 @@ def test_a_yaml_that_was_found_good_is_remembered(book):
     assert (book.state().params_sha256, book.state().sources) == ("cd", 1)
 
 
+def test_a_yaml_that_the_champion_does_not_fit_is_read_again(book):
+    book.checked("ab", 3.5)
+    book.doubted(1.5, sources=True)
+    assert (book.state().params_sha256, book.state().settle, book.state().sources) == (None, 1.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("of_run", "manual", "known"), [("ab", False, "ab"), ("cd", False, None), ("ab", True, "ab"), ("cd", True, "ab")]
+)
+def test_after_the_scores_of_a_run_by_another_yaml_that_of_now_is_read_again(book, of_run, manual, known):
+    """But not after one that a person gave it for this time."""
+    run, sequence = book.begin("20260301T031500Z", AT, manual=manual)
+    sequence = book.decided(sequence, run, promote("0001"), AT)
+    book.checked("ab", 1.0)
+    book.finished(sequence, {**account(run), "params_sha256": of_run, "manual": manual}, scored=(1, "0001"))
+    assert book.state().params_sha256 == known
+
+
+def test_what_an_outcome_means_is_as_the_first_rows_were_read_if_that_is_known(book):
+    run, sequence = book.begin("20260301T031500Z", AT)
+    book.checked("ab", 1.0, outcomes="'1' and '0'")
+    sequence = book.ingested(sequence, run, [drop()], ingests=1, data_version=0)
+    assert book.state().outcomes == "'1' and '0'"
+    sequence = book.ingested(sequence, run, [drop()], ingests=2, data_version=1, outcomes="'0' and '1'")
+    book.ingested(sequence, run, [drop()], ingests=3, data_version=2, outcomes="'1' and '0'")
+    assert book.state().outcomes == "'0' and '1'"
+
+
+def test_a_champion_makes_the_yaml_be_read_again(book):
+    run, sequence = book.begin("20260301T031500Z", AT)
+    book.checked("ab", 1.0)
+    book.decided(sequence, run, promote("0001"), AT)
+    assert book.state().params_sha256 is None
+
+
 def test_by_another_listing_all_scores_are_owed_and_once(book):
     run, sequence = book.begin("20260301T031500Z", AT)
     sequence = book.ingested(sequence, run, [drop()], ingests=1, data_version=1)

@@ -69,6 +69,7 @@ def test_a_champion_that_holds_is_said_with_its_error_and_the_evidence():
 def test_each_state_follows_from_what_is_known(changes, state, trains, decision):
     verdict = champion_verdict(standing(**changes))
     assert (verdict.state, verdict.train, verdict.decision) == (state, trains, decision)
+    assert verdict.trainable is ("too_few" not in changes)
     for said in changes.values():
         assert not isinstance(said, str) or said.rstrip(".") in verdict.sentence
 

@@ -77,6 +77,31 @@ def test_a_missing_fact_is_named(tmp_path, pipeline):
         registry.write(tmp_path, pipeline, **facts)
 
 
+def test_a_model_of_another_portfolio_or_version_is_refused(folder):
+    of, version = registry.read_manifest(folder).portfolio, registry.read_manifest(folder).version
+    assert registry.load(folder, None, (of, version))[1].version == version
+    for owner in (("another", version), (of, "0999")):
+        with pytest.raises(ModelRefused, match=f"another portfolio's or version's model: {of}'s {version}"):
+            registry.verified(folder, None, owner)
+
+
+def test_a_yaml_with_the_features_in_another_order_is_one_that_the_model_fits(folder):
+    portfolio, manifest = homes.portfolio(), registry.read_manifest(folder)
+    assert msgspec.structs.replace(manifest, features=portfolio.features[::-1]).fits(portfolio) is True
+    assert msgspec.structs.replace(manifest, features=portfolio.features[1:]).fits(portfolio) is False
+
+
+def test_what_the_yaml_asks_otherwise_is_said_of_what_is_known(folder):
+    portfolio, manifest = homes.portfolio(), registry.read_manifest(folder)
+    now = portfolio.model_copy(update={"as_of": None, "horizon": 30})
+
+    def said(**asks):
+        return msgspec.structs.replace(manifest, asks=asks).otherwise(now)
+
+    assert said() == said(**now.asks) == said(id=now.id, forgotten=7) == ""
+    assert said(as_of="day", horizon=None) == "as_of is none, and was day and horizon is 30, and was none"
+
+
 def test_every_flipped_byte_is_refused_before_unpickling(folder):
     data = (folder / "model.pkl").read_bytes()
     for position in range(len(data)):
