@@ -223,6 +223,10 @@ class Book:
         """Remember of a YAML that the champion does not fit what a tick begins with; it is to be read again."""
         self._db.execute("UPDATE state SET params_sha256 = NULL, settle = ?, sources = ?", (settle, sources))
 
+    def unscored(self) -> None:
+        """The list is lost: the scores of all clients are owed."""
+        self._db.execute("UPDATE state SET scored_version = 0")
+
     def marked(self, marks: Sequence[Mapping[str, Any]]) -> None:
         """Remember up to where sources were read, each by ``source``, ``key`` and ``mark``."""
         self._db.executemany(

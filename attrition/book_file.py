@@ -88,6 +88,7 @@ def opened(path: Path, *, read_only: bool, patience: float) -> Iterator[sqlite3.
     Raises:
         FileNotFoundError: read-only, and there is none.
         Unreadable: read-only, and one may not read it, or a tick is, or was cut short, in a commit.
+        UsageError: it is damaged.
         PermissionError: it is to be written, and one may not even read it.
     """
     if read_only and not safe.exists(path):
@@ -97,13 +98,26 @@ def opened(path: Path, *, read_only: bool, patience: float) -> Iterator[sqlite3.
         if read_only:
             _readable(db, path)
         else:
-            db.execute("PRAGMA synchronous = EXTRA")
-            made = db.execute("PRAGMA user_version").fetchone()[0]
-            for step in (_SCHEMA, _SOURCES, _MEANINGS)[made:]:
-                db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
+            _prepare(db, path)
         yield db
     finally:
         db.close()
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        db.execute("PRAGMA synchronous = EXTRA")
+        made = db.execute("PRAGMA user_version").fetchone()[0]
+        for step in (_SCHEMA, _SOURCES, _MEANINGS)[made:]:
+            db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
+    except sqlite3.DatabaseError as error:
+        if _damaged(error):
+            raise UsageError(f"{path} is damaged ({error}): put it back from a backup") from None
+        raise
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
@@ -137,4 +151,6 @@ def _readable(db: sqlite3.Connection, path: Path) -> None:
         remedy = "the next tick mends what one that was cut short left"  # a journal that only a writer may roll back
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             remedy = "another process is just writing to it: ask again"
+        elif _damaged(error):
+            remedy = "put it back from a backup"
         raise Unreadable(f"{path.name} cannot be read ({error}): {remedy}") from None

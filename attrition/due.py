@@ -207,8 +207,13 @@ def past_ingestion(run: Run) -> bool:
 
 
 def columns_fit(place: Place, book: Book, portfolio: Portfolio) -> None:
-    """Raise UsageError if the YAML's columns are not those of the client table, or an outcome means something else."""
+    """Look whether the YAML's columns are those of the client table.
+
+    Raises:
+        UsageError: they are not, or an outcome means something else, or the table is damaged.
+    """
     from attrition.store.clients import Clients, StoreError
+    from attrition.store.engine import Damaged
 
     state = book.state()
     if state.data_version and state.outcomes not in (None, portfolio.target.words):
@@ -219,5 +224,7 @@ def columns_fit(place: Place, book: Book, portfolio: Portfolio) -> None:
         )
     try:
         Clients(portfolio, place.clients)
+    except Damaged as error:
+        raise UsageError(f"{place.name}: {error}") from None
     except StoreError as error:
         raise UsageError(f"{place.params}: {error}") from None

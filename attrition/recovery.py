@@ -5,6 +5,9 @@ And last of all, where an error kept its own run from saying how it ended.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from attrition import safe
 from attrition.book import Book
 from attrition.commits import commit_run, mend_current, mend_latest
@@ -15,6 +18,8 @@ from attrition.store import torn
 
 __all__ = ["close", "recover"]
 
+PARQUET = b"PAR1"
+"""What a file of Parquet begins and ends with."""
 LOST = "The process of this run went away {}; the next tick does what is missing."
 
 
@@ -29,6 +34,10 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
         for table in (place.clients, place.scores):
             torn.mend(table)
     closed = close(place, book, now)
+    if book.state().scored_version and not _whole(place.ranking):
+        book.unscored()  # else the next list would have the clients of the next drop alone, or could not be made
+        safe.unlink(place.ranking)
+        complain(f"{now} {place.name}: {place.ranking.name} is gone or torn: all clients are scored once more")
     named = mend_current(place, book)
     altered = bool(named) and not _cut_short(book)
     if altered:
@@ -43,6 +52,17 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
         for folder in (*lists, place.models, place.clients / "_hashes", *last):
             safe.sweep(folder)
     return closed, altered
+
+
+def _whole(parquet: Path) -> bool:
+    """Whether a file is there, and begins and ends as one of Parquet does."""
+    try:
+        with parquet.open("rb") as file:
+            begins, end = file.read(len(PARQUET)), file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - len(PARQUET)))
+            return begins == file.read() == PARQUET
+    except FileNotFoundError:
+        return False
 
 
 def close(place: Place, book: Book, now: str, error: Exception | None = None) -> list[Run]:

@@ -335,6 +335,15 @@ def test_a_champion_makes_the_yaml_be_read_again(book):
     assert book.state().params_sha256 is None
 
 
+def test_where_the_list_is_lost_all_scores_are_owed(book):
+    run, sequence = book.begin("20260301T031500Z", AT)
+    sequence = book.ingested(sequence, run, [drop()], ingests=1, data_version=1)
+    sequence = book.decided(sequence, run, promote("0001"), AT)
+    book.finished(sequence, account(run), scored=(1, "0001"))
+    book.unscored()
+    assert (book.state().scored_version, book.state().scores_owed) == (0, True)
+
+
 def test_by_another_listing_all_scores_are_owed_and_once(book):
     run, sequence = book.begin("20260301T031500Z", AT)
     sequence = book.ingested(sequence, run, [drop()], ingests=1, data_version=1)

@@ -2,12 +2,13 @@
 
 import json
 
+import duckdb
 import pytest
 
 from attrition import backups, health
 from attrition.book import Book
 from attrition.home import Home, UsageError
-from campaign import kit
+from campaign import kit, sink
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def test_no_new_book_is_begun_beside_rows_or_a_model_of_a_lost_one(place, tmp_pa
     said = capfd.readouterr().err
     assert f"{place.book} is missing or empty" in said
     assert str(place.clients / "_delta_log" if left == "rows" else place.current) in said
+    assert sink.heard(place)["failure"] == 1
     with pytest.raises(UsageError, match="is missing or empty"):
         backups.backup(Home(place.root), tmp_path / "copy", [place.name], "2026-03-01T03:15:00Z")
     assert any("is missing or empty" in each.said for each in health.examine(Home(place.root)) if not each.ok)
@@ -70,3 +72,44 @@ def test_which_run_last_went_through_each_stage_is_found_again(place, how):
     kit.drop(place, "second.csv", kit.rows(2, 5))
     assert kit.tick(place) == 0
     assert json.loads(path.read_text())["train"] == before["train"]
+
+
+@pytest.mark.parametrize("how", ["gone", "torn", "empty"])
+@pytest.mark.parametrize("came", [True, False])
+def test_where_the_list_is_lost_it_is_made_again_of_all_clients(place, capfd, came, how):
+    """The next one had the clients of the next drop alone, and nothing said so."""
+    whole = place.ranking.read_bytes()
+    place.ranking.write_bytes(whole[:-9] if how == "torn" else b"")
+    if how == "gone":
+        place.ranking.unlink()
+    if came:
+        kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == 0
+    assert "ranking.parquet is gone or torn: all clients are scored once more" in capfd.readouterr().err
+    (found,) = duckdb.execute(f"SELECT count(DISTINCT id) FROM '{place.ranking}'").fetchone()
+    assert found == (45 if came else 40)
+    before = state(place).runs
+    assert kit.tick(place) == 0
+    assert state(place).runs == before, "once"
+
+
+@pytest.mark.parametrize("what", ["book", "rows", "all rows"])
+def test_of_what_cannot_be_made_again_it_is_said_what_is_damaged_and_what_to_do(place, tmp_path, capfd, what):
+    path = place.book if what == "book" else next(place.clients.glob("*.parquet"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    if what == "all rows":
+        place.clients.rename(tmp_path / "away")
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == (1 if what == "all rows" else 2)
+    said = capfd.readouterr()
+    words = ["from a backup", str(place.book if what == "book" else place.clients)]
+    assert all(word in said.out + said.err for word in words)
+    assert "Traceback" not in said.err
+    assert sink.heard(place)["failure"] == 1
+    if what == "all rows":
+        (tmp_path / "away").rename(place.clients)
+    path.write_bytes(whole)
+    assert kit.tick(place) == 0
+    assert state(place).data_version == 2
+    assert sink.heard(place)["recovery"] == 1

@@ -16,7 +16,19 @@ from attrition.store import delta
 from attrition.store.check import check
 from attrition.store.delta import InTable
 from attrition.store.drops import is_drop
-from attrition.store.engine import OWN, StoreError, connect, database, fields, listed, literal, quoted, rows_in, this
+from attrition.store.engine import (
+    OWN,
+    Damaged,
+    StoreError,
+    connect,
+    database,
+    fields,
+    listed,
+    literal,
+    quoted,
+    rows_in,
+    this,
+)
 from attrition.store.frames import plain, shaped
 from attrition.store.manifest import Ingest
 
@@ -49,19 +61,25 @@ class Clients:
         """Open the table in ``folder``, which need not exist yet.
 
         Raises:
-            StoreError: the portfolio's columns are not the table's, or there is no such version yet.
+            StoreError: the portfolio's columns are not the table's, or there is no such version (yet).
+            Damaged: a file of it is torn.
         """
         table = delta.open_table(folder, {**fields(portfolio), **OWN})
         newest = table.version() if table else 0
         if version is not None and not 0 <= version <= newest:
-            raise StoreError(f"{folder} has versions 0 to {newest}, not {version}")
+            lost = " (the book has seen more: put the folder back from a backup)" if version > newest else ""
+            raise StoreError(f"{folder} has versions 0 to {newest}, not {version}{lost}")
         self.portfolio = portfolio
         self.version = newest if version is None else version
         self.next = newest + 1
         self.ingests: int = (table.transaction_version("ingest") or 0) if table else 0
         self._parts = delta.parts(folder, table)
         self.files = [part.path for part in self._parts]
-        self._connection = _view(portfolio, self.files, self.version)
+        try:
+            self._connection = _view(portfolio, self.files, self.version)
+        except duckdb.InvalidInputException as error:
+            why = str(error).partition("\n")[0]
+            raise Damaged(f"{folder}: a file of it is damaged: put it back from a backup ({why})") from None
 
     @property
     def rows(self) -> int:

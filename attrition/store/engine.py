@@ -74,6 +74,10 @@ class StoreError(Exception):
     """The store and what is asked of it do not fit; the message says what to do."""
 
 
+class Damaged(StoreError):
+    """A file of it is not what was written."""
+
+
 PATTERN = "*?["
 """Signs that make a path one."""
 GROWN = 2**26
