@@ -118,6 +118,18 @@ def test_of_one_day_what_a_later_drop_says_is_newer(
     assert shop.clients.current()["left"].tolist() == [1.0] * 40
 
 
+def test_in_many_buckets_again_is_all_duplicates_but_for_what_is_new(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bucket asks for the rows with its hashes, of a file that all ask of."""
+    monkeypatch.setattr("attrition.store.ingest._buckets", lambda _drops: 8)
+    rows = [f"c{number},2026-01-31,Team,{number},9.5,yes,1" for number in range(200)]
+    shop.take(csv(tmp_path, *rows))
+    done = shop.take(csv(tmp_path, *rows, *(row.replace("-31,", "-30,") for row in rows[:9]), name="next.csv"))
+    assert done.rows == {"in": 209, "ingested": 9, "duplicates": 200, "quarantined": 0}
+    assert shop.clients.rows == 209
+
+
 def test_rows_are_numbered_by_date_first_and_go_on(shop: Shop, tmp_path: Path) -> None:
     days = ["2026-03-01", "2026-01-01", "2026-02-01"]
     shop.take(csv(tmp_path, *(f"ann,{day},Team,3,1,yes,1" for day in days)))
