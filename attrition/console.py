@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -112,6 +113,13 @@ def _put(stream: TextIO, text: str) -> OSError | None:
     return None
 
 
+def _unread(stream: TextIO) -> bool:
+    """Whether nobody is at the other end of it any more."""
+    asked = select.poll()
+    asked.register(stream.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
+
+
 def turn_over(log: Path) -> int:
     """Begin a log anew that has grown too large. The one before is kept beside it; who writes to it goes on there.
 
@@ -154,7 +162,8 @@ def told(work: Callable[[], int]) -> int:
         complain(f"stopped by {stopped}; nothing was started")
         return status_of(stopped)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _put(sys.stdout, ""):  # `doctor | head`: who reads has read enough
+        if isinstance(error, BrokenPipeError) and _unread(sys.stdout):  # `doctor | head`: who reads has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         complain(f"{error}. Mend the folder or the disk; nothing is lost, the next tick goes on.")
         return FAILED

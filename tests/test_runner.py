@@ -251,10 +251,11 @@ def test_a_log_that_cannot_be_written_fails_no_run(home, stages, log):
     assert done.stderr.count("\n") == 1
 
 
-def test_who_has_read_enough_of_what_a_verb_says_is_told_of_no_disk(home):
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_who_has_read_enough_of_what_a_verb_says_is_told_of_no_disk(home, buffered):
     ours, theirs = os.pipe()
     os.close(ours)
-    bare = {**BARE, "ATTRITION_HOME": str(home.root)}
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), "PYTHONUNBUFFERED": buffered}
     command = [sys.executable, str(REPOSITORY / "runner.py"), "doctor"]
     done = subprocess.run(command, env=bare, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
     os.close(theirs)
