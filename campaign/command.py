@@ -97,9 +97,11 @@ def main(words: Sequence[str] | None = None) -> int:
         count = given.count or (ROWS[number].short if given.short else ROWS[number].full)
         if count:
             done = _done(ROWS[number], count, given.seed)
-            failed += len(done.failures) or not (
-                done.cases or done.skipped
-            )  # what was asked of nothing holds of nothing
+            if not (done.cases or done.skipped):  # no line: what is asked of nothing holds, and is seen by nobody
+                print(f"row {number}: no case was made", file=sys.stderr)
+                failed += 1
+                continue
+            failed += len(done.failures)
             print(_line(number, done, given.seed), flush=True)
             for path in given.write:  # at once: all rows take hours
                 table.write(path, [_line(number, done, given.seed)])

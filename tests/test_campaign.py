@@ -14,8 +14,9 @@ import pytest
 from conftest import require
 
 from attrition.home import REPOSITORY
-from campaign import disk, postgres, shim, table
+from campaign import command, disk, postgres, shim, table
 from campaign.command import ROWS
+from campaign.harness import JOBS, PART, Result
 from campaign.planted import defects, text_with
 from campaign.rows import clocks
 from campaign.shim import Kind, Step
@@ -25,8 +26,8 @@ from campaign.shim import Kind, Step
 def short():
     """What the short form of all rows said, run once: its beginning takes as long as two rows."""
     require(not shim.available(), shim.available())
-    command = [sys.executable, "-m", "campaign", "--short"]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
+    words = [sys.executable, "-m", "campaign", "--short"]
+    return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
 
 
 @pytest.mark.parametrize("row", [number for number, row in ROWS.items() if row.short])
@@ -42,6 +43,17 @@ def test_nothing_is_lost(short, row):
 
 def test_the_campaign_ends_with_0_where_nothing_is_lost(short):
     assert short.returncode == 0, short.stdout + short.stderr[-3000:]
+
+
+def test_a_row_of_which_no_case_was_made_is_no_pass_and_has_no_line(monkeypatch, capsys, tmp_path):
+    """Nor is it how a planted defect is seen."""
+    for name in (JOBS, PART):  # which it sets
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(command, "warm", lambda: None)
+    monkeypatch.setattr(command, "_done", lambda *_: Result())
+    assert command.main(["--row", "1", "--count", "3", "--write", str(tmp_path / "none.md")]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "row 1: no case was made\n")
 
 
 def test_every_defect_can_still_be_planted():
