@@ -64,6 +64,8 @@ def _safely(name: str, check: Callable[..., Finding], given: Home | Place) -> Fi
     """What a check finds; that it fell over is a finding too."""
     try:
         found = check(given)
+    except UsageError as error:
+        return Finding(name, False, str(error), "as said")
     except Exception as error:
         return Finding(name, False, f"{type(error).__name__}: {error}", "see the message; docs/operations.md has more")
     return Finding(name, found.ok, found.said, "" if found.ok else found.remedy)
@@ -215,8 +217,7 @@ def _params(place: Place) -> Finding:
 def _store(place: Place) -> Finding:
     from attrition.store.clients import Clients
 
-    refuse_without_book(place)
-    if not safe.exists(place.book):
+    if not _begun(place):
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
         state = book.state()
@@ -260,8 +261,18 @@ def _freshness(place: Place) -> Finding:
     return Finding("", _ago(last) <= allowed, said, "see the line of cron above, and executed/cron.log")
 
 
+def _begun(place: Place) -> bool:
+    """Whether a tick has made its book.
+
+    Raises:
+        UsageError: one had, and the book is gone.
+    """
+    refuse_without_book(place)
+    return safe.exists(place.book)
+
+
 def _champion(place: Place) -> str | None:
-    if not safe.exists(place.book):
+    if not _begun(place):
         return None
     with Book.open(place.book, read_only=True) as book:
         return book.state().champion
@@ -269,7 +280,7 @@ def _champion(place: Place) -> str | None:
 
 def _last(place: Place) -> str | None:
     """When the last tick ended, with or without work."""
-    if not safe.exists(place.book):
+    if not _begun(place):
         return None
     with Book.open(place.book, read_only=True) as book:
         quiet, runs = book.quiet_since(), book.runs(limit=1)
