@@ -18,7 +18,7 @@ from pathlib import Path
 from attrition import due, telling, wishes
 from attrition.alone import alone
 from attrition.commands import VERBS
-from attrition.console import DONE, FAILED, HELD, LOG, USAGE, complain, now, say, stamp, told, turn_over
+from attrition.console import DONE, FAILED, HELD, LOG, USAGE, attach, complain, now, say, stamp, told, turn_over
 from attrition.home import Home, Place, UsageError
 from attrition.recovery import close
 from attrition.signals import heeded
@@ -105,6 +105,7 @@ def _lost(place: Place) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """What ``python runner.py`` does; returns the exit status."""
+    attach()
     words = list(sys.argv[1:] if words is None else words) or ["tick", "demo"]
     parser = argparse.ArgumentParser(prog="runner.py", description="Without words: one tick of the portfolio demo.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -26,6 +26,7 @@ __all__ = [
     "HELD",
     "LOG",
     "USAGE",
+    "attach",
     "complain",
     "first_words",
     "integer",
@@ -46,6 +47,19 @@ LOG, LOG_MOST = "cron.log", 4_000_000
 """The log of the ticks that a schedule starts, in ``executed/``; bytes, beyond which it is begun anew."""
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 """Of a terminal (ECMA-48): colours, cursor, titles."""
+
+
+def attach() -> None:
+    """Give a process that was started without stdin, stdout or stderr (``>&-``) the null device for it.
+
+    Else the next file that it opens has that number, and whoever writes to the number writes into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # of the numbers that are free it has the lowest
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def now() -> datetime:

@@ -251,6 +251,18 @@ def test_a_log_that_cannot_be_written_fails_no_run(home, stages, log):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("closed", ["0 1 2", "1", "2", "1 2"])
+def test_a_tick_that_was_started_without_a_place_to_say_anything_is_one_as_any(home, stages, closed):
+    """As of a scheduler that closes all: what a process opens next has the number that it would say things to."""
+    bare = {**BARE, "ATTRITION_HOME": str(home.root), **stages}
+    shut = " ".join(f"{number}{'<' if number == '0' else '>'}&-" for number in closed.split())
+    runner = f"{sys.executable} {REPOSITORY / 'runner.py'}"
+    for words in ("tick capstone", "runs capstone", "tick capstone --force"):
+        done = subprocess.run(["sh", "-c", f"exec {runner} {words} {shut}"], env=bare, check=False)
+        assert done.returncode == 0, words
+    assert [report["status"] for report in reports(home.place("capstone"))] == ["completed"] * 2
+
+
 @pytest.mark.parametrize("buffered", ["", "1"])
 def test_who_has_read_enough_of_what_a_verb_says_is_told_of_no_disk(home, buffered):
     ours, theirs = os.pipe()
