@@ -174,14 +174,14 @@ def _by_strace(result: Result, count: int, chance: Random, given: dict[str, Case
             looks, _ = tracer.made(partial(_looked, place), place.root, folder / "trace")
             made[name] = Traced(*tracer.made(partial(kit.tick, place), place.root, folder / "trace"), looks)
     errors = [(name, *each) for each in [*ERRORS.items(), (errno.EIO, UNSEEN)] for name in names]
-    faults = [_failing(*errors[number % len(errors)], made, chance) for number in range(count)]
+    faults = part_of([_failing(*errors[number % len(errors)], made, chance) for number in range(count)])
 
     def work(fault: Failing, at: Path) -> Named | None:
         faults = _traced(given[fault.case], folder / "seen", fault, made[fault.case].names, at)
         return None if faults is None else (str(fault), faults)
 
     result.each(faults, work, folder)
-    result.notes.append(f"by strace: in {result.cases - before} of {count} ticks the call came that was to fail")
+    result.notes.append(f"by strace: in {result.cases - before} of {len(faults)} ticks the call came that was to fail")
 
 
 def _failing(
