@@ -19,6 +19,7 @@ __all__ = ["ROWS", "Row", "main"]
 
 
 SHOWN = 40  # failures of a row
+WHOLE = "1/1"  # part of it
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,10 @@ def main(words: Sequence[str] | None = None) -> int:
         "--minutes", type=float, help="begin no case of these rows after so long; the table says how many were run"
     )
     parser.add_argument("--write", type=Path, action="append", default=[], help="put the rows into this file's table")
-    parser.add_argument("--part", type=_part, default="1/1", help="2/6: of row 5 the second sixth of the steps")
+    parser.add_argument("--part", type=_part, default=WHOLE, help="2/6: of row 5 the second sixth of the steps")
     given = parser.parse_args(words)
+    if given.part != WHOLE and given.row != [5]:
+        parser.error("only row 5 is done in parts of its cases: --row 5 --part 2/6")
     os.environ |= {JOBS: str(max(1, given.jobs)), PART: given.part}
     if given.minutes:
         os.environ[UNTIL] = str(time.monotonic() + 60 * given.minutes)
@@ -102,9 +105,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 failed += 1
                 continue
             failed += len(done.failures)
-            print(_line(number, done, given.seed), flush=True)
+            print(line := _line(number, done, given.seed), flush=True)
             for path in given.write:  # at once: all rows take hours
-                table.write(path, [_line(number, done, given.seed)])
+                table.write(path, [line])
             for note in done.notes:
                 print(f"  {note}")
             for failure in done.failures[:SHOWN]:
@@ -130,10 +133,19 @@ def _done(row: Row, count: int, seed: int) -> Result:
     return result
 
 
-def _line(number: int, done: Result, seed: int) -> str:
-    """A row of the table, as Markdown."""
+def _line(number: int, done: Result, seed: int) -> table.Line:
     row = ROWS[number]
-    whole = done.whole or row.full
-    cases = done.skipped or f"{done.cases:,}{f' of {whole:,}' if done.cases < whole else ''}"
-    told = (number, row.fault, row.how, cases, len(done.failures), seed, f"{done.seconds:,.0f} s")
-    return f"| {' | '.join(map(str, told))} | {datetime.now(UTC).date()} |"
+    part = "" if os.environ[PART] == WHOLE else f" {os.environ[PART]}"
+    return table.Line(
+        number,
+        row.fault,
+        row.how,
+        done.cases,
+        done.whole or row.full,
+        len(done.failures),
+        f"{seed}{part}",
+        round(done.seconds),
+        table.code(),
+        f"{datetime.now(UTC).date()}",
+        done.skipped,
+    )

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import require
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attrition.home import REPOSITORY
 from campaign import command, disk, postgres, shim, table
@@ -20,6 +22,7 @@ from campaign.harness import JOBS, PART, Result
 from campaign.planted import defects, text_with
 from campaign.rows import clocks
 from campaign.shim import Kind, Step
+from campaign.table import Line
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +131,51 @@ def test_two_homes_with_other_rows_or_another_reason_are_not_alike(tmp_path, oth
     assert _home(tmp_path / "a") != _home(tmp_path / "b", **other)
 
 
+def line(number=5, **changed):
+    usual = {"fault": "a fault", "how": "a way", "cases": 60, "whole": 2_000, "failures": 0, "seed": "81 1/12"}
+    return Line(number, **usual | {"seconds": 1_200, "code": "abc1234", "date": "2026-12-01"} | changed)
+
+
 def test_the_table_keeps_the_rows_that_were_not_run(tmp_path):
     path = tmp_path / "faults.md"
     path.write_text("before\n" + "\n".join(table.HEAD) + "\n| 2 | old |\n| 10 | stays |\n\nafter\n")
-    table.write(path, ["| 2 | new |", "| 1 | first |"])
-    assert path.read_text().splitlines()[3:] == ["| 1 | first |", "| 2 | new |", "| 10 | stays |", "", "after"]
+    lines = [line(2), line(1, cases=2_000)]
+    table.write(path, lines)
+    assert path.read_text().splitlines()[3:] == [str(lines[1]), str(lines[0]), "| 10 | stays |", "", "after"]
     shutil.copy(path, tmp_path / "none.md")
     (tmp_path / "none.md").write_text("no table")
     with pytest.raises(ValueError, match="no table"):
         table.write(tmp_path / "none.md", [])
+
+
+def test_the_parts_of_a_row_are_added_up(tmp_path, monkeypatch, capsys):
+    parts = [line(), line(cases=1_950, seed="81 2/12", seconds=900, date="2026-12-02"), line(seed="82", failures=1)]
+    (tmp_path / "one.out").write_text(f"{line(4)}\n  a note\n{parts[0]}\n{parts[1]}\n")
+    (tmp_path / "other.out").write_text(f"{parts[2]}\n")
+    monkeypatch.setattr(sys, "argv", ["table", str(tmp_path / "one.out"), str(tmp_path / "other.out")])
+    table.main()
+    fourth, fifth = capsys.readouterr().out.splitlines()
+    assert fourth == str(line(4))
+    assert fifth == "| 5 | a fault | a way | 2,070 | 1 | 81, 82 | 3,300 s | abc1234 | 2026-12-02 |"
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.sampled_from(["", "no strace"]))
+def test_a_line_is_read_as_it_was_told(cases, more, skipped):
+    told = line(cases=0, whole=0, skipped=skipped) if skipped else line(cases=cases, whole=cases + more)
+    assert Line.read(str(told)) == told
+
+
+@pytest.mark.parametrize("other", [line(), line(4, seed="82"), line(seed="82", skipped="no strace")])
+def test_what_has_no_sum_is_not_added_up(other):
+    """The same cases twice, another row, one that was not run."""
+    with pytest.raises(ValueError, match=r"count once|have no sum"):
+        table.total([line(), other])
+
+
+def test_only_a_row_whose_cases_are_counted_is_done_in_parts(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--row", "4", "--part", "2/6"])
+    assert "only row 5" in capsys.readouterr().err
 
 
 def test_a_tick_of_row_11_crosses_a_change_of_its_own_zone():

@@ -112,8 +112,8 @@ def run(count: int, seed: int) -> Result:
     jobs = int(os.environ.get(JOBS, "1"))
     result, killed = Result(), 0
     with scratch() as folder:
-        shares = [len(range(number, count, jobs)) for number in range(jobs)]
-        work = [partial(_histories, share, seed + number, folder / str(number)) for number, share in enumerate(shares)]
+        firsts = range(0, count, AT_A_TIME)
+        work = [partial(_histories, firsts[job::jobs], count, seed, folder / str(job)) for job in range(jobs)]
         for each in [Started(part) for part in work]:
             ended = each.ended(patience=float("inf"))
             if ended.status:
@@ -129,11 +129,11 @@ def _step(most: int) -> st.SearchStrategy[int]:
     return st.integers(0, most - 1)
 
 
-def _histories(count: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
-    """How many histories there were, how many kills in them, and what went wrong."""
+def _histories(firsts: Sequence[int], count: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
+    """How many histories there were, how many kills in them, and what went wrong; another seed has none of them."""
     folder.mkdir()
     failures: list[str] = []
-    for first in range(0, count, AT_A_TIME):
+    for first in firsts:
         if not late():
             found = _some(min(AT_A_TIME, count - first), seed * 10_000 + first, folder)
             aloud(found)
