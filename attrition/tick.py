@@ -31,6 +31,7 @@ OWN = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "r
 JUDGED_BEFORE = "The rows were judged before; this run brings scores and pages up to date."
 ONE_AT_A_TIME = "Training was asked for, but one challenger is on trial already."
 UNSCORED = "Until then nobody is scored: it does not know the features that the YAML names."
+MADE_ANEW = "All clients are scored once more: the last list was lost, or another YAML made it."
 NOTHING_NEW = "The drops brought no new row: all were duplicates or quarantined."
 
 
@@ -155,6 +156,8 @@ class Tick:
         elif self._unfit():
             self._skip(f"model {state.champion} does not know the features that the YAML names", "assess")
         else:
+            if state.scored_model and not state.scored_version:
+                self.log.note(reason=f"{self.log.report['reason']} {MADE_ANEW}")
             changed = self.anew or state.scored_model != state.champion
             changed = changed or state.scored_by not in (None, self.portfolio.listing)  # another YAML, also by -p
             self._stage(

@@ -88,6 +88,8 @@ def test_where_the_list_is_lost_it_is_made_again_of_all_clients(place, capfd, ca
     assert "ranking.parquet is gone or torn: all clients are scored once more" in capfd.readouterr().err
     (found,) = duckdb.execute(f"SELECT count(DISTINCT id) FROM '{place.ranking}'").fetchone()
     assert found == (45 if came else 40)
+    with Book.open(place.book, read_only=True) as book:
+        assert "All clients are scored once more" in book.runs(1)[0]["reason"]
     before = state(place).runs
     assert kit.tick(place) == 0
     assert state(place).runs == before, "once"
