@@ -71,13 +71,14 @@ def alone(place: Place, since: str) -> Iterator[Callable[[], bool]]:
     Raises:
         Held: another process has it.
         NotLocal: on this file system the lock would hold on this machine only.
-        UsageError: a restore of the portfolio was cut short, its book is gone, or this is root in somebody else's
-            portfolio.
+        UsageError: a restore of the portfolio was cut short, its book is gone, another one's folder stands in its own,
+            or this is root in somebody else's portfolio.
     """
     _refuse_root(place)
     with safe.lock(place.lock, since) as ours:
         refuse_while_restoring(place)
         refuse_without_book(place)
+        _refuse_nested(place)
         yield ours
 
 
@@ -106,6 +107,20 @@ def refuse_without_book(place: Place) -> None:
         raise UsageError(
             f"{place.book} is missing or empty, and {kept[0]} is there, which it accounts for: put the book back. "
             f"Where nobody has it, move {folders} away; then restore a backup, or begin anew with the drops in taken/"
+        )
+
+
+def _refuse_nested(place: Place) -> None:
+    """Where a tick has made the folders of a new name, `mv` lays those of the old name into them: clients nobody asks.
+
+    Raises:
+        UsageError: there is a folder with a book.
+    """
+    for inner in (path for path in safe.entries(place.data) if safe.exists(path / place.book.name)):
+        raise UsageError(
+            f"{inner} has a book, and no tick asks for a portfolio within another: move it to {place.data.parent}. "
+            f"If {place.name} is its new name, move {place.data} away first, and see that {place.models} and "
+            f"{place.executed} are those of the old name too"
         )
 
 

@@ -115,3 +115,15 @@ def test_of_what_cannot_be_made_again_it_is_said_what_is_damaged_and_what_to_do(
     assert kit.tick(place) == 0
     assert state(place).data_version == 2
     assert sink.heard(place)["recovery"] == 1
+
+
+def test_a_portfolio_that_was_moved_into_another_is_not_passed_over(place, capfd):
+    """A YAML was renamed first, and a tick came: `mv data/shop data/store` lays it into the folder that is there."""
+    store = Home(place.root).place("store")
+    place.params.rename(store.params)
+    assert kit.tick(store) == 0
+    place.data.rename(store.data / place.name)
+    assert kit.tick(store) == 2
+    assert f"{store.data / place.name} has a book" in capfd.readouterr().err
+    (store.data / place.name).rename(place.data)
+    assert kit.tick(store) == 0
