@@ -12,8 +12,9 @@ import pickle
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
-from importlib.metadata import version as installed
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -159,6 +160,12 @@ def version_path(models: Path, version: str) -> Path:
     if not VERSION.fullmatch(version):
         raise ValueError(f"{version[:40]!r} is no model version: four digits or more, such as 0001")
     return models / version
+
+
+@cache
+def installed(library: str) -> str:
+    """Its version, as it was when this process first asked: what is installed meanwhile is not what it has loaded."""
+    return metadata.version(library)
 
 
 def libraries() -> dict[str, str]:

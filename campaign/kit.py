@@ -122,6 +122,7 @@ def trained() -> None:
         portfolio = params.load(home(Path(folder)).params)
     frame = pd.read_csv(io.StringIO("\n".join([HEADER, *rows(1, 40)])))
     model.probabilities(model.fit(portfolio, frame), frame)
+    registry.libraries()  # asked once a process
 
 
 def second_visit(place: Place) -> None:
