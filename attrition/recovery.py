@@ -34,10 +34,10 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
         for table in (place.clients, place.scores):
             torn.mend(table)
     closed = close(place, book, now)
-    if book.state().scored_version and not _whole(place.ranking):
+    if book.state().scored_version and not _usable(place.ranking, book):
         book.unscored()  # else the next list would have the clients of the next drop alone, or could not be made
         safe.unlink(place.ranking)
-        complain(f"{now} {place.name}: {place.ranking.name} is gone or torn: all clients are scored once more")
+        complain(f"{now} {place.name}: {place.ranking.name} is gone or spoilt: all clients are scored once more")
     named = mend_current(place, book)
     altered = bool(named) and not _cut_short(book)
     if altered:
@@ -52,6 +52,20 @@ def recover(place: Place, book: Book, now: str) -> tuple[list[Run], bool]:
         for folder in (*lists, place.models, place.clients / "_hashes", *last):
             safe.sweep(folder)
     return closed, altered
+
+
+def _usable(ranking: Path, book: Book) -> bool:
+    """Whether the next list can go on from the last one.
+
+    To read all of it takes as long as to make it: that is done where the last run failed, as it does of a spoilt one.
+    """
+    if not _whole(ranking):
+        return False
+    if "failed" not in [line["status"] for line in book.runs(1)]:
+        return True
+    from attrition.store.ranking import readable
+
+    return readable(ranking)
 
 
 def _whole(parquet: Path) -> bool:

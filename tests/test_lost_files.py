@@ -8,6 +8,7 @@ import pytest
 from attrition import backups, health
 from attrition.book import Book
 from attrition.home import Home, UsageError
+from attrition.store import ranking
 from campaign import kit, sink
 
 
@@ -85,7 +86,7 @@ def test_where_the_list_is_lost_it_is_made_again_of_all_clients(place, capfd, ca
     if came:
         kit.drop(place, "second.csv", kit.rows(2, 5))
     assert kit.tick(place) == 0
-    assert "ranking.parquet is gone or torn: all clients are scored once more" in capfd.readouterr().err
+    assert "ranking.parquet is gone or spoilt: all clients are scored once more" in capfd.readouterr().err
     (found,) = duckdb.execute(f"SELECT count(DISTINCT id) FROM '{place.ranking}'").fetchone()
     assert found == (45 if came else 40)
     with Book.open(place.book, read_only=True) as book:
@@ -93,6 +94,18 @@ def test_where_the_list_is_lost_it_is_made_again_of_all_clients(place, capfd, ca
     before = state(place).runs
     assert kit.tick(place) == 0
     assert state(place).runs == before, "once"
+
+
+def test_a_list_that_is_spoilt_between_its_ends_is_made_again_by_the_tick_after_the_one_that_fails(place, capfd):
+    """Each tick failed of it."""
+    whole = place.ranking.read_bytes()
+    assert ranking.readable(place.ranking)
+    place.ranking.write_bytes(whole[:-40] + b"?" * 32 + whole[-8:])
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert [kit.tick(place), kit.tick(place)] == [1, 0]
+    assert "ranking.parquet is gone or spoilt" in capfd.readouterr().err
+    (found,) = duckdb.execute(f"SELECT count(DISTINCT id) FROM '{place.ranking}'").fetchone()
+    assert found == 45
 
 
 @pytest.mark.parametrize("what", ["book", "rows", "all rows"])

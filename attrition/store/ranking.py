@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from attrition import safe
 from attrition.store.clients import SCORES
 from attrition.store.engine import Room, connect, listed, literal, quoted, rows_in
 
-__all__ = ["COLUMNS", "write_ranking"]
+__all__ = ["COLUMNS", "readable", "write_ranking"]
 
 COLUMNS = SCORES | {
     **{"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN", "reasons": "VARCHAR[]"},
@@ -71,6 +73,24 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
             shutil.copyfile(ranking, assessed)
         else:
             _write(db, f"SELECT * FROM {rows_in([ranking])} {mine} ORDER BY rank", assessed)
+
+
+def readable(ranking: Path) -> bool:
+    """Whether all of a ranking can be read; it is, once.
+
+    Raises:
+        OSError: the disk does not give it at the moment.
+        duckdb.OutOfMemoryException: nor does the memory.
+    """
+    try:
+        with connect(ROOM) as db:
+            db.execute(f"SELECT bit_xor(hash(line)) FROM {rows_in([ranking])} AS line").fetchone()
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error:
+        safe.sha256(ranking)  # where that cannot be read either, it is the disk
+        return False
+    return True
 
 
 def _write(db: Any, query: str, path: Path) -> None:
