@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attrition import bookkeeping, params, safe
+from attrition.accord import refuse_older
 from attrition.alone import refuse_while_restoring, refuse_without_book
 from attrition.book import Book, State
 from attrition.commits import mend_current, mend_latest
@@ -96,6 +97,7 @@ def _portfolio(place: Place, into: Place) -> list[Path]:
         return left_out
     safe.make_folder(into.data)
     with Book.open(place.book, read_only=True) as now:
+        refuse_older(place, now)
         for _ in range(ATTEMPTS):
             into.book.unlink(missing_ok=True)
             bookkeeping.copy(place.book, into.book)

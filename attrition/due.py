@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrition import safe
+from attrition import accord, safe
 from attrition.book import Book
 from attrition.console import say
 from attrition.home import Home, Place, UsageError
 from attrition.runs import Run
 from attrition.signals import Stop
 from attrition.store import marks
+from attrition.store.aside import rejected
 from attrition.store.drops import speakable, spoken, waiting
 from attrition.wishes import Wish
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from attrition.params import Portfolio
 
 __all__ = [
+    "apart",
     "asked",
     "broken",
     "columns_fit",
@@ -152,6 +154,12 @@ def readable(place: Place, book: Book, drops: Sequence[Path]) -> list[Path]:
     return [path for path in drops if _readable(place, path)]
 
 
+def apart(drops: Sequence[Path]) -> list[Path]:
+    """Without those that are called as the file with another one's rejected rows is: they would lie in one place."""
+    taken = {rejected(drop.name) for drop in drops}
+    return [drop for drop in drops if drop.name not in taken]
+
+
 def _readable(place: Place, drop: Path) -> bool:
     try:
         if safe.is_regular(drop):
@@ -210,11 +218,12 @@ def columns_fit(place: Place, book: Book, portfolio: Portfolio) -> None:
     """Look whether the YAML's columns are those of the client table.
 
     Raises:
-        UsageError: they are not, or an outcome means something else, or the table is damaged.
+        UsageError: they are not, or an outcome means something else, or the table is damaged, or is not the book's.
     """
     from attrition.store.clients import Clients, StoreError
     from attrition.store.engine import Damaged
 
+    accord.refuse_older(place, book)
     state = book.state()
     if state.data_version and state.outcomes not in (None, portfolio.target.words):
         raise UsageError(

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from attrition import alerts, api_client, crontab, params, registry, safe
+from attrition.accord import refuse_older
 from attrition.alone import refuse_without_book
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, Place, UsageError
@@ -220,13 +221,9 @@ def _store(place: Place) -> Finding:
     if not _begun(place):
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
-        state = book.state()
+        refuse_older(place, book)
     clients = Clients(params.load(place.params), place.clients)
-    said = f"data version {clients.version}, {clients.rows:,} rows"
-    agree = clients.version == state.data_version
-    return Finding(
-        "", agree, said if agree else f"{said}; the book is at {state.data_version}", f"runner.py tick {place.name}"
-    )
+    return Finding("", True, f"data version {clients.version}, {clients.rows:,} rows")
 
 
 def _model(place: Place) -> Finding:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from attrition import due, safe
+from attrition.accord import refuse_gone
 from attrition.alone import alone
 from attrition.book import Book
 from attrition.console import DONE, FAILED, complain, now, say, stamp
@@ -63,12 +64,14 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
         closed, altered = recover(place, book, stamp(clock()))
         if closed:  # by a YAML of before: of that of now its list may be owed
             due.settle_time(place, book)
+        refuse_gone(place, book)
         _forget(place, book)
         for run in closed:
             say(place, f"{run.name} had not ended: closed as {run.report['status']}")
         waiting = [path for path in waiting if safe.there(path)]  # but for those that were taken in by what was closed
         drops = due.readable(place, book, waiting)
         well = answered and len(drops) == len(waiting) and not altered
+        drops = due.apart(drops)  # the others are the next tick's
         if wish.resume and due.past_ingestion(due.broken(place, book)):
             drops = []  # the same data version: they are the next tick's
         outgrown = not (wish.asks or wish.given) and due.outgrown(place, book)

@@ -18,6 +18,7 @@ from attrition.signals import Stop
 from attrition.store.clients import Clients
 from attrition.store.drops import is_drop, waiting
 from attrition.store.ingest import ingest
+from campaign import kit
 
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
 WORDS = f"{HEADER}\naa,1,2,3,1\nbb,many,2,3,0\ncc,\x1b[31m,2,3,1\n"
@@ -278,3 +279,21 @@ def test_a_book_of_an_earlier_version_gets_what_it_lacks(home):
             "ALTER TABLE state DROP COLUMN scored_by; ALTER TABLE state DROP COLUMN outcomes; PRAGMA user_version = 1"
         )
     assert len(as_json(home)) == 3
+
+
+def test_a_drop_that_is_called_as_anothers_rejected_rows_comes_after_it(tmp_path):
+    """In one run the rejected rows were taken for what had replaced it, put back, and counted once more."""
+    place = kit.home(tmp_path / "home")
+    kit.drop(place, "c.csv", [*kit.rows(1, 20), "nobody,2026-01-05,Gold,3,1.0,1"])
+    kit.drop(place, "c.csv.jsonl", ["no object"])
+    assert [kit.tick(place), kit.tick(place)] == [0, 0]
+    with Book.open(place.book, read_only=True) as book:
+        told = [(drop["name"], drop["rows_in"]) for run in reversed(book.runs(9)) for drop in book.drops(run["run"])]
+        kept = [json.loads(line) for drop in book.drops(book.runs(9)[-1]["run"]) for line in rejected_rows(place, drop)]
+    assert [name for name, _ in told] == ["c.csv", "c.csv.jsonl"]
+    assert told[0][1] == 21
+    assert [row["line"] for row in kept] == [22]
+
+
+def rejected_rows(place, drop):
+    return (place.quarantine / drop["run"] / f"{drop['name']}.jsonl").read_text().splitlines()

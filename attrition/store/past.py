@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from attrition.store import delta
 from attrition.store.engine import connect, literal, quoted, rows_in
 
-__all__ = ["clients", "moment", "predictions"]
+__all__ = ["clients", "last", "moment", "predictions"]
 
 Put = Callable[[Path, Path], object]
 RUN = "CAST(split_part(run, '-', 2) AS BIGINT)"
@@ -29,6 +29,11 @@ def moment(folder: Path) -> tuple[int, int]:
         return 0, 0
     table = DeltaTable(str(folder))
     return int(table.version()), int(table.transaction_version("ingest") or 0)
+
+
+def last(folder: Path, app: str) -> int:
+    """The last number of an application's transactions that a table knows; 0 where there is none."""
+    return int(DeltaTable(str(folder)).transaction_version(app) or 0) if delta.is_table(folder) else 0
 
 
 def clients(folder: Path, target: Path, *, to_version: int, ingests: int, at: int, put: Put) -> None:

@@ -14,7 +14,7 @@ from attrition import safe
 from attrition.store.clients import SCORES
 from attrition.store.engine import Room, connect, listed, literal, quoted, rows_in
 
-__all__ = ["COLUMNS", "readable", "write_ranking"]
+__all__ = ["COLUMNS", "lines", "readable", "write_ranking"]
 
 COLUMNS = SCORES | {
     **{"band": "VARCHAR", "hold_out": "BOOLEAN", "gone": "BOOLEAN", "reasons": "VARCHAR[]"},
@@ -73,6 +73,16 @@ def write_ranking(files: Sequence[Path], staging: Path, previous: Path, *, anew:
             shutil.copyfile(ranking, assessed)
         else:
             _write(db, f"SELECT * FROM {rows_in([ranking])} {mine} ORDER BY rank", assessed)
+
+
+def lines(ranking: Path) -> int:
+    """How many clients are in a ranking, which its end says; 0 of one that is torn."""
+    try:
+        with connect(ROOM) as db:
+            (counted,) = db.execute(f"SELECT count(*) FROM {rows_in([ranking])}").fetchone()
+            return int(counted)
+    except duckdb.InvalidInputException:
+        return 0
 
 
 def readable(ranking: Path) -> bool:
