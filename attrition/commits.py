@@ -121,7 +121,7 @@ def mend_current(place: Place, book: Book) -> str:
         "proven": deployed["proven"],
     }
     try:
-        there = json.loads(place.current.read_text(encoding="utf-8"))
+        there = json.loads(place.current.read_text(encoding="utf-8")) if safe.is_file(place.current) else None
     except (FileNotFoundError, ValueError, RecursionError):  # of brackets without end
         there = None
     if there == wanted:

@@ -323,6 +323,8 @@ def _check(path: Path, pipeline: Pipeline, manifest: Manifest) -> None:
 
 def _bytes(path: Path) -> bytes:
     try:
+        if safe.exists(path) and not safe.is_file(path):
+            raise ModelRefused(path, "it is no file", "restore it from a backup")  # to open a pipe would wait for ever
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

@@ -24,6 +24,8 @@ PAUSE = 0.2
 """Seconds after which a new ``current.json`` is seen, at the latest."""
 RETRY = 2.0
 """Seconds until a candidate that was refused is tried again, although no file changed."""
+STALLED = 10.0
+"""Seconds that a look at the files may take, with loading, until it is told that it does not come back."""
 MOST_LOADED = 16
 """Models in memory; beyond them the one that was asked least recently makes room."""
 WAITING = "no model is deployed yet: the first tick with enough labelled rows trains one"
@@ -36,6 +38,7 @@ class _Slot:
     served: Served | None = None
     stamps: tuple[Stamp, ...] | None = None
     trouble: str | None = None
+    begun: float = float("-inf")
     checked: float = float("-inf")
     tried: float = float("-inf")
     used: float = 0.0
@@ -118,6 +121,8 @@ class Server:
         if slot.used - slot.checked >= self.pause and slot.lock.acquire(blocking=slot.served is None):
             self._refresh(name, slot)
         self._meant[asked] = name
+        if slot.lock.locked() and (seconds := slot.used - slot.begun) >= STALLED:
+            return slot.served, f"its disk has not answered for {seconds:.0f} s: what is deployed by now nobody can say"
         return slot.served, slot.trouble
 
     def held(self, asked: str | None = None) -> Served | None:
@@ -170,6 +175,7 @@ class Server:
 
     def _refresh(self, name: str, slot: _Slot) -> None:
         """Put what is deployed into a slot, whose lock is held and is let go."""
+        slot.begun = time.monotonic()
         try:
             self._renew(self.home.place(name), slot)
         finally:

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import threading
 import time
@@ -408,6 +409,34 @@ def test_watched_no_request_after_the_first_looks_at_a_file(home, place):
     server._meant[None] = "shop"
     server._look_again()
     assert server.held() is None, "it is the other one now"
+
+
+def test_it_is_told_where_a_look_at_the_files_does_not_come_back(home, place, monkeypatch):
+    """As of a disk that hangs: what was promoted or rolled back meanwhile nobody sees, and the API said that all was well."""
+    asked, goes_on = threading.Event(), threading.Event()
+    served = Server(home, pause=0)
+    before = version(served)
+    monkeypatch.setattr(serving, "STALLED", 0.0)
+    monkeypatch.setattr(serving, "_loaded", lambda _place, before: (asked.set(), goes_on.wait(), (before, None))[2])
+    os.utime(place.current)
+    look = threading.Thread(target=served.look, args=(place.name,))
+    look.start()
+    assert asked.wait(30)
+    assert "has not answered for 0 s" in served.look()[1]
+    assert version(served) == before
+    goes_on.set()
+    look.join(30)
+    assert served.look()[1] is None
+
+
+@pytest.mark.parametrize("which", ["current.json", "model.pkl"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(server, place, which):
+    """With one nothing was ever looked at again."""
+    before = version(server)
+    path = place.current if which == "current.json" else place.version_files(before)[0]
+    path.unlink()
+    os.mkfifo(path)
+    assert "it is no file" in server.look()[1]
 
 
 def test_watched_a_portfolio_that_came_is_noticed(home, place):
