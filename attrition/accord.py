@@ -1,4 +1,4 @@
-"""Whether a portfolio's tables are those of which its book speaks: an older copy of one of them fits no other file.
+"""Whether a portfolio's files belong together: on one file system, and of one time.
 
 Rows that come on top of an older copy have numbers that others have already, or of which the book knows nothing.
 """
@@ -12,9 +12,28 @@ from attrition.book import Book
 from attrition.home import Place, UsageError
 from attrition.runs import latest
 
-__all__ = ["refuse_gone", "refuse_older"]
+__all__ = ["refuse_gone", "refuse_older", "refuse_split"]
 
 REMEDY = "put back the one that belongs to the others, or restore a backup of all; nothing was taken in"
+
+
+def refuse_split(place: Place) -> None:
+    """What a run made is renamed into its place in one step, which goes within one file system.
+
+    Raises:
+        UsageError: a folder is on another one, as by a link; or a link of incoming/ leads nowhere, as of a disk that is
+            not mounted.
+    """
+    if safe.is_link(place.incoming) and not safe.exists(place.incoming):
+        raise UsageError(f"{place.incoming} is a link to {place.incoming.readlink()}, which is not there: mount it")
+    folders = (place.incoming, place.taken, place.quarantine, place.clients, place.scores, place.models, place.executed)
+    device = place.data.stat().st_dev
+    for folder in folders:
+        if safe.exists(folder) and folder.stat().st_dev != device:
+            raise UsageError(
+                f"{folder} is on another file system than {place.data}, and what a run made is renamed into its place "
+                "in one step: keep them on one. Drops from elsewhere: copy them into incoming/, or name a source"
+            )
 
 
 def refuse_gone(place: Place, book: Book) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from attrition import alerts, api_client, crontab, params, registry, safe
-from attrition.accord import refuse_older
+from attrition.accord import refuse_older, refuse_split
 from attrition.alone import refuse_without_book
 from attrition.book import Book
 from attrition.home import REPOSITORY, Home, Place, UsageError
@@ -221,6 +221,7 @@ def _store(place: Place) -> Finding:
     if not _begun(place):
         return Finding("", False, "no tick yet", f"runner.py tick {place.name}")
     with Book.open(place.book, read_only=True) as book:
+        refuse_split(place)
         refuse_older(place, book)
     clients = Clients(params.load(place.params), place.clients)
     return Finding("", True, f"data version {clients.version}, {clients.rows:,} rows")
@@ -280,8 +281,8 @@ def _last(place: Place) -> str | None:
     if not _begun(place):
         return None
     with Book.open(place.book, read_only=True) as book:
-        quiet, runs = book.quiet_since(), book.runs(limit=1)
-    ended = [quiet["last"] if quiet else None, runs[0]["finished_at"] if runs else None]
+        quiet, runs = book.quiet_since(), book.runs(limit=LATELY)
+    ended = [quiet["last"] if quiet else None, *(run["finished_at"] for run in runs)]
     return max((at for at in ended if at), default=None)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from attrition import due, safe
-from attrition.accord import refuse_gone
+from attrition.accord import refuse_gone, refuse_split
 from attrition.alone import alone
 from attrition.book import Book
 from attrition.console import DONE, FAILED, complain, now, say, stamp
@@ -58,6 +58,7 @@ def visit(home: Home, name: str, work: Callable[[Visit], int], *, wish: Wish = N
     if wish.given or not safe.exists(place.book):
         due.refuse(place, wish)
     with heeded() as stop, alone(place, stamp(clock())) as ours, Book.open(place.book) as book:
+        refuse_split(place)
         settle = due.settle_time(place, book)
         answered = bool(wish.stage) or due.asked(place, book, stop)
         waiting = [] if wish.stage else due.drops(place, settle, stop)

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import duckdb
 import pytest
+from conftest import require
 
 from attrition import backups, health
 from attrition.book import Book
@@ -187,3 +190,38 @@ def test_where_all_who_were_scored_are_forgotten_no_prediction_is_missed(place):
     shutil.rmtree(place.scores)
     kit.drop(place, "second.csv", kit.rows(2, 5))
     assert kit.tick(place) == 0
+
+
+@pytest.mark.parametrize("folder", ["incoming", "models", "executed"])
+def test_a_folder_on_another_file_system_is_refused_before_a_row_comes_in(place, capfd, folder):
+    """Its rows were in when the first file could not be renamed, and each tick failed of that."""
+    path = getattr(place, folder)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        require(Path(other).stat().st_dev != place.data.stat().st_dev, "the tests' own folder is on that disk too")
+        shutil.copytree(path, Path(other, folder))
+        path.rename(path.with_name("away"))
+        path.symlink_to(Path(other, folder))
+        kit.drop(place, "second.csv", kit.rows(2, 5))
+        assert kit.tick(place) == 2
+        assert f"{path} is on another file system" in capfd.readouterr().err
+        assert state(place).data_version == 1
+        assert any("another file system" in each.said for each in health.examine(Home(place.root)) if not each.ok)
+
+
+def test_where_the_folder_of_drops_is_a_disk_that_is_not_mounted_it_is_told(place, tmp_path, capfd):
+    """Each tick said that there was no drop."""
+    place.incoming.rmdir()
+    place.incoming.symlink_to(tmp_path / "share")
+    assert kit.tick(place) == 2
+    assert "which is not there: mount it" in capfd.readouterr().err
+    (tmp_path / "share").mkdir()
+    kit.drop(place, "second.csv", kit.rows(2, 5))
+    assert kit.tick(place) == 0
+
+
+def test_the_last_tick_is_not_the_one_that_is_at_work(place):
+    """`doctor` said that there was none."""
+    with Book.open(place.book) as book:
+        book.begin("20260301T040000Z", "2026-03-01T04:00:00Z")
+    (found,) = (each for each in health.examine(Home(place.root)) if each.check == "shop: freshness")
+    assert "no tick yet" not in found.said

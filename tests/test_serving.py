@@ -412,7 +412,7 @@ def test_watched_no_request_after_the_first_looks_at_a_file(home, place):
 
 
 def test_it_is_told_where_a_look_at_the_files_does_not_come_back(home, place, monkeypatch):
-    """As of a disk that hangs: what was promoted or rolled back meanwhile nobody sees, and the API said that all was well."""
+    """As of a disk that hangs: what is promoted or rolled back nobody sees, and the API said that all was well."""
     asked, goes_on = threading.Event(), threading.Event()
     served = Server(home, pause=0)
     before = version(served)
