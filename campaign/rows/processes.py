@@ -32,6 +32,8 @@ WAYS = ((LIMIT, 200.0), (KILL, 2.0))
 """What is done in a stage before its own work, and at most how many MB it has beside what its kernel holds, or how many
 seconds. Delta Lake is there by then, or its import alone would meet each limit.
 """
+DEADLINE = 180
+"""Seconds of a run: without memory a library may wait for a thread of its own that has none, and not come back."""
 WHOM = ("runner", "kernel", "helper", "all")
 PATIENCE = 120  # seconds until a kernel must have come
 STAGES = ("ingest", "monitor", "train", "score", "deploy", "diagnose", "assess", "report")
@@ -139,6 +141,7 @@ def _short_of(where: Path, hook: str, stage: str, code: str) -> Named | None:
     """What is wrong after a tick in one of whose stages ``code`` was run first; None if that stage came to its end."""
     where.mkdir()
     place = real.start(where, hook)
+    place.params.write_text(f"{place.params.read_text()}run_deadline: {DEADLINE}\n")
     try:
         ended = real.ended(real.tick(place, {"ATTRITION_NOTEBOOKS": str(with_cell(where / "notebooks", stage, code))}))
         if ended.status == 0:
