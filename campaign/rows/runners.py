@@ -26,6 +26,7 @@ from campaign.shim import Fault, Mode
 from campaign.telling import Ticked, runs
 
 HELD = 75
+LOCKED = "database is locked"
 REAL = 40
 """One case of so many has the real runner, kernels and notebooks."""
 STAGES = [Path(notebook).stem for notebook in runner.STAGES.values()]
@@ -66,7 +67,8 @@ def _one(given: Case, way: Way, number: int, folder: Path, chance: Random, lengt
         if came is None:
             return None
         wrong, ended = came
-        ticked = Ticked(_status(ended), ended.said, runs(given.start), alone=False)
+        kept = LOCKED in ended.said  # to its end, by one that slept in a transaction: nor could it say that it failed
+        ticked = Ticked(_status(ended), ended.said, runs(given.start), lasting=kept, alone=False)
         return f"case {number}", wrong + mended(place, given, ticked)
 
 
@@ -128,7 +130,7 @@ def _robbed(place: Place, chance: Random, length: float) -> Met | None:
     place.lock.unlink()
     other = child(lambda: kit.tick(place))
     ended = sleeper.ended()
-    gave_up = _status(other) == 1 and "database is locked" in other.said
+    gave_up = _status(other) == 1 and LOCKED in other.said
     fine = (_status(other) == 0 or gave_up) and _status(ended) in (0, 1)
     wrong = [] if fine else [f"the sleeper ended with {_status(ended)}, the other with {_status(other)}"]
     return wrong, other if gave_up else ended
