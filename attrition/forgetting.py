@@ -102,6 +102,7 @@ def finish(place: Place, book: Book) -> dict[str, Any] | None:
     whom = Whom(about["client"], _as_begun(place, portfolio, about))
     if about["rows"] is None:  # counted before the first is gone, so that a crash cannot make it fewer
         about |= scrub.count(place, whom)  # and what tells of his rows elsewhere: those of clients/ go first
+        about["runs"] = book.state().runs
         safe.write(place.forgetting, json.dumps(about))
     whom = Whom(whom.client, whom.portfolio, about.get("numbered"))
     files = scrub.tables(place, whom)
@@ -210,9 +211,13 @@ def _note(about: dict[str, Any]) -> str:
 
 
 def _record(place: Place, portfolio: Portfolio, book: Book, about: dict[str, Any]) -> Run:
-    """The run that says what was done: made once, whatever came between."""
-    stamp = about["at"].replace("-", "").replace(":", "")
-    earlier = [each for each in book.runs(limit=20) if each["run"].startswith(f"{stamp}-") and each["manual"]]
+    """The run that says what was done: made once, whatever came between.
+
+    Those that there were before are others, as of a rollback, or of another client's forgetting, in the same second.
+    """
+    stamp, before = about["at"].replace("-", "").replace(":", ""), about.get("runs", 0)
+    since = [each for each in book.runs(limit=20) if each["number"] > before]
+    earlier = [each for each in since if each["run"].startswith(f"{stamp}-") and each["manual"]]
     if earlier and safe.exists(place.executed / str(earlier[0]["run"]) / "index.html"):
         return Run.read(place.executed / str(earlier[0]["run"]))
     from attrition.commits import commit_run

@@ -33,6 +33,8 @@ def write(place: Place, portfolio: Portfolio, book: Book, closed: Sequence[Run] 
     Raises:
         OSError: what it is made of cannot be read at the moment, or a page cannot be written.
     """
+    if not safe.exists(place.at_work):
+        place.begin_lists()
     for run in closed:
         publish.run_page(place, run, portfolio, book)
     newest = _newest(place, book)

@@ -32,6 +32,7 @@ from attrition import (
     safe,
     scrub,
 )
+from attrition.alone import alone
 from attrition.book import Book
 from attrition.home import REPOSITORY, UsageError
 from attrition.runs import Run
@@ -120,6 +121,41 @@ def test_a_forgetting_that_was_cut_short_is_finished_by_the_next_tick(home, plac
     ticked(home, FIRST + timedelta(days=7))
     assert holds(place.root, CLIENT) == []
     assert [line["rows"] for line in bookkeeping.forgotten(place.book)] == [1]
+
+
+def test_what_a_second_kill_left_of_a_forgettings_pages_goes_with_the_next_tick(home, place):
+    beside = home.root / "executed" / f".index.json.{NOBODY}.tmp"
+
+    def cut(*_):
+        raise OSError("cut")
+
+    def cut_within_a_write(*_):
+        beside.write_text("{")
+        cut()
+
+    with pytest.MonkeyPatch.context() as patch:  # all pages are written
+        patch.setattr(forgetting.scratch, "sweep", cut)
+        assert main(["forget", "telco", CLIENT, "--reason", "asked"]) == 1
+    with pytest.MonkeyPatch.context() as patch:  # they are written once more
+        patch.setattr(forgetting.site, "_home", cut_within_a_write)
+        with pytest.raises(OSError, match="cut"):
+            ticked(home, FIRST + timedelta(days=7))
+    assert beside.exists()
+    ticked(home, FIRST + timedelta(days=7))
+    assert not beside.exists()
+    assert not place.forgetting.exists()
+
+
+def test_who_are_forgotten_within_one_second_have_a_run_each(place):
+    portfolio, at = params.load(place.params), "2026-01-12T03:15:00Z"
+    before = names(place)
+    with alone(place, at), Book.open(place.book) as book:
+        for client in (CLIENT, LINES[4].split(",")[0]):
+            forgetting.begin(place, portfolio, client, reason="asked", by="me", at=at)
+            forgetting.finish(place, book)
+    runs = [line["run"] for line in bookkeeping.forgotten(place.book)]
+    assert len(set(runs)) == 2
+    assert names(place) == [*before, *runs]
 
 
 @pytest.mark.parametrize("way", ["by the call", "by a tick", "where it serves"])
