@@ -69,11 +69,15 @@ def settings(home: Home) -> Settings | None:
     from attrition import strict_yaml
 
     about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise UsageError(f"{path} is no file: move it away, and write one there such as:\n{EXAMPLE}")
     if stat.S_IMODE(about.st_mode) & 0o077:
         raise UsageError(f"{path}: others may read it, and it holds passwords: chmod 600 it")
     try:
         given = strict_yaml.load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, strict_yaml.Unread, yaml.YAMLError):  # whose words may hold a password
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, strict_yaml.Unread, yaml.YAMLError):  # whose words may hold a password
         raise UsageError(f"{path}: not YAML that can be read, or a key stands twice; such as:\n{EXAMPLE}") from None
     known = {"to", "heartbeat", "link", "stale_after"}
     if not isinstance(given, dict) or given.keys() - known:

@@ -26,36 +26,42 @@ from attrition.home import PARTS, Home, Place, UsageError
 from attrition.store import marks
 from attrition.store.drops import DONE, UNFINISHED, being_written, is_drop, waiting
 
-__all__ = ["FORMAT", "LOOSE", "MANIFEST", "TREE", "Made", "backup", "entry", "files_below"]
+__all__ = ["FORMAT", "LOOSE", "MANIFEST", "TOPS", "TREE", "Made", "backup", "entry", "files_below"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 TREE = "home"
+TOPS = ("params", "data", "models", "executed", "notebooks")
 LOOSE = ("alerts.yaml", ".attrition")
 ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
 class Made:
-    """How many files a backup has, how many bytes, and which files of incoming/ it lacks: none of them was whole."""
+    """How many files a backup has, how many bytes, and what it lacks.
+
+    ``left_out``: files of incoming/ none of which was whole; ``odd``: links, pipes and the like, which are no files.
+    """
 
     files: int
     bytes: int
     left_out: tuple[str, ...]
+    odd: tuple[str, ...]
 
 
 def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
     """Copy portfolios into the new folder ``target``.
 
     Raises:
-        UsageError: there is such a folder already, a name is of no portfolio, a client is being forgotten, a restore
-            has not ended, or a book is gone.
+        UsageError: there is such a folder already, or it would be in one of the home's, a name is of no portfolio, a
+            client is being forgotten, a restore has not ended, or a book is gone.
         OSError: something cannot be read or written, or was forgotten or pruned meanwhile: call it once more.
     """
     if safe.exists(target):
         raise UsageError(f"{target} is there already: name a new folder")
-    if target.resolve().is_relative_to((home.root / "executed").resolve()):
-        raise UsageError(f"{target} would be served with the pages: name a folder outside {home.root}")
+    for folder in (home.root / name for name in TOPS):  # where it would be served, taken in, or copied with the next
+        if target.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{target} is within {folder}, which is copied: name a folder outside {home.root}")
     for name in names:
         if not safe.is_file(home.place(name).params) and not home.place(name).in_use:
             raise UsageError(f"there is no portfolio {name}: {home.place(name).params} is missing")
@@ -73,7 +79,9 @@ def backup(home: Home, target: Path, names: Sequence[str], at: str) -> Made:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     size = sum(int(str(each["bytes"])) for each in files.values())
-    return Made(len(files), size, tuple(str(path.relative_to(home.root)) for path in left_out))
+    odd = [path for name in names for path in _odd(home.place(name))]
+    lacks = (tuple(str(path.relative_to(home.root)) for path in each) for each in (left_out, odd))
+    return Made(len(files), size, *lacks)
 
 
 def _portfolio(place: Place, into: Place) -> list[Path]:
@@ -241,6 +249,15 @@ def _loose(home: Home, tree: Home) -> None:
     if home.root != PARTS:
         for path in files_below(home.root / "notebooks"):
             _put(path, tree.root / path.relative_to(home.root))
+
+
+def _odd(place: Place) -> Iterator[Path]:
+    """What is neither file nor folder, but for what is nobody's yet: the names of that begin with a dot."""
+    for folder in (place.data, place.models, place.executed):
+        for path in filter(safe.there, safe.below(folder)):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not hidden and (safe.is_link(path) or not (safe.is_regular(path) or safe.is_folder(path))):
+                yield path
 
 
 def _put(path: Path, target: Path) -> None:

@@ -291,6 +291,8 @@ def _read(path: Path, none: str) -> tuple[str, dict[str, Any]]:
         given = strict_yaml.load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path}: {none}") from None
+    except IsADirectoryError:
+        raise ParamsError(f"{path} is a folder: move it away, and write the portfolio's YAML there") from None
     except strict_yaml.Unread as error:
         raise ParamsError(f"{path}: {_key(text, error.line)}{error}, in line {error.line + 1}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -16,14 +16,13 @@ from pathlib import Path, PurePosixPath
 
 from attrition import params, safe, site
 from attrition.alone import STAGED, Order
-from attrition.backups import FORMAT, LOOSE, MANIFEST, TREE, entry, files_below
+from attrition.backups import FORMAT, LOOSE, MANIFEST, TOPS, TREE, entry, files_below
 from attrition.book import Book
 from attrition.console import now, stamp
 from attrition.home import NAME, Home, Place, UsageError
 
 __all__ = ["restore"]
 
-TOPS = ("params", "data", "models", "executed", "notebooks")
 LOCK = "lock"
 
 

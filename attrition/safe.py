@@ -164,7 +164,9 @@ def write(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # of a full disk, a quota or a limit: none is named
+            error.filename = os.fspath(path)
         beside.unlink(missing_ok=True)
         raise
     sync(path.parent)

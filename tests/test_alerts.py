@@ -557,6 +557,12 @@ def test_what_is_wrong_with_the_settings_is_said(tmp_path, text, mode, said):
     assert telling.whom(lambda: Home(tmp_path)) is None  # which ends no tick
 
 
+def test_a_folder_in_the_place_of_the_settings_is_called_one(tmp_path):
+    (tmp_path / "alerts.yaml").mkdir(mode=0o700)
+    with pytest.raises(UsageError, match=r"alerts\.yaml is no file: move it away"):
+        alerts.settings(Home(tmp_path))
+
+
 def test_who_writes_alerts_yaml_as_it_is_shown_may_give_an_address_a_token(tmp_path):
     """In brackets YAML takes ?token= for the beginning of a mapping."""
     path = tmp_path / "alerts.yaml"

@@ -148,6 +148,24 @@ def test_a_drop_that_is_still_written_is_in_no_backup_before_it_is_whole(place, 
     assert "left out" not in capsys.readouterr().out
 
 
+def test_what_is_no_file_is_said_to_be_in_no_backup(place, tmp_path, capsys):
+    (place.quarantine / "elsewhere").symlink_to(tmp_path)
+    os.mkfifo(place.models / "pipe")
+    (place.executed / ".cache").symlink_to(tmp_path)
+    assert main(["backup", str(tmp_path / "copy")]) == 0
+    which = "data/telco/quarantine/elsewhere, models/telco/pipe"
+    assert f"not in it, as they are links, pipes or the like and no files: {which}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("within", ["data/telco/incoming", "models", "executed/telco", "params", "notebooks"])
+def test_a_backup_is_no_part_of_what_it_copies(home, place, tmp_path, capsys, within):
+    (tmp_path / "link").symlink_to(home.root)
+    before = tree(home.root)
+    assert main(["backup", str(tmp_path / "link" / within / "copy")]) == 2
+    assert "which is copied: name a folder outside" in capsys.readouterr().err
+    assert tree(home.root) == before
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_drop_that_grows_while_it_is_copied_is_left_out(place, tmp_path, monkeypatch, capsys, ready):
     drop, put = place.incoming / "grows.csv", backups._put

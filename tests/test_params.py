@@ -255,6 +255,12 @@ def test_what_is_no_yaml_is_said_to_be_none(tmp_path, content, says):
         load(path)
 
 
+def test_a_folder_in_the_place_of_a_yaml_is_called_one(tmp_path):
+    (tmp_path / "shop.yaml").mkdir()
+    with pytest.raises(ParamsError, match=r"shop\.yaml is a folder: move it away"):
+        load(tmp_path / "shop.yaml")
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -41,6 +42,18 @@ def test_a_write_that_fails_says_so_and_keeps_the_old_file(tmp_path, monkeypatch
         safe.write(path, "new" * 1000)
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["current.json"]
+
+
+def test_where_the_system_names_no_file_a_write_that_fails_does(tmp_path):
+    path, allowed = tmp_path / "book.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, allowed[1]))
+    try:
+        with pytest.raises(OSError, match=rf"File too large: '{path}'"):
+            safe.write(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_publish_moves_the_whole_folder_once(tmp_path):

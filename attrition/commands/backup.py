@@ -13,6 +13,8 @@ from attrition.store.drops import spoken
 
 __all__ = ["configure", "main"]
 
+MOST = 10
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The words that follow the verb."""
@@ -37,6 +39,10 @@ def main(arguments: argparse.Namespace, home: Home) -> int:
     if made.left_out:
         which = plain(", ".join(map(spoken, made.left_out)))
         print(f"left out, as they may still be written to: {which}. The next backup has them.")
+    if made.odd:
+        rest = f" and {len(made.odd) - MOST:,} more" if len(made.odd) > MOST else ""
+        which = plain(", ".join(map(spoken, made.odd[:MOST])))
+        print(f"not in it, as they are links, pipes or the like and no files: {which}{rest}")
     return 0
 
 
